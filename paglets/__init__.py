@@ -1,0 +1,70 @@
+"""paglets: a gRPC mesh of hosts on which stateful Python objects live, move with their files, and are called.
+
+These are the names for authors and callers. Each is imported when it is first used: `import paglets` loads no gRPC.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from paglets.client.client import Client
+    from paglets.client.proxy import PagletProxy
+    from paglets.client.tasks import TaskClient, TaskSnapshot
+    from paglets.core.handlers import operation
+    from paglets.core.paglet import Paglet
+    from paglets.digest import Digest
+    from paglets.errors import PagletError
+    from paglets.patterns.file_mobility import FileMobilityMixin, SingleFileTransferPaglet
+    from paglets.patterns.notifications import NotificationMixin
+    from paglets.patterns.operations import OperationPaglet
+    from paglets.patterns.tasks import TaskPaglet
+    from paglets.values import ArtifactRef, FileMode, HostRef, OwnerPolicy, PagletFileRef, PagletProxyRef
+
+__all__ = [
+    "ArtifactRef",
+    "Client",
+    "Digest",
+    "FileMobilityMixin",
+    "FileMode",
+    "HostRef",
+    "NotificationMixin",
+    "OperationPaglet",
+    "OwnerPolicy",
+    "Paglet",
+    "PagletError",
+    "PagletFileRef",
+    "PagletProxy",
+    "PagletProxyRef",
+    "SingleFileTransferPaglet",
+    "TaskClient",
+    "TaskPaglet",
+    "TaskSnapshot",
+    "operation",
+]
+
+_ROOMS = {
+    "paglets.client.client": ("Client",),
+    "paglets.client.proxy": ("PagletProxy",),
+    "paglets.client.tasks": ("TaskClient", "TaskSnapshot"),
+    "paglets.core.handlers": ("operation",),
+    "paglets.core.paglet": ("Paglet",),
+    "paglets.digest": ("Digest",),
+    "paglets.errors": ("PagletError",),
+    "paglets.patterns.file_mobility": ("FileMobilityMixin", "SingleFileTransferPaglet"),
+    "paglets.patterns.notifications": ("NotificationMixin",),
+    "paglets.patterns.operations": ("OperationPaglet",),
+    "paglets.patterns.tasks": ("TaskPaglet",),
+    "paglets.values": ("ArtifactRef", "FileMode", "HostRef", "OwnerPolicy", "PagletFileRef", "PagletProxyRef"),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Imports a name of the front door when it is first used."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = found
+    return found

@@ -1,0 +1,1 @@
+"""Large bytes: the contract of a store, and the store on disk."""

@@ -1,0 +1,157 @@
+"""The files of a store: parts that are being received, and blobs.
+
+Every function blocks; a published blob never changes. This file must never know which artifact a file belongs to.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from paglets.artifacts.references import Blob
+from paglets.artifacts.steps import Step, passed
+from paglets.digest import Digest, Hasher
+from paglets.sqlite import fsync_folder
+
+__all__ = ["BlobFolder", "Part", "measure"]
+
+_log = logging.getLogger(__name__)
+_BLOB_MODE = 0o444
+_MEASURE_BYTES = 1024 * 1024
+
+
+class Part:
+    """A file that is being received, hashed as it is written. One thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._hasher = Hasher()
+
+    def append(self, data: bytes) -> None:
+        """Adds the next bytes."""
+        offset = self._hasher.size_bytes
+        self._hasher.update(data)
+        rest = memoryview(data)
+        while rest:
+            written = os.pwrite(self._descriptor, rest, offset)
+            rest, offset = rest[written:], offset + written
+
+    def digest(self) -> Digest:
+        """What the bytes so far are."""
+        return self._hasher.digest()
+
+    def sync(self) -> None:
+        """Makes the bytes durable, and the file read-only."""
+        os.fchmod(self._descriptor, _BLOB_MODE)
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """Lets go of the file. Closing again does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+class BlobFolder:
+    """`parts/` and `blobs/` below a store's root."""
+
+    def __init__(self, root: Path) -> None:
+        self._parts = root / "parts"
+        self._blobs = root / "blobs"
+
+    def prepare(self) -> None:
+        """Makes the folders and their names durable."""
+        self._parts.mkdir(parents=True, exist_ok=True)
+        for number in range(256):
+            (self._blobs / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+        fsync_folder(self._blobs)
+        fsync_folder(self._parts.parent)
+
+    def path(self, blob: Blob) -> Path:
+        """Where a blob's file is."""
+        name = blob.digest.hex()
+        return self._blobs / name[:2] / f"{name}.{blob.generation}"
+
+    def create_part(self, upload_id: str) -> Part:
+        """Begins the part of an upload; there must be none."""
+        self._parts.mkdir(exist_ok=True)
+        return Part(self._part_path(upload_id))
+
+    def publish(self, upload_id: str, blob: Blob) -> None:
+        """Gives a durable part its blob's name, durably."""
+        self._rename(self._part_path(upload_id), self.path(blob))
+        passed(Step.RENAME_AFTER)
+        fsync_folder(self.path(blob).parent)
+        passed(Step.FOLDER_AFTER)
+
+    def holds(self, blob: Blob) -> bool:
+        """Whether the blob's file is there in its full size."""
+        try:
+            return self.path(blob).stat().st_size == blob.size_bytes
+        except FileNotFoundError:
+            return False
+
+    def prove(self, upload_id: str, blob: Blob) -> bool:
+        """Whether the bytes of a blob are all there, published or still a part; a proven part is published again."""
+        expected = Digest(blob.digest, blob.size_bytes)
+        if measure(self.path(blob)) == expected:
+            fsync_folder(self.path(blob).parent)
+            return True
+        if measure(self._part_path(upload_id)) != expected:
+            return False
+        self.publish(upload_id, blob)
+        return True
+
+    def drop_part(self, upload_id: str) -> None:
+        """Unlinks an upload's part if there is one."""
+        self._part_path(upload_id).unlink(missing_ok=True)
+
+    def drop_blob(self, blob: Blob) -> None:
+        """Unlinks a blob's file if there is one."""
+        self.path(blob).unlink(missing_ok=True)
+
+    def drop_parts_except(self, upload_ids: Iterable[str]) -> None:
+        """Unlinks every part but those of the given uploads."""
+        kept = {self._part_path(upload_id).name for upload_id in upload_ids}
+        with os.scandir(self._parts) as entries:
+            strays = [entry.path for entry in entries if entry.name not in kept]
+        for path in strays:
+            Path(path).unlink(missing_ok=True)
+
+    def unlink(self, blobs: list[Blob]) -> list[Blob]:
+        """Unlinks files durably; returns those that are gone. One that resists is logged and left for a later try."""
+        gone: list[Blob] = []
+        for blob in blobs:
+            try:
+                self.drop_blob(blob)
+            except OSError:
+                _log.exception("cannot unlink %s", self.path(blob))
+            else:
+                gone.append(blob)
+        for folder in {self.path(blob).parent for blob in gone}:
+            if folder.exists():
+                fsync_folder(folder)
+        return gone
+
+    def _part_path(self, upload_id: str) -> Path:
+        return self._parts / f"{upload_id}.part"
+
+    def _rename(self, source: Path, target: Path) -> None:
+        if not target.parent.exists():  # somebody removed it while the store was open
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fsync_folder(self._blobs)
+        source.rename(target)
+
+
+def measure(path: Path) -> Digest | None:
+    """The digest of a file's bytes; None when there is no such file."""
+    hasher = Hasher()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while piece := file.read(_MEASURE_BYTES):
+                hasher.update(piece)
+    except FileNotFoundError:
+        return None
+    return hasher.digest()

@@ -1,0 +1,59 @@
+"""The one door through which a store's blocking work leaves the event loop.
+
+Work that has begun is always awaited to its end, also when its caller is cancelled: no thread may use a file that was
+closed. This file must never know what the work is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import anyio
+
+from paglets.artifacts import refusals
+
+__all__ = ["Disk", "unbroken"]
+
+T = TypeVar("T")
+
+
+async def unbroken(work: Awaitable[T]) -> T:
+    """Awaits work to its end even if the caller is cancelled meanwhile; the cancellation is raised then."""
+    future = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    with anyio.CancelScope(shield=True):
+        while not future.done():
+            try:
+                await asyncio.wait((future,))
+            except asyncio.CancelledError as error:
+                cancelled = error
+    if cancelled is not None:
+        raise cancelled from (None if future.cancelled() else future.exception())
+    return future.result()
+
+
+class Disk:
+    """Some threads of its own, so that a slow disk holds up nothing else; or, without a number, the event loop's."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._executor = None if threads is None else ThreadPoolExecutor(threads, thread_name_prefix="artifacts")
+        self._closed = False
+
+    def begin(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Starts work in a thread; whoever calls must await the future before it lets go of what the work uses."""
+        if self._closed:
+            raise refusals.shutting_down()
+        return asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Runs work in a thread. A cancellation is raised when the work has ended."""
+        return await unbroken(self.begin(work))
+
+    async def close(self) -> None:
+        """Waits for what was begun and ends the threads."""
+        self._closed = True
+        if self._executor is not None:
+            await asyncio.to_thread(self._executor.shutdown)

@@ -1,0 +1,128 @@
+"""The store's database: its tables, and durable writes.
+
+This file must never know what the rows mean; `references`, `uploads` and `catalogue` do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from paglets.artifacts import refusals
+from paglets.artifacts.disk import unbroken
+from paglets.artifacts.spare import SpareRoom
+from paglets.errors import ExhaustedError
+from paglets.sqlite import Database
+
+__all__ = ["Ledger"]
+
+T = TypeVar("T")
+
+_SCHEMA = """
+CREATE TABLE usage (
+    scope TEXT PRIMARY KEY,
+    used INTEGER NOT NULL CHECK (used >= 0),
+    reserved INTEGER NOT NULL CHECK (reserved >= 0)
+) WITHOUT ROWID;
+INSERT INTO usage VALUES ('host', 0, 0);
+
+CREATE TABLE generations (last INTEGER NOT NULL);
+INSERT INTO generations VALUES (0);
+
+CREATE TABLE blobs (
+    digest BLOB PRIMARY KEY,
+    size INTEGER NOT NULL,
+    generation INTEGER NOT NULL,
+    refs INTEGER NOT NULL CHECK (refs > 0),
+    corrupt INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+
+CREATE TABLE tombstones (
+    digest BLOB NOT NULL,
+    generation INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    PRIMARY KEY (digest, generation)
+) WITHOUT ROWID;
+
+CREATE TABLE artifacts (
+    artifact_id TEXT PRIMARY KEY,
+    digest BLOB NOT NULL REFERENCES blobs (digest),
+    size INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    owner_policy TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    content_encoding TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    expires_at REAL
+) WITHOUT ROWID;
+CREATE INDEX artifacts_of_owner ON artifacts (owner, artifact_id);
+CREATE INDEX artifacts_by_expiry ON artifacts (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX artifacts_of_blob ON artifacts (digest);
+
+CREATE TABLE uploads (
+    upload_id TEXT PRIMARY KEY,
+    artifact_id TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('open', 'intent', 'done')),
+    request TEXT NOT NULL,
+    reserved INTEGER NOT NULL CHECK (reserved >= 0),
+    digest BLOB,
+    size INTEGER,
+    generation INTEGER,
+    held INTEGER NOT NULL DEFAULT 0,
+    done_at REAL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX uploads_by_artifact ON uploads (artifact_id) WHERE state <> 'done';
+CREATE INDEX uploads_unfinished ON uploads (state) WHERE state <> 'done';
+CREATE INDEX uploads_by_end ON uploads (done_at) WHERE state = 'done'
+"""
+
+
+class Ledger:
+    """One database of a store. A write whose caller is cancelled is still made, and awaited."""
+
+    def __init__(self, path: Path, spare: SpareRoom) -> None:
+        self._database = Database(path, _SCHEMA)
+        self._spare = spare
+        self._closed = False
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Makes one durable write. Raises what `work` raises, DISK_FULL, SHUTTING_DOWN; then nothing was written.
+
+        After any other `sqlite3.Error` it is unknown whether the write will be there after a restart.
+        """
+        self._check_open()
+        try:
+            return await unbroken(self._database.submit(work))
+        except sqlite3.Error as error:
+            full = refusals.full_disk_in(error)
+            if full is None:
+                raise
+            raise full from error
+
+    async def free(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Makes a write that gives room back; on a full disk it may use the spare room. Raises as `write` does."""
+        try:
+            return await self.write(work)
+        except ExhaustedError:
+            if not await asyncio.to_thread(self._spare.spend):
+                raise
+        return await self.write(work)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs `work` on what is committed."""
+        self._check_open()
+        return await self._database.read(work)
+
+    async def close(self) -> None:
+        """Finishes what was submitted and closes the file."""
+        self._closed = True
+        await self._database.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise refusals.shutting_down()

@@ -1,0 +1,137 @@
+"""Files out of a store, put under their final name in one durable step.
+
+Until then they have a hidden name beside it. Every function blocks. This file must never know where the bytes come
+from.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from paglets.artifacts import refusals
+from paglets.artifacts.steps import Step, passed
+from paglets.errors import PermissionDeniedError, Resource
+from paglets.sqlite import fsync_folder
+from paglets.values import new_id
+
+__all__ = ["PrivateFile", "unwritable_told"]
+
+_FICLONE = 0x40049409
+_NO_REFLINK = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM})
+# What trying again would not mend. The rest is the machine's own trouble, e.g. too many open files, and passes.
+_UNWRITABLE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EBUSY}
+    | {errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ, errno.EINVAL, errno.EFBIG, errno.EMLINK, errno.EOPNOTSUPP}
+)
+_MAX_NAME_BYTES = 255
+
+
+@contextmanager
+def unwritable_told(path: Path) -> Generator[None]:
+    """Turns an `OSError` that says that no file can be written to `path` into DESTINATION_UNWRITABLE; others pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise PermissionDeniedError(
+            "DESTINATION_UNWRITABLE",
+            f"{path} cannot be written: {os.strerror(error.errno)}",
+            resource=Resource("file", str(path)),
+            metadata={"path": str(path), "cause": errno.errorcode[error.errno]},
+        ) from error
+
+
+class PrivateFile:
+    """A file that nobody else sees by its own name yet: `open`, fill, `place`; and `discard` whatever happened.
+
+    One thread at a time. Each raises DESTINATION_UNWRITABLE where the target cannot be.
+    """
+
+    def __init__(self, target: Path, *, overwrite: bool) -> None:
+        self._target = target
+        self._overwrite = overwrite
+        self._path = _hidden_name(target)
+        self._descriptor = -1
+
+    def open(self) -> None:
+        """Makes the folders and the file. Raises DESTINATION_EXISTS early, where it is known already."""
+        if not self._overwrite and os.path.lexists(self._target):
+            raise refusals.destination_exists(self._target)
+        with unwritable_told(self._target):
+            _make_folders(self._target.parent)
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+
+    @property
+    def path(self) -> Path:
+        """Where the file is until it is placed."""
+        return self._path
+
+    def append(self, data: bytes) -> None:
+        """Adds bytes at the end."""
+        rest = memoryview(data)
+        with unwritable_told(self._target):
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+
+    def clone(self, descriptor: int) -> bool:
+        """Becomes a copy of another file by sharing its blocks; False where the file system cannot do that."""
+        with unwritable_told(self._target):
+            try:
+                fcntl.ioctl(self._descriptor, _FICLONE, descriptor)
+            except OSError as error:
+                if error.errno not in _NO_REFLINK:
+                    raise
+                return False
+            return True
+
+    def place(self) -> None:
+        """Makes the bytes durable and gives them their name, durably. Raises DESTINATION_EXISTS."""
+        with unwritable_told(self._target):
+            os.fsync(self._descriptor)
+        passed(Step.EXPORT_SYNC_AFTER)
+        with unwritable_told(self._target):
+            self._give_name()
+        passed(Step.EXPORT_PLACE_AFTER)
+        fsync_folder(self._target.parent)
+        passed(Step.EXPORT_FOLDER_AFTER)
+
+    def _give_name(self) -> None:
+        try:
+            if self._overwrite:
+                self._path.replace(self._target)
+            else:
+                # Unlike a rename, a link fails if the name is taken, whoever took it a moment ago.
+                self._target.hardlink_to(self._path)
+                self._path.unlink()
+        except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
+            raise refusals.destination_exists(self._target) from error
+
+    def discard(self) -> None:
+        """Closes the file and removes it unless it was placed. Safe to repeat."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+            with unwritable_told(self._target):
+                self._path.unlink(missing_ok=True)
+
+
+def _hidden_name(target: Path) -> Path:
+    suffix = f".{new_id()}.part"
+    room = _MAX_NAME_BYTES - len(suffix) - 1
+    stem = os.fsdecode(os.fsencode(target.name)[:room])
+    return target.with_name(f".{stem}{suffix}")
+
+
+def _make_folders(folder: Path) -> None:
+    """Makes a folder and its parents, and the names of the new ones durable."""
+    missing = [folder, *folder.parents]
+    missing = [path for path in missing if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        fsync_folder(path.parent)

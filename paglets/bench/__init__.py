@@ -1,0 +1,1 @@
+"""What `paglets bench` measures, each beside a reference in the same run."""

@@ -1,0 +1,186 @@
+"""`paglets artifact`: puts bytes into the store of a host, and gets them out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import click
+
+from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult
+from paglets.cli.nouns import Noun
+from paglets.cli.output import Record, note, size_text, time_text, write_json, write_record, write_table
+from paglets.cli.progress import byte_bar
+from paglets.cli.session import Session
+from paglets.cli.stdin import stdin_chunks
+from paglets.cli.types import label, span
+from paglets.errors import NotFoundError, Resource
+from paglets.values import ArtifactRef
+
+if TYPE_CHECKING:
+    from paglets.client.client import Client
+
+__all__ = ["artifact"]
+
+_COLUMNS = ("artifact_id", "name", "size", "owner", "created", "expires")
+
+
+@click.group(cls=Noun)
+def artifact() -> None:
+    """Put bytes into a host's store, and get them out."""
+
+
+@artifact.command()
+@click.argument("source", metavar="FILE|-", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--name", help="What people call it; the file's own name if not given.")
+@click.option("--owner", default="", help="The id of a paglet, or whoever it belongs to.")
+@click.option("--ttl", type=span, metavar="SPAN", help="How long it lives, e.g. 15m, 12h, 7d; else for ever.")
+@click.option("--label", "labels", type=label, metavar="KEY=VALUE", multiple=True, help="Repeatable.")
+@click.pass_obj
+def put(
+    session: Session, source: str, name: str | None, owner: str, ttl: float | None, labels: tuple[tuple[str, str], ...]
+) -> None:
+    """Store a file, or standard input; it is durable and its digest is proven when this ends well."""
+    write = ArtifactWrite(name=name or "", owner=owner, ttl_s=ttl, labels=dict(labels))
+    result = session.run(lambda client: _put(client, write, source))
+    if session.json:
+        write_json({**_record(result.ref), "outcome": result.outcome.value})
+    else:
+        click.echo(result.ref.artifact_id)
+        note(f"{result.outcome}: {size_text(result.ref.size_bytes)}, {result.ref.digest}")
+
+
+async def _put(client: Client, write: ArtifactWrite, source: str) -> ArtifactWriteResult:
+    if source == "-":
+        with byte_bar("standard input") as advance:
+            return await client.artifacts.create_from_chunks(
+                write, stdin_chunks(), progress=lambda done: advance(done, None, "")
+            )
+    size_bytes = (await anyio.Path(source).stat()).st_size
+    with byte_bar(source) as advance:
+        return await client.artifacts.create_from_path(
+            write, Path(source), progress=lambda done: advance(done, size_bytes, "")
+        )
+
+
+@artifact.command()
+@click.argument("artifact_id", metavar="ID")
+@click.argument("target", metavar="[OUT|-]", required=False)
+@click.option("--force", is_flag=True, help="Replace OUT if it is there.")
+@click.pass_obj
+def get(session: Session, artifact_id: str, target: str | None, force: bool) -> None:  # noqa: FBT001 - click's own
+    """Fetch an artifact into the file OUT, by default named as the artifact is.
+
+    OUT appears whole and proven, or not at all. With `-` the bytes go to standard output as they come: trust them when
+    the exit code is 0.
+    """
+    if target == "-":
+        session.run(lambda client: _to_stdout(client, artifact_id))
+        return
+
+    ref, path = session.run(lambda client: _to_file(client, artifact_id, target, overwrite=force))
+    if session.json:
+        write_json({**_record(ref), "path": str(path)})
+    else:
+        note(f"{path}: {size_text(ref.size_bytes)}, {ref.digest}")
+
+
+async def _to_file(
+    client: Client, artifact_id: str, target: str | None, *, overwrite: bool
+) -> tuple[ArtifactRef, Path]:
+    ref = await client.artifacts.ref(artifact_id)
+    path = Path(target or _file_name(ref))
+    with byte_bar(str(path)) as advance:
+        fetched = await client.artifacts.export_to_path(
+            artifact_id, path, overwrite=overwrite, progress=lambda done: advance(done, ref.size_bytes, "")
+        )
+    return fetched, path
+
+
+def _file_name(ref: ArtifactRef) -> str:
+    """The artifact's name as far as it is a plain file name; its id otherwise. What a host says is not obeyed."""
+    is_plain = ref.name.isprintable() and Path(ref.name).name == ref.name and not ref.name.startswith(".")
+    return ref.name if ref.name and is_plain else ref.artifact_id
+
+
+async def _to_stdout(client: Client, artifact_id: str) -> None:
+    async with client.artifacts.open_reader(artifact_id) as reader:
+        async for data in reader:
+            sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+@artifact.command()
+@click.argument("artifact_id", metavar="ID")
+@click.pass_obj
+def stat(session: Session, artifact_id: str) -> None:
+    """Describe an artifact."""
+    ref = session.run(lambda client: client.artifacts.ref(artifact_id))
+    write_record(_record(ref) if session.json else _known(ref), as_json=session.json)
+
+
+@artifact.command("ls")
+@click.option("--owner", help="Only those of this owner; `--owner ''` for those without one.")
+@click.pass_obj
+def list_artifacts(session: Session, owner: str | None) -> None:
+    """List the artifacts of the host that is asked."""
+
+    async def listed(client: Client) -> list[Record]:
+        rows: list[Record] = []
+        token = ""
+        while True:
+            page = await client.artifacts.list(owner=owner, page_size=1000, page_token=token)
+            for ref in page.refs:
+                if session.json:
+                    write_json(_record(ref))
+                else:
+                    rows.append({**_record(ref), "size": size_text(ref.size_bytes)})
+            token = page.next_token
+            if not token:
+                return rows
+
+    rows = session.run(listed)
+    if not session.json:
+        write_table(_COLUMNS, rows)
+
+
+@artifact.command()
+@click.argument("artifact_id", metavar="ID")
+@click.option("--missing-ok", is_flag=True, help="An artifact that is not there is a success.")
+@click.pass_obj
+def rm(session: Session, artifact_id: str, missing_ok: bool) -> None:  # noqa: FBT001 - click's own
+    """Delete an artifact; bytes that others share stay."""
+    deleted = session.run(lambda client: client.artifacts.delete(artifact_id))
+    if not deleted and not missing_ok:
+        raise NotFoundError(
+            "ARTIFACT_NOT_FOUND", f"no artifact {artifact_id} on this host", resource=Resource("artifact", artifact_id)
+        )
+    if session.json:
+        write_json({"artifact_id": artifact_id, "deleted": deleted})
+    else:
+        note(f"{artifact_id} is deleted" if deleted else f"{artifact_id} was not there")
+
+
+def _known(ref: ArtifactRef) -> Record:
+    """For people: labels one by one, and nothing that is not set."""
+    labels = ", ".join(f"{key}={value}" for key, value in ref.labels.items())
+    return {name: value for name, value in {**_record(ref), "labels": labels}.items() if value not in ("", None)}
+
+
+def _record(ref: ArtifactRef) -> Record:
+    return {
+        "artifact_id": ref.artifact_id,
+        "name": ref.name,
+        "size_bytes": ref.size_bytes,
+        "digest": str(ref.digest),
+        "owner": ref.owner,
+        "content_type": ref.content_type,
+        "content_encoding": ref.content_encoding,
+        "labels": dict(ref.labels),
+        "owner_policy": ref.owner_policy.value,
+        "created": time_text(ref.created_at),
+        "expires": time_text(ref.expires_at),
+        "host": ref.host,
+    }

@@ -1,0 +1,185 @@
+"""`paglets file`: has a paglet carry a file from one host to another."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from typing import TYPE_CHECKING
+
+import click
+
+from paglets.cli.nouns import Noun
+from paglets.cli.output import note, plain, size_text, write_json
+from paglets.cli.progress import journey_bar
+from paglets.cli.session import Session
+from paglets.errors import DeadlineError, PagletError, error_for
+
+if TYPE_CHECKING:
+    from paglet.v1.file_transfer_pb2 import FileTransferRequest, FileTransferResult
+    from paglets.client.client import Client
+    from paglets.client.proxy import PagletProxy
+    from paglets.client.tasks import TaskSnapshot
+
+__all__ = ["CARRIER", "carry", "file"]
+
+CARRIER = "paglets.patterns.file_mobility.SingleFileTransferPaglet"
+_DISPOSAL_S = 5.0
+
+
+@click.group(cls=Noun)
+def file() -> None:
+    """Move files between hosts. Paths are those of the host that reads or writes."""
+
+
+@file.command()
+@click.argument("source", metavar="SRC")
+@click.option("--to", "target", metavar="HOST", required=True, help="The name of the host to bring it to.")
+@click.option("--dest", metavar="PATH", default="", help="Where it goes there; a folder puts it inside.")
+@click.option("--mode", type=click.Choice(("copy", "move")), default="copy", show_default=True, help="What of SRC.")
+@click.option("--overwrite", is_flag=True, help="Replace the destination if it is there.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
+@click.pass_obj
+def push(
+    session: Session,
+    source: str,
+    target: str,
+    dest: str,
+    mode: str,
+    overwrite: bool,  # noqa: FBT001 - click gives it by name
+    dry_run: bool,  # noqa: FBT001 - click gives it by name
+) -> None:
+    """Bring the file SRC of the host that is asked to another host; whole and proven, or not at all.
+
+    Both hosts need `--allow paglets.patterns.file_mobility` and a `--file-root` that the path is in.
+    """
+    from paglet.v1.file_transfer_pb2 import FileTransferRequest
+    from paglets.values import FileMode
+    from paglets.wire.files import file_mode_to_message
+
+    request = FileTransferRequest(
+        source_path=source,
+        destination_path=dest,
+        target_host=target,
+        mode=file_mode_to_message(FileMode(mode)),
+        dry_run=dry_run,
+        overwrite=overwrite,
+    )
+    result = session.run(lambda client: _push(client, request, session))
+    if session.json:
+        write_json(_record(result))
+    else:
+        click.echo(_sentence(result))
+
+
+async def _push(client: Client, request: FileTransferRequest, session: Session) -> FileTransferResult:
+    """Makes a paglet, has it carry the file, and disposes of it whatever came of that.
+
+    Raises a failure with the paglet's own words, code and reason; DEADLINE_EXCEEDED when the time is over, and
+    the transfer goes on.
+    """
+    proxy, timeout_s = await client.create(CARRIER), session.move_timeout_s
+    try:
+        snapshot = await carry(proxy, request, timeout_s)
+    except BaseException:
+        if problem := await _dispose(proxy):
+            _tell_going_on(session, proxy.paglet_id, request, problem)
+        raise
+    if snapshot is not None and (problem := await _dispose(proxy)):
+        _tell_left_behind(session, proxy.paglet_id, problem)
+    if snapshot is None:
+        raise DeadlineError(
+            "DEADLINE_EXCEEDED",
+            f"the transfer has not ended in {timeout_s:g} s and goes on: see `paglets paglet show {proxy.paglet_id}`",
+        )
+    if snapshot.result is None:
+        raise error_for(snapshot.error_code)(
+            snapshot.error_reason or "HANDLER_FAILED",
+            f"{request.source_path} was not brought to {request.target_host}: {snapshot.error}",
+        )
+    return snapshot.result
+
+
+async def carry(
+    proxy: PagletProxy, request: FileTransferRequest, timeout_s: float
+) -> TaskSnapshot[FileTransferResult] | None:
+    """Has a paglet carry the file, and waits for its end; on a terminal, with a bar. None when the time is over."""
+    from paglet.v1.file_transfer_pb2 import FileTransferRequest, FileTransferResult
+    from paglets.client.journeys import journey_progress
+    from paglets.client.tasks import TaskClient
+
+    task = TaskClient(proxy, FileTransferRequest, FileTransferResult)
+    try:
+        async with asyncio.timeout(None if math.isinf(timeout_s) else timeout_s):
+            with journey_bar(request.source_path) as progress:
+                async with journey_progress(proxy.info, progress):
+                    return await task.start_and_wait(request)
+    except TimeoutError:
+        return None
+
+
+async def _dispose(proxy: PagletProxy) -> str:
+    """Ends the paglet that carries the file; says why that could not be done, empty when it is done."""
+    try:
+        async with asyncio.timeout(_DISPOSAL_S):
+            await proxy.dispose()
+    except TimeoutError:
+        return f"it did not answer within {_DISPOSAL_S:g} s"
+    except PagletError as error:
+        return error.message
+    return ""
+
+
+def _tell_going_on(session: Session, paglet_id: str, request: FileTransferRequest, problem: str) -> None:
+    """Whoever interrupts a transfer must know that it was not stopped by that."""
+    from paglet.v1.transfer_pb2 import FILE_MODE_MOVE
+
+    source_goes = request.mode == FILE_MODE_MOVE and not request.dry_run
+    _warn(
+        session,
+        paglet_id,
+        f"the transfer is not stopped: paglet {paglet_id} could not be ended ({problem}), and its journey to"
+        f" {request.target_host} goes on{', after which the source is deleted' if source_goes else ''}."
+        f" `paglets paglet show {paglet_id}` tells how far it is, `paglets paglet dispose {paglet_id}` ends it",
+    )
+
+
+def _tell_left_behind(session: Session, paglet_id: str, problem: str) -> None:
+    _warn(
+        session,
+        paglet_id,
+        f"the transfer has ended, but paglet {paglet_id} is left behind ({problem});"
+        f" `paglets paglet dispose {paglet_id}` ends it",
+    )
+
+
+def _warn(session: Session, paglet_id: str, message: str) -> None:
+    if session.json:
+        note(json.dumps({"warning": {"message": message, "paglet_id": paglet_id}}))
+    else:
+        note(f"Warning: {plain(message)}")
+
+
+def _record(result: FileTransferResult) -> dict[str, object]:
+    from paglets.wire.files import file_mode_from_message
+
+    return {
+        "transfer_id": result.transfer_id,
+        "mode": file_mode_from_message(result.mode, "mode").value,
+        "dry_run": result.dry_run,
+        "source": {"host": result.source.host, "path": result.source.path},
+        "destination": {"host": result.destination.host, "path": result.destination.path},
+        "file_name": result.file_name,
+        "size_bytes": result.size_bytes,
+    }
+
+
+def _sentence(result: FileTransferResult) -> str:
+    from paglets.wire.files import file_mode_from_message
+
+    mode = file_mode_from_message(result.mode, "mode")
+    verb = {"copy": ("copied", "would copy"), "move": ("moved", "would move")}[mode][result.dry_run]
+    source, destination = result.source, result.destination
+    return plain(
+        f"{verb} {source.host}:{source.path} to {destination.host}:{destination.path}, {size_text(result.size_bytes)}"
+    )

@@ -1,0 +1,147 @@
+"""`paglets host`: runs a host, tells which there are."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import click
+import platformdirs
+
+from paglets.cli.nouns import Noun
+from paglets.cli.output import Record, note, time_text, write_json, write_table
+from paglets.cli.session import DEFAULT_ADDRESS, Session
+from paglets.cli.types import address_or_none, listening_address, size
+from paglets.config import HostSettings, StoreSettings
+from paglets.values import HostRef, check_id
+
+__all__ = ["host"]
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.group(cls=Noun)
+def host() -> None:
+    """Run a host, or tell which there are."""
+
+
+def _default_name() -> str:
+    """This machine's name, as far as a host may have it."""
+    return re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower()).lstrip("._-")[:128] or "host"
+
+
+@host.command()
+@click.option("--name", default=_default_name, show_default="this machine's name", help="What the host is called.")
+@click.option(
+    "--listen",
+    type=listening_address,
+    metavar="ADDRESS",
+    default=DEFAULT_ADDRESS,
+    show_default=True,
+    help="Port 0: the last, or any.",
+)
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Folder of all that the host keeps.")
+@click.option(
+    "--join",
+    type=address_or_none,
+    metavar="ADDRESS",
+    default="",
+    help="Any host of the mesh to join; without it a mesh begins.",
+)
+@click.option("--allow", metavar="MODULE", multiple=True, help="A module whose paglet types may run here. Repeatable.")
+@click.option(
+    "--file-root",
+    "file_roots",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    multiple=True,
+    help="A folder below which paglets may read and write files. Repeatable.",
+)
+@click.option("--insecure", is_flag=True, help="Listen beyond this machine, without any encryption.")
+@click.option("--artifact-quota", type=size, metavar="SIZE", default="10G", show_default=True, help="Of all.")
+@click.option(
+    "--artifact-max-size", type=size, metavar="SIZE", default="1G", show_default=True, help="Of one artifact."
+)
+@click.option("--until-eof", is_flag=True, help="End with standard input: when whoever started the host is gone.")
+@click.option("--log-level", type=click.Choice(_LEVELS), default="warning", show_default=True, help="On stderr.")
+@click.pass_obj
+def serve(
+    session: Session,
+    name: str,
+    listen: str,
+    data: Path | None,
+    join: str,
+    allow: tuple[str, ...],
+    file_roots: tuple[Path, ...],
+    insecure: bool,  # noqa: FBT001 - click gives it by name
+    artifact_quota: int | None,
+    artifact_max_size: int | None,
+    until_eof: bool,  # noqa: FBT001 - click gives it by name
+    log_level: str,
+) -> None:
+    """Run a host until SIGTERM or Ctrl-C.
+
+    Sizes are bytes, or 512K, 100M, 10G, none. With --json, one line on stdout says when the host serves.
+    """
+    settings = HostSettings(
+        name=name,
+        data=data or platformdirs.user_state_path("paglets") / check_id(name, "name"),
+        listen=listen,
+        join=join,
+        allow=allow,
+        file_roots=file_roots,
+        insecure=insecure,
+        store=StoreSettings(max_artifact_bytes=artifact_max_size, quota_bytes=artifact_quota),
+    )
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if until_eof:
+        threading.Thread(target=_end_with_input, daemon=True).start()
+    _serve(session, settings)
+
+
+def _end_with_input() -> None:
+    """Ends this process, as SIGTERM does, once nobody holds the other end of its standard input."""
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _serve(session: Session, settings: HostSettings) -> None:
+    from paglets.server import serve as serve_host
+
+    def ready(address: str) -> None:
+        if session.json:
+            write_json({"event": "ready", "name": settings.name, "address": address, "pid": os.getpid()})
+        else:
+            note(f"host {settings.name} serves at {address}; Ctrl-C ends it")
+
+    asyncio.run(serve_host(settings, ready))
+
+
+@host.command("ls")
+@click.pass_obj
+def list_hosts(session: Session) -> None:
+    """List the hosts of the mesh."""
+    found = [_record(known) for known in session.run(lambda client: client.hosts())]
+    if session.json:
+        for record in found:
+            write_json(record)
+        return
+    write_table(("name", "address", "online", "paglets", "version", "seen"), found)
+
+
+def _record(known: HostRef) -> Record:
+    return {
+        "name": known.name,
+        "address": known.address,
+        "online": known.online,
+        "paglets": known.paglet_count,
+        "version": known.version,
+        "seen": time_text(known.seen_at),
+        "types": list(known.types),
+    }

@@ -1,0 +1,73 @@
+"""The command `paglets`: its nouns, and how errors end it. Importing it imports no gRPC, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import ClassVar, NoReturn
+
+import click
+
+from paglets.cli.failures import show_error, show_failure
+from paglets.cli.nouns import Nouns
+from paglets.cli.session import Session
+from paglets.cli.settings import config_option
+from paglets.errors import PagletError
+
+__all__ = ["main", "run"]
+
+_FAILURE, _RPC_FAILURE, _INTERRUPTED = 1, 64, 130
+
+
+class _Paglets(Nouns):
+    """All that `paglets` can do."""
+
+    places: ClassVar = {
+        "host": "paglets.cli.host:host",
+        "paglet": "paglets.cli.paglet:paglet",
+        "op": "paglets.cli.op:op",
+        "artifact": "paglets.cli.artifact:artifact",
+        "file": "paglets.cli.file:file",
+        "demo": "paglets.cli.demo:demo",
+        "bench": "paglets.cli.bench:bench",
+        "version": "paglets.cli.version:version",
+    }
+
+
+@click.command(cls=_Paglets, params=[config_option()])
+def root() -> None:
+    """A mesh of hosts on which paglets live: stateful Python objects that move with their files.
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 64 + gRPC's status code for what a host refused, 130 interrupted.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line, by default the process's own; returns the exit code."""
+    # gRPC writes its own lines to stderr otherwise. It looks when it is imported, which is later.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    session = Session()
+    try:
+        code = root.main(
+            args=arguments, prog_name="paglets", standalone_mode=False, auto_envvar_prefix="PAGLETS", obj=session
+        )
+    except click.ClickException as error:
+        # An option that there is not is found before --json is read.
+        given = sys.argv[1:] if arguments is None else arguments
+        show_failure(error, as_json=session.json or "--json" in given)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _INTERRUPTED
+    except PagletError as error:
+        show_error(session, error)
+        return _RPC_FAILURE + error.code
+    except OSError as error:
+        show_failure(click.ClickException(str(error)), as_json=session.json)
+        return _FAILURE
+    return code if isinstance(code, int) else 0
+
+
+def main() -> NoReturn:
+    """Runs the process's command line and ends the process with its exit code."""
+    sys.exit(run())

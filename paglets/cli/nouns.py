@@ -1,0 +1,135 @@
+"""How commands are grouped: a noun is loaded when it is asked for, and every verb takes the options that all share."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import click
+
+from paglets.cli.session import DEFAULT_ADDRESS, Session
+from paglets.cli.types import address
+
+__all__ = ["Noun", "Nouns", "Verb"]
+
+
+def _keep_address(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.ensure_object(Session).address = value
+
+
+def _keep_timeout(context: click.Context, _parameter: click.Parameter, value: float | None) -> None:
+    if value is not None:
+        context.ensure_object(Session).timeout_s = value
+
+
+def _keep_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's own
+    if value:
+        context.ensure_object(Session).json = True
+
+
+def _shared(*, root: bool) -> list[click.Parameter]:
+    """The options that may stand before the noun or after the verb; the latter win."""
+    return [
+        click.Option(
+            ["--host", "address"],
+            type=address,
+            metavar="ADDRESS",
+            help="The host to ask.",
+            envvar="PAGLETS_HOST" if root else None,
+            allow_from_autoenv=root,
+            default=DEFAULT_ADDRESS if root else None,
+            show_default=root,
+            expose_value=False,
+            callback=_keep_address,
+        ),
+        click.Option(
+            ["--timeout"],
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="SECONDS",
+            help="How long to wait for an answer; 30 unless given, for moves and transfers as long as it takes.",
+            allow_from_autoenv=root,
+            expose_value=False,
+            callback=_keep_timeout,
+        ),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            is_eager=True,  # so that errors of the others are told in JSON
+            help="Print JSON: one object, or one a line.",
+            allow_from_autoenv=root,
+            expose_value=False,
+            callback=_keep_json,
+        ),
+    ]
+
+
+def _check_settings(context: click.Context, known: set[str]) -> None:
+    """Refuses a setting of the configuration file that nothing would ever read."""
+    unknown = sorted(set(context.default_map or {}) - known)
+    if unknown:
+        raise click.UsageError(
+            f"the configuration file sets {', '.join(unknown)} for `{context.command_path}`,"
+            f" which knows {', '.join(sorted(known))}",
+            context,
+        )
+
+
+_BEFORE_THE_NOUN = _shared(root=True)
+_AFTER_THE_VERB = _shared(root=False)
+
+
+class Verb(click.Command):
+    """A command that does something; it takes the shared options unless it has some of the same name."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Its own parameters, then the shared ones."""
+        own = super().get_params(ctx)
+        taken = {flag for parameter in own for flag in parameter.opts}
+        return [*own, *(option for option in _AFTER_THE_VERB if taken.isdisjoint(option.opts))]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Reads the arguments, then looks at the settings."""
+        rest = super().parse_args(ctx, args)
+        _check_settings(ctx, _names(self.get_params(ctx)))
+        return rest
+
+
+class Noun(click.Group):
+    """What the verbs of one file are about."""
+
+    command_class = Verb
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Reads the arguments, then looks at the settings."""
+        rest = super().parse_args(ctx, args)
+        _check_settings(ctx, _names(self.get_params(ctx)).union(self.list_commands(ctx)))
+        return rest
+
+
+class Nouns(Noun):
+    """The root of all: nouns and verbs, each at the `module:attribute` from which it is loaded when it is asked for."""
+
+    places: ClassVar[Mapping[str, str]]
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Its own parameters, then the shared ones."""
+        return [*super().get_params(ctx), *_BEFORE_THE_NOUN]
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, in the order of their listing."""
+        return list(self.places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Loads a command; None for a name that there is not."""
+        place = self.places.get(cmd_name)
+        if place is None:
+            return None
+        module, _, attribute = place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+def _names(parameters: Sequence[click.Parameter]) -> set[str]:
+    return {parameter.name for parameter in parameters if parameter.name}

@@ -1,0 +1,36 @@
+"""`paglets op`: calls an operation of a paglet without having its stub."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from paglets.cli.nouns import Noun
+from paglets.cli.session import Session
+from paglets.cli.types import read_text_argument
+
+__all__ = ["op"]
+
+
+@click.group(cls=Noun)
+def op() -> None:
+    """Call the operations of paglets."""
+
+
+@op.command()
+@click.argument("paglet_id", metavar="ID")
+@click.argument("operation", metavar="PKG.SERVICE/METHOD")
+@click.argument("request", metavar="[JSON|@FILE|-]", default="{}")
+@click.option("--request-id", default="", help="Repeats an earlier call: it is run once. Without it, a fresh one.")
+@click.pass_obj
+def call(session: Session, paglet_id: str, operation: str, request: str, request_id: str) -> None:
+    """Call an operation with a request in JSON, by default an empty one; the reply is JSON too.
+
+    The paglet itself tells what the operation takes; `paglets paglet show ID` names its services.
+    """
+    from paglets.cli.dynamic import call_operation
+
+    text = read_text_argument(request)
+    reply = session.run(lambda client: call_operation(client.proxy(paglet_id), operation, text, request_id))
+    click.echo(json.dumps(reply, ensure_ascii=False, indent=None if session.json else 2))

@@ -1,0 +1,153 @@
+"""`paglets paglet`: creates, finds, moves paglets and disposes of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from paglets.cli.nouns import Noun
+from paglets.cli.output import Record, note, size_text, time_text, write_json, write_record, write_table
+from paglets.cli.progress import journey_bar
+from paglets.cli.session import Session
+from paglets.cli.types import read_text_argument
+from paglets.values import PagletInfo
+
+if TYPE_CHECKING:
+    from paglets.client.client import Client
+
+__all__ = ["paglet"]
+
+_COLUMNS = ("paglet_id", "type", "host", "state", "epoch", "error")
+
+
+@click.group(cls=Noun)
+def paglet() -> None:
+    """Create, find, move paglets, and dispose of them."""
+
+
+@paglet.command()
+@click.argument("type_name", metavar="TYPE")
+@click.option("--id", "paglet_id", default="", help="The id it shall have; without one the host chooses.")
+@click.option(
+    "--state", metavar="JSON|@FILE|-", default="", help="Its state to begin with; the type's defaults if not given."
+)
+@click.pass_obj
+def create(session: Session, type_name: str, paglet_id: str, state: str) -> None:
+    """Create a paglet of TYPE, `module.Class`, on the host that is asked."""
+    text = read_text_argument(state)
+
+    async def created(client: Client) -> PagletInfo:
+        proxy = await client.create(type_name, state=text, paglet_id=paglet_id)
+        return await proxy.info()
+
+    info = session.run(created)
+    if session.json:
+        write_json(_record(info))
+    else:
+        click.echo(info.paglet_id)
+
+
+@paglet.command("ls")
+@click.option("--host", "host_name", metavar="NAME", default="", help="Only those on the host of this name.")
+@click.option("--type", "type_name", metavar="TYPE", default="", help="Only those of this `module.Class`.")
+@click.pass_obj
+def list_paglets(session: Session, host_name: str, type_name: str) -> None:
+    """List the paglets of the mesh. The host to ask is given before the noun: `paglets --host ADDRESS paglet ls`."""
+
+    async def listed(client: Client) -> list[Record]:
+        rows: list[Record] = []
+        async for info in client.list(host=host_name, type=type_name, page_size=1000):
+            record = _record(info)
+            if session.json:
+                write_json(record)
+            else:
+                rows.append(record)
+        return rows
+
+    rows = session.run(listed)
+    if not session.json:
+        write_table(_COLUMNS, rows)
+
+
+@paglet.command()
+@click.argument("paglet_id", metavar="ID")
+@click.pass_obj
+def show(session: Session, paglet_id: str) -> None:
+    """Describe a paglet, wherever it is."""
+    info = session.run(lambda client: client.get(paglet_id))
+    write_record(_record(info) if session.json else _for_people(info), as_json=session.json)
+
+
+@paglet.command()
+@click.argument("paglet_id", metavar="ID")
+@click.argument("target", metavar="HOST")
+@click.pass_obj
+def dispatch(session: Session, paglet_id: str, target: str) -> None:
+    """Move a paglet with its files to HOST, a host's name. It goes on when this command is interrupted."""
+
+    async def moved(client: Client) -> PagletInfo:
+        with journey_bar(f"{paglet_id} to {target}") as progress:
+            return await client.dispatch(paglet_id, target, timeout_s=session.move_timeout_s, progress=progress)
+
+    info = session.run(moved)
+    if session.json:
+        write_json(_record(info))
+    else:
+        note(f"{info.paglet_id} is {info.state} on {info.host}")
+
+
+@paglet.command()
+@click.argument("paglet_id", metavar="ID")
+@click.pass_obj
+def dispose(session: Session, paglet_id: str) -> None:
+    """End a paglet for good."""
+    session.run(lambda client: client.dispose(paglet_id))
+    if session.json:
+        write_json({"paglet_id": paglet_id, "disposed": True})
+    else:
+        note(f"{paglet_id} is disposed of")
+
+
+def _record(info: PagletInfo) -> Record:
+    journey = info.journey
+    return {
+        "paglet_id": info.paglet_id,
+        "type": info.type,
+        "host": info.host,
+        "address": info.address,
+        "state": info.state.value,
+        "epoch": info.epoch,
+        "created": time_text(info.created_at),
+        "error": info.error,
+        "services": list(info.services),
+        "journey": journey
+        and {
+            "transfer_id": journey.transfer_id,
+            "source": journey.source,
+            "target": journey.target,
+            "phase": journey.phase.value,
+            "bytes_done": journey.bytes_done,
+            "bytes_total": journey.bytes_total,
+            "started": time_text(journey.started_at),
+        },
+    }
+
+
+def _for_people(info: PagletInfo) -> Record:
+    """What is known, and no more."""
+    journey = info.journey
+    texts = {
+        "id": info.paglet_id,
+        "type": info.type,
+        "host": f"{info.host} at {info.address}" if info.address else info.host,
+        "state": info.state.value,
+        "epoch": str(info.epoch),
+        "created": time_text(info.created_at) or "",
+        "services": ", ".join(info.services),
+        "journey": journey
+        and f"{journey.phase}, {size_text(journey.bytes_done)} of {size_text(journey.bytes_total)},"
+        f" {journey.source} to {journey.target}",
+        "error": info.error,
+    }
+    return {name: text for name, text in texts.items() if text}

@@ -1,0 +1,36 @@
+"""`paglets version`: which paglets this is, and on what it stands."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+
+import click
+
+from paglets.cli.nouns import Verb
+from paglets.cli.output import write_record
+from paglets.cli.session import Session
+
+__all__ = ["version"]
+
+
+@click.command(cls=Verb)
+@click.pass_obj
+def version(session: Session) -> None:
+    """Tell which version this is, and of what it is made."""
+    record = {
+        "paglets": _installed("paglets-grpc"),
+        "protocol": "paglet.v1",
+        "python": platform.python_version(),
+        "grpcio": _installed("grpcio"),
+        "protobuf": _installed("protobuf"),
+    }
+    write_record(record, as_json=session.json)
+
+
+def _installed(package: str) -> str:
+    try:
+        return version_of(package)
+    except PackageNotFoundError:
+        return "not installed: run from its sources"

@@ -1,0 +1,1 @@
+"""How programs, and hosts among themselves, call a host."""

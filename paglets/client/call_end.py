@@ -1,0 +1,70 @@
+"""How a call really ended.
+
+When a host ends an upload before all of it was sent, the write that was on its way fails, and gRPC's asyncio client
+then puts INTERNAL in place of the status that the host sent. This file keeps the status that came; it must never know
+what the call was for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import grpc
+
+__all__ = ["CallEnd"]
+
+T = TypeVar("T")
+_WAIT_S = 2.0
+_MASK = "Internal error from Core"
+
+
+class CallEnd:
+    """Watches one call from its start."""
+
+    def __init__(self, call: grpc.aio.Call) -> None:
+        self._sent: grpc.aio.AioRpcError | None = None
+        self._came = asyncio.Event()
+        call.add_done_callback(self._note)
+
+    async def error(self, found: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """The host's own status if `found` only masks it, else `found`."""
+        if not _is_mask(found):
+            return found
+        try:
+            async with asyncio.timeout(_WAIT_S):
+                await self._came.wait()
+        except TimeoutError:
+            return found
+        return self._sent or found
+
+    def _note(self, call: grpc.aio.Call) -> None:
+        """Called for each status that the call takes on: the host's, and the mask, in either order."""
+        code = _at_once(call.code())
+        if code is None or code is grpc.StatusCode.OK:
+            return
+        error = grpc.aio.AioRpcError(
+            code,
+            initial_metadata=_at_once(call.initial_metadata()) or grpc.aio.Metadata(),
+            trailing_metadata=_at_once(call.trailing_metadata()) or grpc.aio.Metadata(),
+            details=_at_once(call.details()),
+        )
+        if not _is_mask(error):
+            self._sent = error
+            self._came.set()
+
+
+def _is_mask(error: grpc.aio.AioRpcError) -> bool:
+    return error.code() is grpc.StatusCode.INTERNAL and error.details() == _MASK
+
+
+def _at_once(coroutine: Coroutine[Any, Any, T]) -> T | None:
+    """What a coroutine returns that has nothing to wait for; None if it wants to wait after all."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    finally:
+        coroutine.close()
+    return None

@@ -1,0 +1,191 @@
+"""The front of the SDK: creates, finds, moves and calls the paglets of a mesh through any one of its hosts."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import Field, replace
+from typing import Any, ClassVar, Protocol, Self
+
+import grpc
+import msgspec
+
+from paglet.v1 import lifecycle_pb2, lifecycle_pb2_grpc, mesh_pb2, mesh_pb2_grpc
+from paglets.client.artifacts import RemoteArtifactStore
+from paglets.client.calls import errors_of_calls
+from paglets.client.channel import open_channel
+from paglets.client.journeys import journey_progress
+from paglets.client.proxy import PagletProxy
+from paglets.client.retry import RetryPolicy
+from paglets.client.safe_channel import SafeChannel
+from paglets.core.paglet import Paglet
+from paglets.errors import InvalidArgumentError, UnavailableError
+from paglets.values import HostRef, JourneyInfo, PagletInfo, PagletProxyRef, new_id
+from paglets.wire.lifecycle import paglet_info_from_message
+from paglets.wire.mesh import host_from_message
+
+__all__ = ["Client", "Dataclass"]
+
+
+class Dataclass(Protocol):
+    """Any instance of a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+class Client:
+    """A connection to the host at `address`, and through it to its whole mesh: `async with Client(address) as client:`.
+
+    Every call has the deadline `timeout_s` unless it says otherwise, and is made again while the host cannot be
+    reached, with the same request id: it runs once. Errors are PagletErrors. Nothing is sent before the first call.
+    """
+
+    def __init__(self, address: str, *, timeout_s: float = 30.0) -> None:
+        self.address = address
+        self.policy = RetryPolicy(timeout_s=timeout_s)
+        self._channel = open_channel(address)
+        self._artifact_channel: grpc.aio.Channel | None = None
+        safe = SafeChannel(self._channel, policy=self.policy)
+        self._lifecycle: lifecycle_pb2_grpc.LifecycleServiceAsyncStub = lifecycle_pb2_grpc.LifecycleServiceStub(safe)
+        self._mesh: mesh_pb2_grpc.MeshServiceAsyncStub = mesh_pb2_grpc.MeshServiceStub(safe)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Gives up the calls that have not ended, and closes the connections. Safe to repeat."""
+        await self._channel.close()
+        if self._artifact_channel is not None:
+            await self._artifact_channel.close()
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel to the host: plain, for generated stubs without any of the SDK's doing."""
+        return self._channel
+
+    @property
+    def artifacts(self) -> RemoteArtifactStore:
+        """The artifact store of the host, on a connection of its own so that large bytes keep no call waiting."""
+        if self._artifact_channel is None:
+            self._artifact_channel = open_channel(self.address)
+        return RemoteArtifactStore(self._artifact_channel, timeout_s=self.policy.timeout_s)
+
+    async def reach(self) -> HostRef:
+        """Describes the host, asked once and not again: raises TRANSPORT at once when no host is there."""
+        stub: mesh_pb2_grpc.MeshServiceAsyncStub = mesh_pb2_grpc.MeshServiceStub(self._channel)
+        with errors_of_calls():
+            reply = await stub.GetHost(mesh_pb2.GetHostRequest(), timeout=self.policy.timeout_s)
+        return host_from_message(reply.host)
+
+    async def host(self, name: str = "") -> HostRef:
+        """Describes a host of the mesh, without a name the one that is asked. Raises HOST_NOT_FOUND."""
+        reply = await self._mesh.GetHost(mesh_pb2.GetHostRequest(name=name))
+        return host_from_message(reply.host)
+
+    async def hosts(self) -> Sequence[HostRef]:
+        """All hosts of the mesh, in the order of their names."""
+        found: list[HostRef] = []
+        request = mesh_pb2.ListHostsRequest()
+        while True:
+            reply = await self._mesh.ListHosts(request)
+            found.extend(map(host_from_message, reply.hosts))
+            if not reply.next_page_token:
+                return found
+            request.page_token = reply.next_page_token
+
+    def proxy(self, paglet: str | PagletProxyRef | PagletInfo) -> PagletProxy:
+        """A handle to a paglet, from its id or a reference to it. Nothing is asked: the paglet need not be there."""
+        return PagletProxy(paglet if isinstance(paglet, str) else paglet.paglet_id, self)
+
+    async def create(
+        self,
+        type: builtins.type[Paglet[Any]] | str,
+        *,
+        state: Dataclass | str = "",
+        paglet_id: str = "",
+        request_id: str = "",
+    ) -> PagletProxy:
+        """Creates a paglet on the host that is asked; the reply comes when it is durable and takes calls.
+
+        `type` is a Paglet class or `module.Class`; `state` a dataclass or JSON text, empty for the defaults. Repeat it
+        with the same `request_id` and there is one paglet. Raises STATE_INVALID, PAGLET_EXISTS, TYPE_NOT_ALLOWED,
+        HOOK_FAILED, INVALID_ID.
+        """
+        request = lifecycle_pb2.CreatePagletRequest(
+            request_id=request_id or new_id(),
+            type=type if isinstance(type, str) else type.type_name(),
+            paglet_id=paglet_id,
+            state_json=state if isinstance(state, str) else _to_json(state),
+        )
+        reply = await self._lifecycle.CreatePaglet(request)
+        return self.proxy(reply.paglet.paglet_id)
+
+    async def get(self, paglet_id: str) -> PagletInfo:
+        """Describes a paglet, wherever it is, with its running journey. Raises PAGLET_NOT_FOUND."""
+        reply = await self._lifecycle.GetPaglet(lifecycle_pb2.GetPagletRequest(paglet_id=paglet_id))
+        return paglet_info_from_message(reply.paglet)
+
+    async def list(self, *, host: str = "", type: str = "", page_size: int = 100) -> AsyncIterator[PagletInfo]:
+        """All paglets of the mesh in the order of their ids; those on `host` and of `type` only, where given."""
+        request = lifecycle_pb2.ListPagletsRequest(page_size=page_size, host=host, type=type)
+        while True:
+            reply = await self._lifecycle.ListPaglets(request)
+            for paglet in reply.paglets:
+                yield paglet_info_from_message(paglet)
+            if not reply.next_page_token:
+                return
+            request.page_token = reply.next_page_token
+
+    async def dispatch(
+        self,
+        paglet_id: str,
+        target: str,
+        *,
+        request_id: str = "",
+        timeout_s: float = math.inf,
+        progress: Callable[[JourneyInfo], None] | None = None,
+        progress_period_s: float = 0.25,
+    ) -> PagletInfo:
+        """Moves a paglet with its files to the host named `target`, however long it takes unless `timeout_s` is given.
+
+        The reply comes when the arrival turn has ended; `progress` is told how far the journey is each
+        `progress_period_s`. The journey goes on without its caller: repeat the call with the same `request_id` to join
+        it. After any error but ARRIVAL_FAILED, DEADLINE_EXCEEDED and UNAVAILABLE the paglet is where it was.
+        """
+        request = lifecycle_pb2.DispatchPagletRequest(
+            request_id=request_id or new_id(), paglet_id=paglet_id, target=target
+        )
+        channel = SafeChannel(self._channel, policy=_dispatch_policy(self.policy, target))
+        stub: lifecycle_pb2_grpc.LifecycleServiceAsyncStub = lifecycle_pb2_grpc.LifecycleServiceStub(channel)
+        async with AsyncExitStack() as beside:
+            if progress is not None:
+                watch = journey_progress(lambda: self.get(paglet_id), progress, progress_period_s)
+                await beside.enter_async_context(watch)
+            reply = await stub.DispatchPaglet(request, timeout=timeout_s)
+        return paglet_info_from_message(reply.paglet)
+
+    async def dispose(self, paglet_id: str, *, request_id: str = "") -> None:
+        """Ends a paglet for good, whatever its state; safe to repeat with `request_id`. Raises PAGLET_NOT_FOUND."""
+        request = lifecycle_pb2.DisposePagletRequest(request_id=request_id or new_id(), paglet_id=paglet_id)
+        await self._lifecycle.DisposePaglet(request)
+
+
+def _to_json(state: Dataclass) -> str:
+    try:
+        return msgspec.json.encode(state).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidArgumentError("STATE_INVALID", f"the state is no JSON: {error}", field="state_json") from error
+
+
+def _dispatch_policy(policy: RetryPolicy, target: str) -> RetryPolicy:
+    """The same, but without patience for a target that is away: that journey was given up for good."""
+
+    def is_passing(failure: UnavailableError) -> bool:
+        return not (failure.reason == "HOST_UNREACHABLE" and failure.metadata.get("host") == target)
+
+    return replace(policy, is_passing=is_passing)

@@ -1,0 +1,38 @@
+"""Passes calls on to another host as raw bytes, without knowing their messages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import grpc
+
+__all__ = ["Forwarder"]
+
+RawMetadata = Sequence[tuple[str, str | bytes]]
+
+
+class Forwarder:
+    """Raw calls over one channel. Raises grpc.aio.AioRpcError unchanged: status details pass through unharmed."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+
+    async def unary(
+        self, path: str, request: bytes, metadata: RawMetadata, timeout_s: float
+    ) -> tuple[bytes, RawMetadata]:
+        """One unary call: the reply's bytes and its trailing metadata."""
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(path)
+        call = method(request, metadata=tuple(metadata), timeout=timeout_s)
+        return await call, tuple(await call.trailing_metadata())
+
+    async def stream(
+        self, path: str, requests: AsyncIterator[bytes], metadata: RawMetadata, timeout_s: float | None
+    ) -> AsyncIterator[bytes]:
+        """A call of any arity, message by message."""
+        method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(path)
+        call = method(requests, metadata=tuple(metadata), timeout=timeout_s)
+        try:
+            async for message in call:
+                yield message
+        finally:
+            call.cancel()

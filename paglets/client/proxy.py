@@ -1,0 +1,105 @@
+"""A handle to one paglet, wherever it is: the identity is no location, so it never goes stale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import grpc
+
+from paglets.client.retry import RetryPolicy
+from paglets.client.safe_channel import SafeChannel
+from paglets.values import JourneyInfo, PagletInfo, PagletProxyRef
+from paglets.wire.metadata import PAGLET_ID_KEY
+
+__all__ = ["PagletHome", "PagletProxy"]
+
+StubT = TypeVar("StubT")
+
+
+class PagletHome(Protocol):
+    """What a proxy asks of the client that made it; errors are those of `Client`."""
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel to the host that is asked."""
+        ...
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """How long calls go on."""
+        ...
+
+    async def get(self, paglet_id: str) -> PagletInfo:
+        """Describes a paglet."""
+        ...
+
+    async def dispatch(
+        self,
+        paglet_id: str,
+        target: str,
+        *,
+        request_id: str = "",
+        timeout_s: float = math.inf,
+        progress: Callable[[JourneyInfo], None] | None = None,
+        progress_period_s: float = 0.25,
+    ) -> PagletInfo:
+        """Moves a paglet."""
+        ...
+
+    async def dispose(self, paglet_id: str, *, request_id: str = "") -> None:
+        """Ends a paglet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PagletProxy:
+    """One paglet, called and moved through `client`, as long as that is open. Two are equal by their ids."""
+
+    paglet_id: str
+    client: PagletHome = field(repr=False, compare=False)
+
+    @property
+    def ref(self) -> PagletProxyRef:
+        """The reference that may be kept in states and messages."""
+        return PagletProxyRef(self.paglet_id)
+
+    def stub(self, make: Callable[[grpc.aio.Channel], StubT]) -> StubT:
+        """A generated stub bound to this paglet: `await proxy.stub(CounterServiceStub).Add(AddRequest(amount=1))`.
+
+        A unary call has a deadline (the client's unless `timeout` says otherwise; `math.inf` is none) and a fresh
+        request id unless the metadata `paglet-request-id` gives one. While the host cannot be reached, or the paglet
+        moves, it is made again with the same id: it runs once. It raises PagletErrors. A streaming call gets the
+        metadata `paglet-id`, and is otherwise gRPC's own.
+        """
+        metadata = ((PAGLET_ID_KEY, self.paglet_id),)
+        return make(SafeChannel(self.client.channel, metadata=metadata, request_ids=True, policy=self.client.policy))
+
+    async def info(self) -> PagletInfo:
+        """Describes the paglet. Raises PAGLET_NOT_FOUND."""
+        return await self.client.get(self.paglet_id)
+
+    async def dispatch(
+        self,
+        target: str,
+        *,
+        request_id: str = "",
+        timeout_s: float = math.inf,
+        progress: Callable[[JourneyInfo], None] | None = None,
+        progress_period_s: float = 0.25,
+    ) -> PagletInfo:
+        """Moves the paglet to the host named `target`; as `Client.dispatch`."""
+        return await self.client.dispatch(
+            self.paglet_id,
+            target,
+            request_id=request_id,
+            timeout_s=timeout_s,
+            progress=progress,
+            progress_period_s=progress_period_s,
+        )
+
+    async def dispose(self, *, request_id: str = "") -> None:
+        """Ends the paglet for good; as `Client.dispose`."""
+        await self.client.dispose(self.paglet_id, request_id=request_id)

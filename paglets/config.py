@@ -1,0 +1,61 @@
+"""Settings: frozen, with their defaults; argument beats environment beats file, which `paglets.cli` sees to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["DEFAULT_PORT", "HostSettings", "MailboxSettings", "StoreSettings"]
+
+DEFAULT_PORT = 7600
+
+_GIB = 1024**3
+_MIB = 1024**2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings:
+    """Bounds of an artifact store, in bytes; None means unlimited."""
+
+    max_artifact_bytes: int | None = _GIB
+    quota_bytes: int | None = 10 * _GIB
+    min_free_bytes: int = 64 * _MIB
+    reserve_step_bytes: int = 64 * _MIB
+    max_open_uploads: int = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailboxSettings:
+    """How many calls, and bytes of calls, may wait for one paglet."""
+
+    max_calls: int = 1000
+    max_bytes: int = 16 * _MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSettings:
+    """Everything a host is started with. Durations are in seconds.
+
+    `listen` is `address:port` (port 0: the port the host had last, or a free one) or `unix:PATH`; `join` is the address
+    of any host of a mesh, empty to begin one; `allow` names the modules whose paglet types may run here; files of the
+    file patterns stay below `file_roots`.
+    """
+
+    name: str
+    data: Path
+    listen: str = f"127.0.0.1:{DEFAULT_PORT}"
+    join: str = ""
+    allow: tuple[str, ...] = ()
+    file_roots: tuple[Path, ...] = ()
+    insecure: bool = False
+    store: StoreSettings = field(default_factory=StoreSettings)
+    mailbox: MailboxSettings = field(default_factory=MailboxSettings)
+    lease_s: float = 10.0
+    drain_s: float = 10.0
+    quiesce_s: float = 30.0
+    unary_deadline_s: float = 30.0
+    dedupe_keep_s: float = 24 * 3600.0
+    dedupe_max_replies: int = 1000
+    dedupe_max_bytes: int = _MIB
+    max_state_bytes: int = _MIB
+    max_concurrent_rpcs: int = 4096

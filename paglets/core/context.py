@@ -1,0 +1,96 @@
+"""All that a paglet may ask of the host it is on. A host keeps these promises; so does a fake one in unit tests."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from paglets.artifacts.store import ArtifactStore
+from paglets.values import FileMode, HostRef, PagletFileRef
+
+__all__ = ["Context"]
+
+
+class Context(Protocol):
+    """The host, as one paglet sees it. Valid until the paglet leaves the host."""
+
+    @property
+    def paglet_id(self) -> str:
+        """The paglet's own id."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """The name of the host the paglet is on."""
+        ...
+
+    @property
+    def address(self) -> str:
+        """Where that host listens."""
+        ...
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """The host's artifact store."""
+        ...
+
+    def turn(self) -> AbstractAsyncContextManager[Any]:
+        """A queued turn: yields the state to change; durable on exit, rolled back by an exception."""
+        ...
+
+    def locked_state(self) -> AbstractContextManager[Any]:
+        """As `turn`, for code in a worker thread. Raises WAIT_IN_TURN on the event loop."""
+        ...
+
+    async def wait_state(self, predicate: Callable[[Any], bool], timeout_s: float | None) -> bool:
+        """Waits until the durable state satisfies `predicate`; False at the timeout. Raises WAIT_IN_TURN in a turn."""
+        ...
+
+    def start_background(self, body: Callable[[], Awaitable[None]]) -> None:
+        """Runs `body` beside the turns, once the running turn has been committed.
+
+        It is cancelled when the paglet leaves, and awaited.
+        """
+        ...
+
+    def request_dispatch(self, target: str) -> None:
+        """Moves the paglet when the running turn or background body has ended and been committed."""
+        ...
+
+    def request_dispose(self) -> None:
+        """Ends the paglet when the running turn or background body has ended and been committed."""
+        ...
+
+    async def register_file(self, path: Path, name: str, mode: FileMode) -> PagletFileRef:
+        """Registers a file below the host's file roots. Raises SOURCE_NOT_A_FILE, PATH_OUTSIDE_ROOTS."""
+        ...
+
+    async def unregister_file(self, name: str) -> None:
+        """Forgets a registration; the file stays. Safe to repeat."""
+        ...
+
+    def registered_files(self) -> Sequence[PagletFileRef]:
+        """The registered files, in the order of their names."""
+        ...
+
+    async def save_file(self, name: str, destination: Path, *, overwrite: bool) -> None:
+        """Writes a verified, durable copy of a registered file in one step. Raises DESTINATION_EXISTS."""
+        ...
+
+    def resolve_source(self, path: str) -> Path:
+        """The absolute path of a file to read. Raises PATH_OUTSIDE_ROOTS."""
+        ...
+
+    def resolve_destination(self, destination: str, source_name: str) -> Path:
+        """The absolute path of a file to write. Raises PATH_OUTSIDE_ROOTS."""
+        ...
+
+    async def available_hosts(self, *, online_only: bool = True, include_self: bool = True) -> Sequence[HostRef]:
+        """The hosts of the mesh, in the order of their names."""
+        ...
+
+    async def host_status(self, name: str) -> HostRef | None:
+        """One host of the mesh; None when there is none of this name."""
+        ...

@@ -1,0 +1,62 @@
+"""What hooks are told; frozen, named for what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from paglets.values import PagletFileRef
+
+__all__ = ["ActivationEvent", "ArrivalTarget", "CreationEvent", "DisposalEvent", "MobilityEvent"]
+
+
+@dataclass(frozen=True, slots=True)
+class CreationEvent:
+    """The paglet begins to exist on `host`."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class MobilityEvent:
+    """The paglet moves. `attempt` counts the arrival turns of this transfer, from 1; more than one follows a crash."""
+
+    source: str
+    target: str
+    transfer_id: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationEvent:
+    """The paglet is back on `host`; `reason` is "restart" after the host was started again."""
+
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisposalEvent:
+    """The paglet is about to end on `host`."""
+
+    host: str
+
+
+class ArrivalTarget(Protocol):
+    """The host that a paglet asks to come to, as far as `check_arrival` may look at it."""
+
+    @property
+    def host(self) -> str:
+        """The target's name."""
+        ...
+
+    @property
+    def files(self) -> Sequence[PagletFileRef]:
+        """The files that would come along; their paths are not there yet."""
+        ...
+
+    def resolve_destination(self, destination: str, source_name: str) -> Path:
+        """Where a file would go. Raises PATH_OUTSIDE_ROOTS."""
+        ...

@@ -1,0 +1,109 @@
+"""Which method answers which rpc: found and checked when a paglet class is defined, never at a call."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from paglets.operations import ServiceContract, ServiceOperation, snake_case
+
+__all__ = ["Handler", "bind_handlers", "operation"]
+
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+_MARK = "__paglets_operation__"
+
+
+def operation(full_name: str) -> Callable[[MethodT], MethodT]:
+    """Says which rpc a method answers, e.g. `@operation("pkg.Service/Method")`, where its name alone does not."""
+
+    def mark(method: MethodT) -> MethodT:
+        setattr(method, _MARK, full_name)
+        return method
+
+    return mark
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One operation and the method that answers it: of the paglet itself, or of its pattern object number `pattern`."""
+
+    operation: ServiceOperation
+    attribute: str
+    is_async: bool
+    pattern: int | None = None
+
+
+def bind_handlers(
+    owner: type, services: Iterable[ServiceDescriptor], pattern: int | None = None, reserved: Container[str] = ()
+) -> dict[str, Handler]:
+    """The handlers of a class by rpc path. Raises TypeError naming the method and the signature it should have.
+
+    `reserved` names belong to the framework: an rpc that is called like one is answered by a marked method.
+    """
+    operations = [found for service in services for found in ServiceContract(service).operations]
+    marked = _marked_methods(owner, {found.full_name for found in operations})
+    taken: dict[str, str] = {}
+    bound: dict[str, Handler] = {}
+    for found in operations:
+        attribute = marked.get(found.full_name) or snake_case(found.descriptor.name)
+        if attribute in reserved:
+            raise TypeError(
+                f"{owner.__qualname__}.{attribute} is the framework's own and cannot answer {found.full_name}:"
+                f' name the method otherwise and mark it @operation("{found.full_name}")'
+            )
+        if attribute in taken:
+            raise TypeError(
+                f"{owner.__qualname__}.{attribute} would answer both {taken[attribute]} and {found.full_name}:"
+                f' name one method otherwise and mark it @operation("{found.full_name}")'
+            )
+        taken[attribute] = found.full_name
+        method = getattr(owner, attribute, None)
+        _check(owner, attribute, method, found)
+        bound[found.path] = Handler(found, attribute, inspect.iscoroutinefunction(method), pattern)
+    return bound
+
+
+def _marked_methods(owner: type, known: set[str]) -> dict[str, str]:
+    """Methods that `@operation` marks, by the full name of their rpc."""
+    found: dict[str, str] = {}
+    for attribute in dir(owner):
+        full_name: str | None = getattr(getattr(owner, attribute, None), _MARK, None)
+        if full_name is None:
+            continue
+        if full_name not in known:
+            raise TypeError(
+                f"{owner.__qualname__}.{attribute} is marked for {full_name}, which is in none of its services"
+            )
+        found[full_name] = attribute
+    return found
+
+
+def _check(owner: type, attribute: str, method: object, found: ServiceOperation) -> None:
+    request, reply = found.request_class, found.reply_class
+    expected = f"def {attribute}(self, request: {request.__name__}) -> {reply.__name__}"
+    where = f"{owner.__qualname__} must answer {found.full_name} by `{expected}`"
+    if not found.is_unary:
+        raise TypeError(f"{owner.__qualname__}: {found.full_name} is a stream; paglets answer unary operations so far")
+    if not inspect.isfunction(method):
+        raise TypeError(f"{where}; it has no such method")
+    parameters = list(inspect.signature(method).parameters.values())
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if len(parameters) != 2 or any(parameter.kind not in positional for parameter in parameters):
+        raise TypeError(f"{where}; its parameters are {inspect.signature(method)}")
+    hints = _hints(method)
+    for name, wanted in ((parameters[1].name, request), ("return", reply)):
+        if name in hints and hints[name] is not wanted:
+            raise TypeError(f"{where}; it says {hints[name]!r} for {name}")
+
+
+def _hints(method: Callable[..., Any]) -> Mapping[str, Any]:
+    """The method's annotations; none when they name what does not exist yet."""
+    try:
+        return typing.get_type_hints(method)
+    except NameError:
+        return {}

@@ -1,0 +1,211 @@
+"""The class that authors derive from: a dataclass state, hooks, and one method per rpc of the services it names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar, get_args
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from paglets.core.context import Context
+from paglets.core.events import ActivationEvent, ArrivalTarget, CreationEvent, DisposalEvent, MobilityEvent
+from paglets.core.handlers import Handler, bind_handlers
+from paglets.core.turn import StateCell, current_turn
+from paglets.errors import NotFoundError, PagletError, Resource
+from paglets.state import StateCodec, Upcaster
+from paglets.values import FileMode, HostRef, PagletFileRef, PagletProxyRef, check_id
+
+__all__ = ["Paglet", "PatternService"]
+
+StateT = TypeVar("StateT")
+PagletT = TypeVar("PagletT", bound="Paglet[Any]")
+
+
+class PatternService(Generic[PagletT]):
+    """A service that a pattern brings along: one method per rpc, beside the paglet's own methods."""
+
+    Service: ClassVar[ServiceDescriptor]
+
+    def __init__(self, paglet: PagletT) -> None:
+        self.paglet = paglet
+
+
+class Paglet(Generic[StateT]):
+    """A stateful object that lives on a host, answers calls and moves with its state and files.
+
+    Give the state class as `class Counter(Paglet[CounterState])`: a dataclass, the only thing that moves and persists;
+    other attributes are transient. `Services` names the protobuf services it answers, one method per rpc in snake_case,
+    `def` (run in a thread) or `async def`. Each call without the option NO_SIDE_EFFECTS is a turn: it changes
+    `self.state` and is committed durably before the reply leaves, or raises and leaves the state as it was.
+    """
+
+    State: ClassVar[type[Any]]
+    state_version: ClassVar[int] = 1
+    upcasters: ClassVar[Mapping[int, Upcaster]] = {}
+    Services: ClassVar[tuple[ServiceDescriptor, ...]] = ()
+    Patterns: ClassVar[tuple[type[PatternService[Any]], ...]] = ()
+    codec: ClassVar[StateCodec[Any]]
+    handlers: ClassVar[Mapping[str, Handler]] = {}
+
+    context: Context
+    """The host it is on; set before any hook runs."""
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        state_class = _state_argument(cls)
+        if state_class is not None:
+            cls.State = state_class
+        if "State" in cls.__dict__ or "state_version" in cls.__dict__ or "upcasters" in cls.__dict__:
+            cls.codec = StateCodec(cls.State, cls.state_version, cls.upcasters)
+        bound = bind_handlers(cls, cls.Services, reserved=_reserved_names(cls))
+        for index, pattern in enumerate(cls.Patterns):
+            brought = bind_handlers(pattern, (pattern.Service,), index)
+            if brought.keys() & bound.keys():
+                service = pattern.Service.full_name
+                raise TypeError(f"{cls.__qualname__} names {service}, which {pattern.__qualname__} answers already")
+            bound.update(brought)
+        cls.handlers = bound
+
+    def __init__(self, context: Context, cell: StateCell[StateT]) -> None:
+        self.context = context
+        self._cell = cell
+        self.pattern_services = tuple(pattern(self) for pattern in self.Patterns)
+
+    @classmethod
+    def type_name(cls) -> str:
+        """The name of the type in the mesh: `module.Class`."""
+        return f"{cls.__module__}.{cls.__qualname__}"
+
+    @property
+    def paglet_id(self) -> str:
+        """The paglet's id, which never changes."""
+        return self.context.paglet_id
+
+    @property
+    def ref(self) -> PagletProxyRef:
+        """A reference to this paglet that never goes stale."""
+        return PagletProxyRef(self.paglet_id)
+
+    @property
+    def state(self) -> StateT:
+        """In a turn: the state to read and change. Elsewhere: the durable state, to read; changes to it are dropped."""
+        turn = current_turn()
+        if turn is not None and turn.cell is self._cell:
+            own: StateT = turn.state
+            return own
+        return self._cell.read()
+
+    # Hooks. Each is a turn; `def` or `async def`.
+
+    async def on_creation(self, event: CreationEvent) -> None:
+        """The paglet begins to exist; an exception refuses the creation."""
+
+    async def on_dispatching(self, event: MobilityEvent) -> None:
+        """The last turn before a move; an exception gives the move up."""
+
+    async def on_dispatch_aborted(self, error: PagletError) -> None:
+        """The first turn after a move that was given up: the paglet is where it was."""
+
+    async def on_arrival(self, event: MobilityEvent) -> None:
+        """The first turn at the new host; it may run again after a crash. An exception marks the paglet FAILED."""
+
+    async def on_arrival_failed(self, error: PagletError) -> None:
+        """The turn after an arrival turn that failed and was rolled back."""
+
+    async def on_activation(self, event: ActivationEvent) -> None:
+        """The first turn after the host was started again."""
+
+    async def on_disposing(self, event: DisposalEvent) -> None:
+        """The last turn of all; an exception is logged and does not keep the paglet alive."""
+
+    async def run(self) -> None:
+        """Work beside the turns, begun after creation, arrival and activation; cancelled when the paglet leaves."""
+
+    @classmethod
+    def check_arrival(cls, state: StateT, target: ArrivalTarget) -> None:
+        """Asked by the target before anything moves: raise a PagletError to refuse. Pure; `state` is a copy."""
+
+    # What a paglet asks of its host.
+
+    def turn(self) -> AbstractAsyncContextManager[StateT]:
+        """`async with self.turn() as state:` is a short queued turn for background code, durable on exit.
+
+        Inside a turn it is that turn's own state.
+        """
+        return self.context.turn()
+
+    def locked_state(self) -> AbstractContextManager[StateT]:
+        """`with self.locked_state() as state:` is `turn` for code in a worker thread."""
+        return self.context.locked_state()
+
+    async def wait_state(self, predicate: Callable[[StateT], bool], timeout_s: float | None = None) -> bool:
+        """Waits until the durable state satisfies `predicate`; False at the timeout (seconds, None for ever).
+
+        Raises WAIT_IN_TURN inside a turn, which nobody could wake.
+        """
+        return await self.context.wait_state(predicate, timeout_s)
+
+    def dispatch(self, target: str) -> PagletProxyRef:
+        """Asks for a move to the host named `target`, begun when this turn or task body has ended and is committed.
+
+        Raises INVALID_ID at once for a malformed name; a move that fails later calls `on_dispatch_aborted`.
+        """
+        self.context.request_dispatch(check_id(target, "target"))
+        return self.ref
+
+    def dispose(self) -> None:
+        """Asks for the paglet's end, begun when this turn or task body has ended and is committed."""
+        self.context.request_dispose()
+
+    async def register_file(self, path: str, name: str = "", mode: FileMode = FileMode.COPY) -> PagletFileRef:
+        """Registers a file of this host to travel along, under a logical name (default: its own name).
+
+        The digest is made now, and the registration is kept at once, also when the turn is rolled back. Registering a
+        name again replaces it. Raises SOURCE_NOT_A_FILE, PATH_OUTSIDE_ROOTS.
+        """
+        source = self.context.resolve_source(path)
+        return await self.context.register_file(source, (name or source.name).strip(), mode)
+
+    async def unregister_file(self, name: str) -> None:
+        """Forgets a registration; the file itself stays. Safe to repeat."""
+        await self.context.unregister_file(name)
+
+    def registered_files(self) -> Sequence[PagletFileRef]:
+        """The registered files, in the order of their names."""
+        return self.context.registered_files()
+
+    def file_path(self, name: str | PagletFileRef) -> Path:
+        """Where a registered file's bytes are on this host: read them, never write. Raises FILE_NOT_FOUND."""
+        wanted = name if isinstance(name, str) else name.name
+        for found in self.registered_files():
+            if found.name == wanted:
+                return found.path
+        raise NotFoundError(
+            "FILE_NOT_FOUND",
+            f"paglet {self.paglet_id} has no registered file {wanted!r}",
+            resource=Resource("file", wanted),
+        )
+
+    async def available_hosts(self, *, online_only: bool = True, include_self: bool = True) -> Sequence[HostRef]:
+        """The hosts of the mesh, in the order of their names."""
+        return await self.context.available_hosts(online_only=online_only, include_self=include_self)
+
+
+def _reserved_names(cls: type) -> set[str]:
+    """What the framework's own classes among the bases of a class call their own."""
+    own = [base for base in cls.__mro__[1:] if base.__module__.startswith(("paglets.core.", "paglets.patterns."))]
+    return {name for base in own for name in vars(base)}
+
+
+def _state_argument(cls: type) -> type[Any] | None:
+    """The dataclass among the type arguments of a class's bases; None when there is none."""
+    if "State" in cls.__dict__:
+        return None
+    for base in cls.__dict__.get("__orig_bases__", ()):
+        for argument in get_args(base):
+            if isinstance(argument, type) and dataclasses.is_dataclass(argument):
+                return argument
+    return None

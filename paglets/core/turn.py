@@ -1,0 +1,110 @@
+"""A turn: the one place where a paglet's state changes, whole or not at all.
+
+Pure but for the context variable that says which turn the running code belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Generic, TypeVar
+
+from paglets.errors import InvalidArgumentError
+from paglets.state import StateCodec
+
+__all__ = ["StateCell", "Turn", "current_turn"]
+
+StateT = TypeVar("StateT")
+
+_current: ContextVar[Turn[Any] | None] = ContextVar("paglets_turn", default=None)
+_reading: ContextVar[tuple[object, Any] | None] = ContextVar("paglets_reading", default=None)
+
+
+def current_turn() -> Turn[Any] | None:
+    """The turn that the running code belongs to; None in the background."""
+    turn = _current.get()
+    return turn if turn is not None and turn.open else None
+
+
+class StateCell(Generic[StateT]):
+    """What is known of one paglet's state.
+
+    `latest` is the encoded state as the last turn left it, `view` the decoded state that is durable. The two differ
+    while a turn's commit is on its way to the disk: the next turn begins from `latest`, everybody else sees `view`.
+    """
+
+    def __init__(self, codec: StateCodec[StateT], state: StateT, max_bytes: int) -> None:
+        self.codec = codec
+        self.view = state
+        self.latest = codec.encode(state)
+        self._max_bytes = max_bytes
+
+    def begin(self) -> Turn[StateT]:
+        """Opens a turn on the latest state."""
+        return Turn(self)
+
+    def read(self) -> StateT:
+        """The durable state, as a copy of the running code's own: nobody sees what is written to it."""
+        found = _reading.get()
+        if found is None or found[0] is not self.view:
+            found = (self.view, self.codec.check(self.codec.encode(self.view)))
+            _reading.set(found)
+        copy: StateT = found[1]
+        return copy
+
+    def check_size(self, data: bytes) -> None:
+        """Raises STATE_INVALID when a state is too large to be kept after every turn."""
+        if len(data) > self._max_bytes:
+            raise InvalidArgumentError(
+                "STATE_INVALID",
+                f"the encoded state has {len(data)} bytes, {self._max_bytes} are allowed; keep more as artifacts",
+                field="state",
+            )
+
+
+class Turn(Generic[StateT]):
+    """One exclusive use of the state. `state` is a private copy until `finish` has been committed."""
+
+    def __init__(self, cell: StateCell[StateT]) -> None:
+        self.cell = cell
+        self.open = True
+        self.outputs: list[Callable[[], None]] = []
+        self._state: StateT | None = None
+
+    @property
+    def state(self) -> StateT:
+        """The state to read and change; decoded when first asked for."""
+        if self._state is None:
+            self._state = self.cell.codec.check(self.cell.latest)
+        return self._state
+
+    @contextmanager
+    def entered(self) -> Generator[None]:
+        """Makes this the turn of the code inside."""
+        token = _current.set(self)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    def finish(self) -> tuple[bytes, StateT] | None:
+        """Ends the turn: the new state encoded and decoded again, or None when nothing changed.
+
+        Raises STATE_INVALID when the state cannot be read back as it was written, or is too large; the turn is then
+        rolled back.
+        """
+        self.open = False
+        if self._state is None:
+            return None
+        data = self.cell.codec.encode(self._state)
+        if data == self.cell.latest:
+            return None
+        self.cell.check_size(data)
+        return data, self.cell.codec.check(data)
+
+    def roll_back(self) -> None:
+        """Ends the turn and forgets what it did."""
+        self.open = False
+        self._state = None
+        self.outputs.clear()

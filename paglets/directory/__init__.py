@@ -1,0 +1,1 @@
+"""Who owns which paglet: the contract of the directory, and the one in SQLite."""

@@ -1,0 +1,169 @@
+"""The contract of the directory: who owns which paglet. No directory lives in this file.
+
+Rows change by guarded writes alone; a guard that does not hold changes nothing. Leases only tell when to look, never
+who owns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from paglets.values import HostRef, PagletState
+
+__all__ = [
+    "Directory",
+    "Guard",
+    "HostRegistration",
+    "Intent",
+    "JourneyRecord",
+    "PagletRow",
+    "RowWrite",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A journey that has begun: only `transfer_id` may change the owner, and only to `target`."""
+
+    transfer_id: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagletRow:
+    """What the directory knows of a paglet.
+
+    `epoch`, `revision` and `created_at` (seconds since the epoch) are set by the directory when a row is inserted, the
+    revision at each write: an epoch begins at the row's first revision, so an id used again never meets an old epoch.
+    `request_id` created the paglet, or, in a tombstone, ended it; `earlier_request_id` is the one before: what created
+    the paglet of a tombstone, or ended the life before this one. Late duplicates are known by it.
+    """
+
+    paglet_id: str
+    type: str
+    owner: str
+    state: PagletState
+    epoch: int = 0
+    intent: Intent | None = None
+    revision: int = 0
+    request_id: str = ""
+    fingerprint: bytes = b""
+    created_at: float = 0.0
+    error: str = ""
+    earlier_request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What must hold for a write.
+
+    The row's owner, epoch and intent (`transfer_id` empty for none); or, with `absent`, that there is no row, or a
+    tombstone.
+    """
+
+    paglet_id: str
+    owner: str = ""
+    epoch: int = 0
+    transfer_id: str = ""
+    absent: bool = False
+
+    @staticmethod
+    def on(row: PagletRow) -> Guard:
+        """Holds while nobody changed the owner, epoch or intent of `row`."""
+        return Guard(row.paglet_id, row.owner, row.epoch, row.intent.transfer_id if row.intent else "")
+
+
+@dataclass(frozen=True, slots=True)
+class RowWrite:
+    """One guarded write; a tombstone is a row in state DISPOSED."""
+
+    guard: Guard
+    row: PagletRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JourneyRecord:
+    """The outcome of a committed journey, kept until the source has read it: ARRIVING, then ACTIVE or FAILED.
+
+    `status` is an encoded google.rpc.Status when the arrival turn failed.
+    """
+
+    transfer_id: str
+    paglet_id: str
+    source: str
+    target: str
+    state: PagletState
+    status: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRegistration:
+    """How a host makes itself known. `uid` is that of its data folder: two folders never share a name."""
+
+    name: str
+    uid: str
+    address: str
+    version: str = ""
+    types: tuple[str, ...] = ()
+
+
+class Directory(Protocol):
+    """The rows of a mesh. Every implementation passes the same contract suite.
+
+    Raises DIRECTORY_UNAVAILABLE when it cannot be reached; after that error the outcome of `apply` is unknown.
+    """
+
+    async def get(self, paglet_id: str) -> PagletRow | None:
+        """Reads one row, a tombstone included; None when the id was never used. Never from a cache."""
+        ...
+
+    async def list(
+        self, *, after: str = "", limit: int = 1000, owner: str = "", type_name: str = ""
+    ) -> Sequence[PagletRow]:
+        """Reads rows with ids after `after` in order, tombstones left out; fewer than `limit` means the last."""
+        ...
+
+    async def apply(
+        self,
+        writes: Sequence[RowWrite],
+        *,
+        journeys: Sequence[JourneyRecord] = (),
+        forget: Sequence[str] = (),
+    ) -> Sequence[PagletRow]:
+        """Makes all writes durably, or none.
+
+        An update keeps the epoch or raises it by one, and must raise it when the owner changes or an intent goes. At
+        most 1000 writes, journeys and forgets together. Raises EPOCH_FENCED (ConflictError) naming the first guard that
+        did not hold, MALFORMED_REQUEST. Also writes `journeys` and deletes the records of the transfers in `forget`.
+        Returns the rows as written.
+        """
+        ...
+
+    def watch(self, after_revision: int) -> AsyncIterator[PagletRow]:
+        """Rows with a greater revision, tombstones included: latest versions first, then each change as it comes."""
+        ...
+
+    async def journey(self, transfer_id: str) -> JourneyRecord | None:
+        """Reads the record of a committed journey; None when there is none, or the source has read it."""
+        ...
+
+    async def lease_register(self, host: HostRegistration, ttl_s: float) -> None:
+        """Takes a name and a lease on it.
+
+        Raises HOST_NAME_TAKEN when another uid has a live lease on it or owns paglets under it.
+        """
+        ...
+
+    async def lease_keepalive(self, name: str, uid: str, ttl_s: float) -> None:
+        """Renews a lease; HOST_NOT_FOUND when the name is not registered with this uid."""
+        ...
+
+    async def lease_revoke(self, name: str, uid: str) -> None:
+        """Ends a lease; the host is offline at once."""
+        ...
+
+    async def hosts(self) -> Sequence[HostRef]:
+        """All hosts in the order of their names."""
+        ...

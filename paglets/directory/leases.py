@@ -1,0 +1,81 @@
+"""The hosts of a SQLite directory and their leases, each function inside one transaction.
+
+A lease tells that a host was heard of lately and nothing more: this file must never decide who owns a paglet.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from paglets.directory.contract import HostRegistration
+from paglets.errors import AlreadyExistsError, NotFoundError, Resource
+from paglets.values import HostRef
+
+__all__ = ["keep_alive", "list_hosts", "register", "revoke"]
+
+
+def register(connection: sqlite3.Connection, host: HostRegistration, now: float, ttl_s: float) -> None:
+    """Writes a host and its lease; HOST_NAME_TAKEN when another folder's host still has the name."""
+    found = connection.execute("SELECT uid, expires_at FROM hosts WHERE name = ?", (host.name,)).fetchone()
+    if found and found["uid"] != host.uid:
+        _check_free(connection, host.name, is_live=found["expires_at"] > now)
+    connection.execute(
+        "REPLACE INTO hosts (name, uid, address, version, types, seen_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (host.name, host.uid, host.address, host.version, json.dumps(host.types), now, now + ttl_s),
+    )
+
+
+def keep_alive(connection: sqlite3.Connection, name: str, uid: str, now: float, ttl_s: float) -> None:
+    """Renews a lease, also one that ran out; HOST_NOT_FOUND when the name is not this folder's."""
+    renewed = connection.execute(
+        "UPDATE hosts SET seen_at = ?, expires_at = ? WHERE name = ? AND uid = ?", (now, now + ttl_s, name, uid)
+    )
+    if renewed.rowcount == 0:
+        raise NotFoundError(
+            "HOST_NOT_FOUND", f"no host {name} with uid {uid} is registered", resource=Resource("host", name)
+        )
+
+
+def revoke(connection: sqlite3.Connection, name: str, uid: str, now: float) -> None:
+    """Ends a lease; nothing happens when the name is not this folder's."""
+    connection.execute("UPDATE hosts SET seen_at = ?, expires_at = 0 WHERE name = ? AND uid = ?", (now, name, uid))
+
+
+def list_hosts(connection: sqlite3.Connection, now: float) -> list[HostRef]:
+    """All hosts by name; their paglets are counted in the index of owners."""
+    query = """
+        SELECT *, (SELECT count(*) FROM paglets WHERE owner = name AND state <> 'disposed') AS number
+        FROM hosts ORDER BY name
+    """
+    return [
+        HostRef(
+            name=found["name"],
+            address=found["address"],
+            online=found["expires_at"] > now,
+            version=found["version"],
+            types=tuple(json.loads(found["types"])),
+            seen_at=found["seen_at"],
+            paglet_count=found["number"],
+        )
+        for found in connection.execute(query)
+    ]
+
+
+def _check_free(connection: sqlite3.Connection, name: str, *, is_live: bool) -> None:
+    """A name is free once its lease is dead and no paglet is at the host, or on its way to what it has staged."""
+    owns = "SELECT 1 FROM paglets WHERE owner = ? AND state <> 'disposed' LIMIT 1"
+    awaits = "SELECT 1 FROM paglets WHERE target = ? AND target <> '' LIMIT 1"
+    if is_live:
+        why = "its lease is live"
+    elif connection.execute(owns, (name,)).fetchone():
+        why = "paglets are on it"
+    elif connection.execute(awaits, (name,)).fetchone():
+        why = "a paglet is on its way to it"
+    else:
+        return
+    raise AlreadyExistsError(
+        "HOST_NAME_TAKEN",
+        f"another host of the mesh is named {name}, and {why}; start with that host's data folder, or another name",
+        resource=Resource("host", name),
+    )

@@ -1,0 +1,141 @@
+"""The rules that every directory keeps: what may be written, and what a write makes of a row. Plain functions.
+
+This file must never know where rows are kept. Together the rules hold `epoch <= revision` for every row, and an epoch
+begins at its row's revision: that is why an id that is used again never meets an epoch of its earlier life.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from paglets.directory.contract import Guard, HostRegistration, JourneyRecord, PagletRow, PagletState, RowWrite
+from paglets.errors import ConflictError, InvalidArgumentError, Resource
+from paglets.values import check_id
+
+__all__ = [
+    "MAX_BATCH",
+    "MAX_ERROR_CHARS",
+    "MAX_PAGE",
+    "check_batch",
+    "check_page",
+    "check_registration",
+    "check_ttl",
+    "fenced",
+    "holds",
+    "next_version",
+]
+
+MAX_BATCH = 1000
+MAX_PAGE = 1000
+MAX_ERROR_CHARS = 500
+_MAX_TYPE_CHARS = 256
+_MAX_TYPES = 1000
+_MAX_STATUS_BYTES = 64 * 1024
+_MAX_TTL_S = 24 * 3600.0
+
+
+def check_batch(writes: Sequence[RowWrite], journeys: Sequence[JourneyRecord], forget: Sequence[str]) -> None:
+    """Refuses a batch that is malformed or too big, before anything is read."""
+    size = len(writes) + len(journeys) + len(forget)
+    if size > MAX_BATCH:
+        raise _malformed("writes", f"a batch holds at most {MAX_BATCH} writes, journeys and forgets, got {size}")
+    for write in writes:
+        _check_write(write)
+    for record in journeys:
+        _check_journey(record)
+
+
+def check_page(limit: int) -> None:
+    """Refuses a page that is empty or too big."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise _malformed("page_size", f"a page holds 1 to {MAX_PAGE} rows, got {limit}")
+
+
+def check_registration(host: HostRegistration) -> None:
+    """Refuses a host that cannot be named or has too much to say."""
+    check_id(host.name, "host.name")
+    check_id(host.uid, "host.uid")
+    if len(host.types) > _MAX_TYPES:
+        raise _malformed("host.types", f"a host offers at most {_MAX_TYPES} paglet types, got {len(host.types)}")
+
+
+def check_ttl(ttl_s: float) -> None:
+    """Refuses a lease that would be over at once, or would outlive a day."""
+    if not (math.isfinite(ttl_s) and 0 < ttl_s <= _MAX_TTL_S):
+        raise _malformed("ttl", f"a lease lasts more than 0 and at most {_MAX_TTL_S:.0f} seconds, got {ttl_s}")
+
+
+def holds(guard: Guard, found: PagletRow | None) -> bool:
+    """Whether the row found is as the guard wants it. A tombstone is as good as no row, for either kind of guard."""
+    live = found if found is not None and found.state is not PagletState.DISPOSED else None
+    if guard.absent or live is None:
+        return guard.absent and live is None
+    return guard == Guard.on(live)
+
+
+def fenced(guard: Guard, found: PagletRow | None) -> ConflictError:
+    """The error for a guard that does not hold."""
+    wanted = "no such paglet" if guard.absent else _described(guard.owner, guard.epoch, guard.transfer_id)
+    if found is None:
+        actual = "no such paglet"
+    else:
+        transfer = found.intent.transfer_id if found.intent else ""
+        actual = f"{found.state} paglet with {_described(found.owner, found.epoch, transfer)}"
+    return ConflictError(
+        "EPOCH_FENCED",
+        f"paglet {guard.paglet_id}: wanted {wanted}, found {actual}",
+        resource=Resource("paglet", guard.paglet_id),
+        metadata={"paglet_id": guard.paglet_id},
+    )
+
+
+def next_version(write: RowWrite, found: PagletRow | None, revision: int, now: float) -> PagletRow:
+    """The row that a write makes, with what the directory itself sets."""
+    row = replace(write.row, revision=revision, error=write.row.error[:MAX_ERROR_CHARS])
+    if write.guard.absent or found is None:
+        return replace(row, epoch=revision, created_at=now)
+    return replace(row, created_at=found.created_at)
+
+
+def _check_write(write: RowWrite) -> None:
+    guard, row = write.guard, write.row
+    check_id(row.paglet_id, "writes.row.paglet_id")
+    check_id(row.owner, "writes.row.owner")
+    if row.intent is not None:
+        check_id(row.intent.transfer_id, "writes.row.intent.transfer_id")
+        check_id(row.intent.target, "writes.row.intent.target")
+    if guard.paglet_id != row.paglet_id:
+        raise _malformed("writes.guard", f"the guard is on {guard.paglet_id!r}, the row is {row.paglet_id!r}")
+    if not 1 <= len(row.type) <= _MAX_TYPE_CHARS:
+        raise _malformed("writes.row.type", f"a type has 1 to {_MAX_TYPE_CHARS} characters, got {len(row.type)}")
+    if not guard.absent:
+        _check_epoch(guard, row)
+
+
+def _check_epoch(guard: Guard, row: PagletRow) -> None:
+    """An epoch stays or grows by one; it has to grow when the owner changes or the guarded intent goes."""
+    transfer = row.intent.transfer_id if row.intent else ""
+    must_grow = row.owner != guard.owner or guard.transfer_id not in {"", transfer}
+    lowest = guard.epoch + must_grow
+    if not lowest <= row.epoch <= guard.epoch + 1:
+        raise _malformed(
+            "writes.row.epoch",
+            f"paglet {row.paglet_id}: epoch {guard.epoch} must become {lowest} to {guard.epoch + 1}, got {row.epoch}",
+        )
+
+
+def _check_journey(record: JourneyRecord) -> None:
+    check_id(record.transfer_id, "journeys.transfer_id")
+    check_id(record.paglet_id, "journeys.paglet_id")
+    if len(record.status) > _MAX_STATUS_BYTES:
+        raise _malformed("journeys.status", f"a status has at most {_MAX_STATUS_BYTES} bytes, got {len(record.status)}")
+
+
+def _described(owner: str, epoch: int, transfer_id: str) -> str:
+    return f"owner {owner}, epoch {epoch}, {f'intent {transfer_id}' if transfer_id else 'no intent'}"
+
+
+def _malformed(field: str, message: str) -> InvalidArgumentError:
+    return InvalidArgumentError("MALFORMED_REQUEST", message, field=field)

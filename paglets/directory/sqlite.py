@@ -1,0 +1,183 @@
+"""A directory in one SQLite file: the embedded default, for the host that begins a mesh.
+
+One process opens the file, and one event loop uses it: a watch is woken by the writes made through the same object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Self, TypeVar
+
+from paglets.directory import leases, tables
+from paglets.directory.contract import HostRegistration, JourneyRecord, PagletRow, RowWrite
+from paglets.directory.rules import check_batch, check_page, check_registration, check_ttl
+from paglets.errors import InvalidArgumentError, UnavailableError
+from paglets.faults import point
+from paglets.sqlite import Database
+from paglets.values import HostRef
+
+__all__ = ["KEEP_TOMBSTONES_S", "SqliteDirectory"]
+
+KEEP_TOMBSTONES_S = 7 * 24 * 3600.0
+_WATCH_PAGE = 256
+
+T = TypeVar("T")
+
+
+class SqliteDirectory:
+    """The rows of a mesh in one file; keeps the contract of `paglets.directory.contract.Directory`.
+
+    Every write is durable before it is acknowledged or seen by a watch. Raises DIRECTORY_UNAVAILABLE when the file
+    cannot be used, or is closed.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        clock: Callable[[], float] = time.time,
+        *,
+        keep_tombstones_s: float = KEEP_TOMBSTONES_S,
+        on_failure: Callable[[sqlite3.Error], None] | None = None,
+    ) -> Self:
+        """Opens the file, or makes it, and drops tombstones older than `keep_tombstones_s`.
+
+        Who was away for longer than that cannot learn of a disposal by a watch, only by `get` or `list`. `clock` gives
+        seconds since the epoch and is called in other threads. `on_failure` is called in the writer's thread when a
+        commit fails, after which nothing is known of that write.
+        """
+        database = await asyncio.to_thread(
+            lambda: Database(path, tables.SCHEMA, version=tables.LAYOUT, on_failure=on_failure)
+        )
+        await database.write(lambda connection: tables.prune_tombstones(connection, clock() - keep_tombstones_s))
+        return cls(database, clock)
+
+    async def close(self) -> None:
+        """Makes the writes under way durable and closes the file; watches end with DIRECTORY_UNAVAILABLE."""
+        self._closed = True
+        self._wake()
+        await self._database.close()
+
+    async def get(self, paglet_id: str) -> PagletRow | None:
+        """Reads one row, a tombstone included; None when the id was never used, or its tombstone was dropped."""
+        return await self._read(lambda connection: tables.find_row(connection, paglet_id))
+
+    async def list(
+        self,
+        *,
+        after: str = "",
+        limit: int = 1000,
+        owner: str = "",
+        type_name: str = "",
+    ) -> Sequence[PagletRow]:
+        """Reads live rows with ids after `after` in order; fewer than `limit` (1 to 1000) means the last."""
+        check_page(limit)
+        return await self._read(lambda connection: tables.list_rows(connection, after, limit, owner, type_name))
+
+    async def apply(
+        self,
+        writes: Sequence[RowWrite],
+        *,
+        journeys: Sequence[JourneyRecord] = (),
+        forget: Sequence[str] = (),
+    ) -> Sequence[PagletRow]:
+        """Makes all writes durably, or none. A caller that is cancelled meanwhile does not know the outcome."""
+        check_batch(writes, journeys, forget)
+
+        def work(connection: sqlite3.Connection) -> builtins.list[PagletRow]:
+            written = tables.write_batch(connection, writes, self._clock())
+            tables.write_journeys(connection, journeys, forget)
+            return written
+
+        point("directory.apply.before")
+        written = await self._write(work)
+        point("directory.apply.after")
+        return written
+
+    async def watch(self, after_revision: int) -> AsyncIterator[PagletRow]:
+        """Rows with a greater revision in the order of revisions, then each change as it comes.
+
+        It reads the table in pages, so a slow consumer costs no memory: a row that changed often meanwhile comes once,
+        as it is then.
+        """
+        if after_revision < 0:
+            raise InvalidArgumentError(
+                "MALFORMED_REQUEST", f"a revision is 0 or more, got {after_revision}", field="after_revision"
+            )
+        seen = after_revision
+        while True:
+            # Taken before the page is read: a write that the page just missed sets this very event.
+            changed = self._changed
+            page = await self._read(lambda connection, seen=seen: tables.rows_after(connection, seen, _WATCH_PAGE))
+            for row in page:
+                seen = row.revision
+                yield row
+            if len(page) < _WATCH_PAGE:
+                await changed.wait()
+
+    async def journey(self, transfer_id: str) -> JourneyRecord | None:
+        """Reads the record of a committed journey; None when there is none, or it is forgotten."""
+        return await self._read(lambda connection: tables.find_journey(connection, transfer_id))
+
+    async def lease_register(self, host: HostRegistration, ttl_s: float) -> None:
+        """Takes a name and a lease on it, for good while paglets are on the host or on their way to it.
+
+        Raises HOST_NAME_TAKEN when another uid has the name so, or has a live lease on it.
+        """
+        check_registration(host)
+        check_ttl(ttl_s)
+        await self._write(lambda connection: leases.register(connection, host, self._clock(), ttl_s))
+
+    async def lease_keepalive(self, name: str, uid: str, ttl_s: float) -> None:
+        """Renews a lease; HOST_NOT_FOUND when the name is not registered with this uid."""
+        check_ttl(ttl_s)
+        await self._write(lambda connection: leases.keep_alive(connection, name, uid, self._clock(), ttl_s))
+
+    async def lease_revoke(self, name: str, uid: str) -> None:
+        """Ends a lease; does nothing when the name is not registered with this uid."""
+        await self._write(lambda connection: leases.revoke(connection, name, uid, self._clock()))
+
+    async def hosts(self) -> Sequence[HostRef]:
+        """All hosts in the order of their names."""
+        return await self._read(lambda connection: leases.list_hosts(connection, self._clock()))
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Makes one durable write, and wakes the watches when it is, also if the caller was cancelled meanwhile."""
+        self._check_open()
+        written = self._database.submit(work)
+        written.add_done_callback(lambda _: self._wake())
+        try:
+            return await asyncio.shield(written)
+        except sqlite3.OperationalError as error:
+            raise _unusable(error) from error
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        self._check_open()
+        try:
+            return await self._database.read(work)
+        except sqlite3.OperationalError as error:
+            raise _unusable(error) from error
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UnavailableError("DIRECTORY_UNAVAILABLE", "the directory is closed")
+
+    def _wake(self) -> None:
+        """Sets the event that watches wait for, and lays out the next."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+def _unusable(error: sqlite3.OperationalError) -> UnavailableError:
+    return UnavailableError("DIRECTORY_UNAVAILABLE", f"the directory's file cannot be used now: {error}")

@@ -1,0 +1,1 @@
+"""Small paglets to learn from; each is a page long."""

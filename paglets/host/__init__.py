@@ -1,0 +1,1 @@
+"""A host at work: the journal, the turns, the journeys."""

@@ -1,0 +1,126 @@
+"""The promises of `core.context.Context`, kept by a host for one paglet."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from paglets.artifacts.store import ArtifactStore
+from paglets.errors import NotFoundError, Resource
+from paglets.host.files import register
+from paglets.host.parts import HostParts
+from paglets.host.resident import Resident
+from paglets.values import FileMode, HostRef, PagletFileRef
+
+__all__ = ["HostContext", "Requests"]
+
+
+class Requests(Protocol):
+    """What a paglet may ask to be done with itself."""
+
+    def depart(self, paglet_id: str, target: str) -> None:
+        """Begins a journey."""
+        ...
+
+    def dispose(self, paglet_id: str) -> None:
+        """Begins the paglet's end."""
+        ...
+
+
+class HostContext:
+    """The host, as one resident paglet sees it."""
+
+    def __init__(self, parts: HostParts, resident: Resident, requests: Requests) -> None:
+        self._parts = parts
+        self._resident = resident
+        self._requests = requests
+
+    @property
+    def paglet_id(self) -> str:
+        """The paglet's own id."""
+        return self._resident.paglet_id
+
+    @property
+    def host(self) -> str:
+        """The name of the host."""
+        return self._parts.name
+
+    @property
+    def address(self) -> str:
+        """Where the host listens."""
+        return self._parts.address
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """The host's artifact store."""
+        return self._parts.store
+
+    def turn(self) -> AbstractAsyncContextManager[Any]:
+        """A queued turn."""
+        return self._resident.runner.section()
+
+    def locked_state(self) -> AbstractContextManager[Any]:
+        """A queued turn for a worker thread."""
+        return self._resident.runner.locked_state()
+
+    async def wait_state(self, predicate: Callable[[Any], bool], timeout_s: float | None) -> bool:
+        """Waits for a change of the durable state."""
+        return await self._resident.runner.wait(predicate, timeout_s)
+
+    def start_background(self, body: Callable[[], Awaitable[None]]) -> None:
+        """Runs `body` beside the turns, once the running turn is durable."""
+        self._resident.start_background(body)
+
+    def request_dispatch(self, target: str) -> None:
+        """Moves the paglet when the running turn or body has ended well."""
+        self._resident.after_turn(lambda: self._requests.depart(self.paglet_id, target))
+
+    def request_dispose(self) -> None:
+        """Ends the paglet when the running turn or body has ended well."""
+        self._resident.after_turn(lambda: self._requests.dispose(self.paglet_id))
+
+    async def register_file(self, path: Path, name: str, mode: FileMode) -> PagletFileRef:
+        """Reads a file once and keeps its registration durably."""
+        found = await register(path, name, mode, self.host)
+        await self._parts.journal.put_file(self.paglet_id, found)
+        self._resident.files[name] = found
+        return found.ref
+
+    async def unregister_file(self, name: str) -> None:
+        """Forgets a registration."""
+        if self._resident.files.pop(name, None) is not None:
+            await self._parts.journal.drop_file(self.paglet_id, name)
+
+    def registered_files(self) -> Sequence[PagletFileRef]:
+        """The registrations, in the order of their names."""
+        return tuple(file.ref for _, file in sorted(self._resident.files.items()))
+
+    async def save_file(self, name: str, destination: Path, *, overwrite: bool) -> None:
+        """Writes a verified, durable copy of a delivered file."""
+        found = self._resident.files.get(name)
+        if found is None or not found.artifact_id:
+            raise NotFoundError(
+                "FILE_NOT_FOUND",
+                f"no file {name!r} was delivered to paglet {self.paglet_id} on host {self.host}",
+                resource=Resource("file", name),
+            )
+        await self._parts.store.export_to_path(found.artifact_id, destination, overwrite=overwrite)
+
+    def resolve_source(self, path: str) -> Path:
+        """A file to read, below the file roots."""
+        return self._parts.roots.source(path)
+
+    def resolve_destination(self, destination: str, source_name: str) -> Path:
+        """A file to write, below the file roots."""
+        return self._parts.roots.destination(destination, source_name)
+
+    async def available_hosts(self, *, online_only: bool = True, include_self: bool = True) -> Sequence[HostRef]:
+        """The hosts of the mesh."""
+        found = await self._parts.peers.hosts()
+        return [host for host in found if (host.online or not online_only) and (include_self or host.name != self.host)]
+
+    async def host_status(self, name: str) -> HostRef | None:
+        """One host of the mesh."""
+        return next((host for host in await self._parts.peers.hosts() if host.name == name), None)

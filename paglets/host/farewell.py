@@ -1,0 +1,60 @@
+"""After the commit, at the source: how the arrival ended, and what is left to let go of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from paglets.errors import (
+    PagletError,
+)
+from paglets.faults import point
+from paglets.host.files import delete_source
+from paglets.host.journey import Outcome
+from paglets.host.parts import HostParts
+from paglets.host.records import Departure
+from paglets.host.settle import backoff, until_reached
+from paglets.values import FileMode, PagletState
+from paglets.wire.status import from_status_bytes
+
+__all__ = ["await_outcome", "forget_departed"]
+
+_log = logging.getLogger(__name__)
+
+
+async def await_outcome(parts: HostParts, departure: Departure) -> Outcome:
+    """How the arrival ended, from the target or from the directory; it waits until one of them tells."""
+    attempt = 0
+    while True:
+        record = await until_reached(lambda: parts.directory.journey(departure.transfer_id))
+        if record is None:  # nobody but this host deletes it, and only after it has dealt with the sources
+            return Outcome(PagletState.FAILED)
+        if record.state is not PagletState.ARRIVING:
+            return Outcome(record.state, from_status_bytes(record.status) if record.status else None)
+        if attempt:
+            await asyncio.sleep(backoff(attempt))
+        attempt += 1
+        try:
+            peer = await parts.peers.transfer(departure.target)
+            reply = await peer.nudge(departure.transfer_id)
+        except PagletError as error:
+            _log.info("host %s does not tell of transfer %s yet: %s", departure.target, departure.transfer_id, error)
+            continue
+        failed = from_status_bytes(reply.status) if reply.status else None
+        return Outcome(PagletState.FAILED if failed else PagletState.ACTIVE, failed)
+
+
+async def forget_departed(parts: HostParts, departure: Departure, outcome: Outcome) -> None:
+    """Step 8: deals with the sources, then lets go of all that is kept of the paglet. Safe to repeat."""
+    point("journey.forget.before")
+    if outcome.state is PagletState.ACTIVE:
+        for file in departure.files:
+            if file.artifact_id:
+                await parts.store.delete(file.artifact_id)
+            elif file.mode is FileMode.MOVE and not await asyncio.to_thread(delete_source, file):
+                _log.warning("the source of %s changed meanwhile and is kept: %s", file.name, file.path)
+    point("journey.forget.sources")
+    await until_reached(lambda: parts.directory.apply((), forget=(departure.transfer_id,)))
+    point("journey.forget.directory")
+    await parts.journal.end_departure(departure, left=True)
+    point("journey.forget.after")

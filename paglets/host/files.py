@@ -1,0 +1,192 @@
+"""Registered files as the host keeps them, and the rules for reading, moving and deleting their sources."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from paglets.digest import Digest, Hasher
+from paglets.errors import InvalidArgumentError, PermissionDeniedError, PreconditionError, Resource
+from paglets.values import FileMode, PagletFileRef
+
+__all__ = ["FileRoots", "RegisteredFile", "delete_source", "read_source", "register", "require_unchanged"]
+
+_READ_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisteredFile:
+    """One registration. `artifact_id` is set when the bytes lie in this host's store rather than in a file of its user.
+
+    `device`, `inode` and `changed_ns` say which file was read when the digest was made: is it the same still?
+    """
+
+    name: str
+    mode: FileMode
+    path: str
+    digest: bytes
+    size_bytes: int
+    origin_host: str
+    origin_path: str
+    modified_ns: int
+    created_ns: int
+    device: int = 0
+    inode: int = 0
+    changed_ns: int = 0
+    artifact_id: str = ""
+
+    @property
+    def content(self) -> Digest:
+        """What its bytes are."""
+        return Digest(self.digest, self.size_bytes)
+
+    @property
+    def ref(self) -> PagletFileRef:
+        """The registration as paglets see it."""
+        return PagletFileRef(
+            name=self.name,
+            mode=self.mode,
+            path=Path(self.path),
+            digest=self.content,
+            origin_host=self.origin_host,
+            origin_path=self.origin_path,
+            modified_ns=self.modified_ns,
+            created_ns=self.created_ns,
+        )
+
+
+class FileRoots:
+    """The folders below which paglets may read and write files of the host's user; none given means none at all."""
+
+    def __init__(self, roots: tuple[Path, ...]) -> None:
+        self._roots = tuple(root.expanduser().resolve() for root in roots)
+
+    def source(self, text: str) -> Path:
+        """The absolute path of a file to read; a relative one is below the first root. Links must not lead out."""
+        return self._confine(text)
+
+    def destination(self, text: str, source_name: str) -> Path:
+        """The absolute path of a file to write.
+
+        Empty or `.` is the source's name below the first root; a trailing separator or an existing folder puts the file
+        inside.
+        """
+        text = text.strip()
+        if text in ("", "."):
+            text = source_name
+        elif text.endswith(("/", "\\")):
+            text += source_name
+        target = self._confine(text)
+        return self._confine(str(target / source_name)) if target.is_dir() else target
+
+    def _confine(self, text: str) -> Path:
+        if not self._roots:
+            raise PermissionDeniedError(
+                "PATH_OUTSIDE_ROOTS",
+                "this host reads and writes no files: start it with --file-root FOLDER",
+                metadata={"path": text},
+            )
+        if "\0" in text:
+            raise InvalidArgumentError("MALFORMED_REQUEST", "a path cannot hold a zero byte", field="path")
+        path = (self._roots[0] / Path(text).expanduser()).resolve()
+        if not any(path.is_relative_to(root) for root in self._roots):
+            shown = ", ".join(str(root) for root in self._roots)
+            raise PermissionDeniedError(
+                "PATH_OUTSIDE_ROOTS",
+                f"{path} is not below a file root of this host ({shown}): add one with --file-root",
+                metadata={"path": str(path)},
+            )
+        return path
+
+
+async def register(path: Path, name: str, mode: FileMode, host: str) -> RegisteredFile:
+    """Reads a file once and describes it. Raises SOURCE_NOT_A_FILE, and FILE_CHANGED if it changes meanwhile."""
+    if not name:
+        raise InvalidArgumentError("MALFORMED_REQUEST", "a registered file needs a name", field="name")
+    return await asyncio.to_thread(_register, path, name, mode, host)
+
+
+def _register(path: Path, name: str, mode: FileMode, host: str) -> RegisteredFile:
+    before = _stat(path)
+    hasher = Hasher()
+    with path.open("rb", buffering=0) as source:
+        while data := source.read(_READ_BYTES):
+            hasher.update(data)
+    digest = hasher.digest()
+    found = RegisteredFile(
+        name=name,
+        mode=mode,
+        path=str(path),
+        digest=digest.value,
+        size_bytes=digest.size_bytes,
+        origin_host=host,
+        origin_path=str(path),
+        modified_ns=before.st_mtime_ns,
+        created_ns=before.st_ctime_ns,
+        device=before.st_dev,
+        inode=before.st_ino,
+        changed_ns=before.st_ctime_ns,
+    )
+    require_unchanged(found)
+    return found
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise _no_file(path, error.strerror or "cannot be read") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise _no_file(path, "is not a regular file")
+    return found
+
+
+def _no_file(path: Path, what: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "SOURCE_NOT_A_FILE",
+        f"source is not a file: {path}: {what}",
+        resource=Resource("file", str(path)),
+        metadata={"path": str(path)},
+        field="path",
+    )
+
+
+def _is_unchanged(file: RegisteredFile) -> bool:
+    try:
+        now = Path(file.path).stat()
+    except OSError:
+        return False
+    found = (now.st_dev, now.st_ino, now.st_ctime_ns, now.st_size)
+    return found == (file.device, file.inode, file.changed_ns, file.size_bytes)
+
+
+def require_unchanged(file: RegisteredFile) -> None:
+    """Raises FILE_CHANGED when the source is not the file that was registered; blobs of the store never change."""
+    if not file.artifact_id and not _is_unchanged(file):
+        raise PreconditionError(
+            "FILE_CHANGED",
+            f"registered file {file.name!r} changed or is gone since it was registered: {file.path}",
+            resource=Resource("file", file.name),
+            metadata={"file": file.name},
+        )
+
+
+async def read_source(path: str, on_bytes: Callable[[int], None]) -> AsyncIterator[bytes]:
+    """The bytes of a file in pieces; `on_bytes` is told the size of each once the next is asked for."""
+    source = await asyncio.to_thread(open, path, "rb", 0)
+    with source:
+        while data := await asyncio.to_thread(source.read, _READ_BYTES):
+            yield data
+            on_bytes(len(data))
+
+
+def delete_source(file: RegisteredFile) -> bool:
+    """Deletes a moved source if it is still the file that was sent; says whether it is gone. Safe to repeat."""
+    path = Path(file.path)
+    if _is_unchanged(file):
+        path.unlink(missing_ok=True)
+    return not path.exists()

@@ -1,0 +1,143 @@
+"""The gate to a paglet's turns: lets the waiting in one by one, and can be closed for a journey."""
+
+from __future__ import annotations
+
+import asyncio
+
+from paglets.core.mailbox import Mailbox, Ticket
+from paglets.errors import DeadlineError, PagletError, Resource, UnavailableError
+
+__all__ = ["Gate", "moved", "shutting_down"]
+
+
+class Gate:
+    """Grants turns in order of arrival. Closed, as at first, it keeps who waits; shut for good, it sends all away."""
+
+    def __init__(self, paglet_id: str, mailbox: Mailbox) -> None:
+        self._paglet_id = paglet_id
+        self._mailbox = mailbox
+        self._waiting: dict[Ticket, asyncio.Future[None]] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._opened = asyncio.Event()
+        self._gone: PagletError | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a turn."""
+        return len(self._mailbox)
+
+    async def enter(self, size_bytes: int = 0, deadline: float | None = None) -> Ticket:
+        """Waits for a turn; give the ticket to `leave`. `deadline` is a time of the loop's clock.
+
+        Raises MAILBOX_FULL, DEADLINE_BEFORE_RUN, or why the gate is shut.
+        """
+        self._require_present()
+        ticket = Ticket(size_bytes)
+        self._mailbox.put(ticket)
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[ticket] = granted
+        self._admit()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await granted
+        except BaseException as error:
+            self._withdraw(ticket)
+            if isinstance(error, TimeoutError):
+                raise self._too_late() from error
+            raise
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        """Ends a turn and lets the next one in."""
+        self._mailbox.served(ticket)
+        if not self._mailbox.busy:
+            self._idle.set()
+        self._admit()
+
+    async def passage(self, deadline: float | None = None) -> None:
+        """Waits until the gate is open, for those who need no turn. Raises as `enter` does."""
+        self._require_present()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._opened.wait()
+        except TimeoutError as error:
+            raise self._too_late() from error
+        self._require_present()
+
+    async def close(self, timeout_s: float) -> None:
+        """Lets nobody in any more and waits for the running turn's end.
+
+        Raises QUIESCE_TIMEOUT when it does not end in time; the gate is then open again.
+        """
+        self._require_present()
+        self._opened.clear()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except BaseException as error:
+            self.reopen()
+            if isinstance(error, TimeoutError):
+                raise DeadlineError(
+                    "QUIESCE_TIMEOUT",
+                    f"the running turn of paglet {self._paglet_id} did not end within {timeout_s:g} s",
+                    resource=Resource("paglet", self._paglet_id),
+                ) from error
+            raise
+
+    def reopen(self) -> None:
+        """Lets the waiting in again."""
+        self._opened.set()
+        self._admit()
+
+    def shut(self, error: PagletError) -> None:
+        """Sends away all who wait, and all who come, with an error."""
+        self._gone = error
+        self._opened.set()
+        for granted in list(self._waiting.values()):
+            if not granted.done():
+                granted.set_exception(error)
+
+    def _admit(self) -> None:
+        while self._opened.is_set() and self._gone is None:
+            ticket = self._mailbox.serve()
+            if ticket is None:
+                return
+            granted = self._waiting.pop(ticket)
+            if not granted.done():
+                self._idle.clear()
+                granted.set_result(None)
+                return
+            self._mailbox.served(ticket)  # withdrawn in this very step of the loop
+
+    def _withdraw(self, ticket: Ticket) -> None:
+        """Gives up a place in the queue, or a turn that was granted but not begun."""
+        self._mailbox.remove(ticket)
+        if self._waiting.pop(ticket, None) is None:
+            self.leave(ticket)
+
+    def _require_present(self) -> None:
+        if self._gone is not None:
+            raise self._gone
+
+    def _too_late(self) -> DeadlineError:
+        return DeadlineError(
+            "DEADLINE_BEFORE_RUN",
+            f"the deadline passed while {self.waiting} calls waited for paglet {self._paglet_id}; nothing was run",
+            resource=Resource("paglet", self._paglet_id),
+        )
+
+
+def moved(paglet_id: str) -> UnavailableError:
+    """Why a gate is shut when the paglet has left: call again, the call will be forwarded."""
+    return UnavailableError(
+        "PAGLET_MOVED",
+        f"paglet {paglet_id} moved before the call was run; call again",
+        resource=Resource("paglet", paglet_id),
+        retry_after_s=0.05,
+    )
+
+
+def shutting_down() -> UnavailableError:
+    """Why a gate is shut when the host ends: call again, here or elsewhere."""
+    return UnavailableError("SHUTTING_DOWN", "the host is shutting down; nothing was run", retry_after_s=1.0)

@@ -1,0 +1,340 @@
+"""A host: creates paglets, finds them, answers for them, moves and disposes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+
+from paglets.core.events import DisposalEvent
+from paglets.core.lifecycle import LifecycleEvent, next_state
+from paglets.directory.contract import Guard, HostRegistration, PagletRow
+from paglets.errors import (
+    DeadlineError,
+    NotFoundError,
+    PagletError,
+    PreconditionError,
+    Resource,
+    UnavailableError,
+)
+from paglets.faults import point
+from paglets.host.arrival import ARRIVAL_POINTS, Arrivals
+from paglets.host.births import BIRTH_POINTS, Births, CreateRequest
+from paglets.host.departure import DEPARTURE_POINTS, Departures, MoveRequest
+from paglets.host.gate import moved, shutting_down
+from paglets.host.parts import HostParts
+from paglets.host.recovery import RECOVERY_POINTS, Recovery
+from paglets.host.resident import Resident
+from paglets.host.residents import Residents
+from paglets.host.settle import backoff, settle_write, until_reached
+from paglets.host.tasks import Tasks
+from paglets.values import JourneyInfo, PagletState
+from paglets.wire.status import from_status_bytes
+
+__all__ = ["HOST_POINTS", "Host"]
+
+_log = logging.getLogger(__name__)
+_WATCHED = "watched_revision"
+
+DISPOSAL_POINTS = ("dispose.directory.before", "dispose.directory.after", "dispose.journal.after")
+"""The named points of a disposal."""
+
+HOST_POINTS = (*BIRTH_POINTS, *DEPARTURE_POINTS, *ARRIVAL_POINTS, *RECOVERY_POINTS, *DISPOSAL_POINTS)
+"""Every named point between two durable steps of a host; the store has its own."""
+
+
+class Host:
+    """One host. `open` before it serves, `recover` once it can be reached, `close` at its end."""
+
+    def __init__(self, parts: HostParts, uid: str, version: str) -> None:
+        self.parts = parts
+        self.residents = Residents(parts, self)
+        self.departures = Departures(parts, self.residents)
+        self.arrivals = Arrivals(parts, self.residents)
+        self.births = Births(parts, self.residents)
+        self._uid = uid
+        self._version = version
+        self._ready = asyncio.Event()
+        self._closing = False
+        self._tasks = Tasks("a request of a paglet")
+        self._loops = Tasks("the host's upkeep")
+
+    @property
+    def name(self) -> str:
+        """The host's name."""
+        return self.parts.name
+
+    # The host's own life.
+
+    async def recover(self) -> None:
+        """Takes the host's name in the mesh, brings back its paglets and begins to answer for them.
+
+        Waits for the directory as long as it takes. Raises HOST_NAME_TAKEN.
+        """
+        await until_reached(self._register)
+        self._loops.start(self._keep_lease())
+        await Recovery(self.parts, self.residents, self.departures, self.arrivals).run()
+        self._loops.start(self._watch_rows())
+        self._ready.set()
+
+    async def close(self) -> None:
+        """Sends waiting calls away, lets journeys and turns end within the drain time, and leaves the mesh."""
+        self._closing = True
+        drain_s = self.parts.settings.drain_s
+        await asyncio.gather(self.departures.close(drain_s), self.arrivals.close(drain_s), self._tasks.close(drain_s))
+        await asyncio.gather(*(resident.stop(drain_s) for resident in self.residents))
+        await self._loops.close()
+        if self._ready.is_set():
+            try:
+                await self.parts.directory.lease_revoke(self.name, self._uid)
+            except PagletError as error:
+                _log.warning("the mesh was not told that host %s leaves: %s", self.name, error)
+
+    async def _register(self) -> None:
+        registration = HostRegistration(
+            name=self.name,
+            uid=self._uid,
+            address=self.parts.address,
+            version=self._version,
+            types=self.parts.registry.names,
+        )
+        await self.parts.directory.lease_register(registration, self.parts.settings.lease_s)
+
+    async def _keep_lease(self) -> None:
+        """Renews the lease in good time; it only tells others when to look."""
+        lease_s = self.parts.settings.lease_s
+        pause_s = lease_s / 3
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                await self._renew(lease_s)
+                pause_s = lease_s / 3
+            except PagletError as error:
+                pause_s = lease_s / 30  # soon again: a directory that was away for a moment must not cost the lease
+                _log.warning("the lease of host %s was not renewed: %s", self.name, error)
+
+    async def _renew(self, lease_s: float) -> None:
+        try:
+            await self.parts.directory.lease_keepalive(self.name, self._uid, lease_s)
+        except NotFoundError:
+            await self._register()
+
+    async def _watch_rows(self) -> None:
+        """Follows the directory for as long as the host lives; what fails is taken up again where it was."""
+        attempt = 0
+        while True:
+            try:
+                await self._follow_rows()
+            except PagletError as error:
+                _log.warning("following the directory failed, beginning again: %s", error)
+            await asyncio.sleep(backoff(attempt))
+            attempt += 1
+
+    async def _follow_rows(self) -> None:
+        """Decides transfers, and deletes what goes with owners that are gone."""
+        revision = int(await self.parts.journal.meta(_WATCHED) or "0")
+        async for row in self.parts.directory.watch(revision):
+            self.arrivals.row_changed(row)
+            if row.state is PagletState.DISPOSED:
+                await self._delete_with_owner(row.paglet_id)
+                await self.parts.journal.set_meta(_WATCHED, str(row.revision))
+
+    async def create(self, request: CreateRequest) -> PagletRow:
+        """Creates a paglet here, to the end whatever becomes of the caller, who may ask again."""
+        return await self._tasks.shielded(self.births.create(request))
+
+    # Finding paglets.
+
+    async def wait_ready(self, timeout_s: float) -> None:
+        """Waits until the host has read what it owns. Raises SHUTTING_DOWN when that takes too long, or at the end."""
+        if self._closing:
+            raise shutting_down()
+        if not self._ready.is_set():
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._ready.wait()
+            except TimeoutError as error:
+                raise shutting_down() from error
+
+    async def resident(self, paglet_id: str) -> Resident | None:
+        """The paglet if it is this host's: a transfer that may bring it here is looked at, and waited for."""
+        found = self.residents.get(paglet_id)
+        if found is not None:
+            return found
+        incoming = self.arrivals.of_paglet(paglet_id)
+        if incoming is None:
+            return None
+        await self.arrivals.look(incoming)
+        if incoming.arriving and self.residents.get(paglet_id) is None:
+            await asyncio.wait([incoming.ended])
+        return self.residents.get(paglet_id)
+
+    async def row(self, paglet_id: str) -> PagletRow:
+        """The row of a living paglet. Raises PAGLET_NOT_FOUND."""
+        row = await self.parts.directory.get(paglet_id)
+        if row is None or row.state is PagletState.DISPOSED:
+            raise _not_found(paglet_id)
+        return row
+
+    async def require_here(self, row: PagletRow) -> Resident:
+        """The resident of a row that is this host's. Raises what keeps it from being served."""
+        found = await self.resident(row.paglet_id)
+        if found is not None:
+            return found
+        if row.state is PagletState.QUARANTINED:
+            raise PreconditionError(
+                "STATE_UNREADABLE",
+                f"the state of paglet {row.paglet_id} cannot be read here; its bytes are kept: {row.error}",
+                resource=Resource("paglet", row.paglet_id),
+            )
+        raise UnavailableError(
+            "PAGLET_MOVED",
+            f"paglet {row.paglet_id} is on its way; call again",
+            resource=Resource("paglet", row.paglet_id),
+            retry_after_s=0.05,
+        )
+
+    def journey(self, paglet_id: str) -> JourneyInfo | None:
+        """The journey of a paglet that leaves this host."""
+        found = self.departures.journey(paglet_id)
+        return found.info() if found is not None else None
+
+    # Moving.
+
+    async def dispatch(self, resident: Resident, request: MoveRequest, timeout_s: float) -> PagletRow:
+        """Moves a paglet of this host; returns its row when the arrival turn has ended, or at the deadline.
+
+        The journey goes on regardless of the caller. Raises why it was given up, or ARRIVAL_FAILED.
+        """
+        resident = await self._landed(resident)
+        if request.request_id:
+            found = resident.book.find(request.key, request.fingerprint)
+            if found is not None:
+                if found.status:
+                    raise from_status_bytes(found.status)
+                return await self.row(resident.paglet_id)
+        journey = self.departures.start(resident, request)
+        try:
+            async with asyncio.timeout(timeout_s):
+                outcome = await asyncio.shield(journey.ended)
+        except TimeoutError as error:
+            if journey.committed.is_set():
+                return await self.row(resident.paglet_id)
+            raise DeadlineError(
+                "DEADLINE_EXCEEDED", "the deadline passed; the journey goes on, ask again with the same request id"
+            ) from error
+        if outcome.error is not None:
+            raise outcome.error
+        return await self.row(resident.paglet_id)
+
+    async def _landed(self, resident: Resident) -> Resident:
+        """The resident once its arrival has ended: the request of the very move that brings it here may come again."""
+        incoming = self.arrivals.of_paglet(resident.paglet_id)
+        if incoming is None or not incoming.arriving:
+            return resident
+        await asyncio.wait([incoming.ended])
+        found = self.residents.get(resident.paglet_id)
+        if found is None:
+            raise moved(resident.paglet_id)
+        return found
+
+    def depart(self, paglet_id: str, target: str) -> None:
+        """Begins a move that the paglet itself asked for; a failure is told to the paglet."""
+        self._tasks.start(self._depart(paglet_id, target))
+
+    async def _depart(self, paglet_id: str, target: str) -> None:
+        resident = self.residents.get(paglet_id)
+        if resident is None:
+            return
+        try:
+            self.departures.start(resident, MoveRequest(target, own=True))
+        except PagletError as error:
+            await resident.tell_refused(error)
+
+    # The end of a paglet.
+
+    def dispose(self, paglet_id: str) -> None:
+        """Begins the end that the paglet itself asked for."""
+        self._tasks.start(self._dispose_own(paglet_id))
+
+    async def _dispose_own(self, paglet_id: str) -> None:
+        await self.end_paglet(await self.row(paglet_id), "", b"")
+
+    async def end_paglet(self, row: PagletRow, request_id: str, fingerprint: bytes) -> None:
+        """Ends a paglet of this host, whatever it is doing and whatever becomes of the caller.
+
+        The tombstone in the directory is the commit; what goes with the paglet is deleted on every host thereafter.
+        Raises PAGLET_MOVED when it has just left.
+        """
+        await self._tasks.shielded(self._end_paglet(row, request_id, fingerprint))
+
+    async def _end_paglet(self, row: PagletRow, request_id: str, fingerprint: bytes) -> None:
+        resident = await self.resident(row.paglet_id)
+        if resident is None:
+            row = await self.row(row.paglet_id)
+            await self._entomb(row, request_id, fingerprint)
+        else:
+            row = await self._end_resident(resident, request_id, fingerprint)
+        point("dispose.directory.after")
+        await self.parts.journal.forget_paglet(row.paglet_id, row.epoch)
+        point("dispose.journal.after")
+        await self._delete_with_owner(row.paglet_id)
+
+    async def _end_resident(self, resident: Resident, request_id: str, fingerprint: bytes) -> PagletRow:
+        async with resident.life:
+            if self.residents.get(resident.paglet_id) is not resident:
+                raise moved(resident.paglet_id)
+            await self._last_turn(resident)
+            resident.runner.fence(closed=True)
+            try:
+                await self._entomb(resident.row, request_id, fingerprint)
+            except BaseException:
+                resident.runner.fence(closed=False)
+                resident.open()
+                raise
+            self.residents.remove(resident)
+            resident.leave(_not_found(resident.paglet_id))
+            return resident.row
+
+    async def _entomb(self, row: PagletRow, request_id: str, fingerprint: bytes) -> None:
+        if row.owner != self.name or row.intent is not None:
+            raise moved(row.paglet_id)
+        state = next_state(row.paglet_id, row.state, LifecycleEvent.DISPOSE)
+        wanted = replace(
+            row,
+            state=state,
+            request_id=request_id,
+            earlier_request_id=row.request_id,
+            fingerprint=fingerprint,
+            error="",
+        )
+        point("dispose.directory.before")
+        await settle_write(self.parts.directory, Guard.on(row), wanted)
+
+    async def _delete_with_owner(self, paglet_id: str) -> None:
+        """Deletes what goes with a paglet that is gone, and nothing of a later one of the same id.
+
+        Whatever a later one has here was committed after its row was inserted, so after this look at the clock.
+        """
+        before = time.time()
+        row = await self.parts.directory.get(paglet_id)
+        if row is None or row.state is PagletState.DISPOSED:
+            await self.parts.store.delete_owner(paglet_id, created_until=before)
+
+    async def _last_turn(self, resident: Resident) -> None:
+        """Quiets a paglet that is to end. What does not end in time is fenced: it commits nothing any more."""
+        try:
+            await resident.quiet(self.parts.settings.quiesce_s)
+            async with asyncio.timeout(self.parts.settings.quiesce_s):
+                await resident.hook(resident.paglet.on_disposing, DisposalEvent(self.name))
+        except (PagletError, TimeoutError) as error:
+            _log.error("the last turn of paglet %s failed, it ends all the same: %s", resident.paglet_id, error)
+
+
+def _not_found(paglet_id: str) -> NotFoundError:
+    return NotFoundError(
+        "PAGLET_NOT_FOUND",
+        f"no paglet {paglet_id} in this mesh",
+        resource=Resource("paglet", paglet_id),
+    )

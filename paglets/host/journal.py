@@ -1,0 +1,295 @@
+"""The host's journal: all that must survive a crash, in one SQLite file whose commits are grouped.
+
+It knows rows, not what they mean: the runner and the journeys say when to write. An I/O error ends the process, since a
+host that cannot keep what it acknowledges must not go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from paglets.errors import ConflictError, Resource
+from paglets.host.files import RegisteredFile
+from paglets.host.records import Arrival, Departure, Settled, StoredPaglet, StoredReply
+from paglets.sqlite import Database
+
+__all__ = ["Journal"]
+
+_log = logging.getLogger(__name__)
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE paglets (
+    paglet_id TEXT PRIMARY KEY, type TEXT NOT NULL, epoch INTEGER NOT NULL,
+    state BLOB NOT NULL, state_version INTEGER NOT NULL);
+CREATE TABLE replies (
+    paglet_id TEXT NOT NULL, principal TEXT NOT NULL, request_id TEXT NOT NULL, fingerprint BLOB NOT NULL,
+    create_ms INTEGER NOT NULL, reply BLOB NOT NULL, status BLOB NOT NULL, dropped INTEGER NOT NULL,
+    PRIMARY KEY (paglet_id, principal, request_id)) WITHOUT ROWID;
+CREATE TABLE files (
+    paglet_id TEXT NOT NULL, name TEXT NOT NULL, file BLOB NOT NULL, PRIMARY KEY (paglet_id, name)) WITHOUT ROWID;
+CREATE TABLE departures (transfer_id TEXT PRIMARY KEY, departure BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE arrivals (
+    transfer_id TEXT PRIMARY KEY, phase TEXT NOT NULL, attempt INTEGER NOT NULL,
+    manifest BLOB NOT NULL, snapshot BLOB NOT NULL, status BLOB NOT NULL);
+"""
+
+
+class Journal:
+    """Durable rows of one host. Every method that writes returns when the write is durable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, path: Path) -> Journal:
+        """Opens or makes the journal file; blocking."""
+        return cls(Database(path, _SCHEMA, on_failure=_end_process))
+
+    async def close(self) -> None:
+        """Finishes what is queued and closes the file."""
+        await self._database.close()
+
+    async def meta(self, key: str) -> str:
+        """One remembered setting; empty when there is none."""
+        row = await self._database.read(
+            lambda db: db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        )
+        return "" if row is None else row["value"]
+
+    async def set_meta(self, key: str, value: str) -> None:
+        """Remembers one setting."""
+        await self._database.write(lambda db: db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value)))
+
+    # Paglets and their turns.
+
+    async def save_newborn(self, paglet: StoredPaglet, files: Iterable[RegisteredFile], after_epoch: int) -> None:
+        """Keeps a paglet that is being created, in place of what is left of a life that ended at `after_epoch`.
+
+        Raises EPOCH_FENCED when a later life of the same id is kept here.
+        """
+
+        def work(db: sqlite3.Connection) -> None:
+            row = db.execute("SELECT epoch FROM paglets WHERE paglet_id = ?", (paglet.paglet_id,)).fetchone()
+            if row is not None and row["epoch"] > after_epoch:
+                raise _not_kept(paglet.paglet_id, "lives here already")
+            _forget_paglet(db, paglet.paglet_id)
+            _put_paglet(db, paglet)
+            _put_files(db, paglet.paglet_id, files)
+
+        await self._database.write(work)
+
+    def commit_turn(
+        self,
+        paglet_id: str,
+        state: bytes | None,
+        version: int,
+        reply: StoredReply | None,
+        evicted: Sequence[tuple[str, str]] = (),
+    ) -> asyncio.Future[None]:
+        """Keeps what a turn did; turns of one paglet become durable in the order of these calls.
+
+        The future raises EPOCH_FENCED when the paglet is no longer kept here.
+        """
+
+        def work(db: sqlite3.Connection) -> None:
+            if state is not None:
+                statement = "UPDATE paglets SET state = ?, state_version = ? WHERE paglet_id = ?"
+                found = db.execute(statement, (state, version, paglet_id)).rowcount
+            else:
+                found = len(db.execute("SELECT 1 FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchall())
+            if not found:
+                raise _not_kept(paglet_id, "is no longer on this host; the turn was rolled back")
+            for key in evicted:
+                db.execute(
+                    "DELETE FROM replies WHERE paglet_id = ? AND principal = ? AND request_id = ?", (paglet_id, *key)
+                )
+            _put_replies(db, paglet_id, () if reply is None else (reply,))
+
+        return self._database.submit(work)
+
+    async def set_epochs(self, epochs: Iterable[tuple[str, int]]) -> None:
+        """Remembers the epochs of paglets."""
+        rows = [(epoch, paglet_id) for paglet_id, epoch in epochs]
+        await self._database.write(lambda db: db.executemany("UPDATE paglets SET epoch = ? WHERE paglet_id = ?", rows))
+
+    async def paglet(self, paglet_id: str) -> StoredPaglet | None:
+        """Reads one paglet."""
+        row = await self._database.read(
+            lambda db: db.execute("SELECT * FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchone()
+        )
+        return None if row is None else StoredPaglet(**dict(row))
+
+    async def paglet_ids(self) -> list[str]:
+        """The ids of all paglets kept here."""
+        rows = await self._database.read(lambda db: db.execute("SELECT paglet_id FROM paglets").fetchall())
+        return [row["paglet_id"] for row in rows]
+
+    async def replies(self, paglet_id: str) -> list[StoredReply]:
+        """The stored outcomes of a paglet's requests, oldest first."""
+        statement = "SELECT * FROM replies WHERE paglet_id = ? ORDER BY create_ms, request_id"
+        rows = await self._database.read(lambda db: db.execute(statement, (paglet_id,)).fetchall())
+        return [_reply(row) for row in rows]
+
+    async def forget_paglet(self, paglet_id: str, up_to_epoch: int) -> None:
+        """Drops a paglet with its replies and registrations, unless a later life of its id is kept by now.
+
+        A newborn whose creation is not confirmed has epoch 0 and is later than any other.
+        """
+
+        def work(db: sqlite3.Connection) -> None:
+            row = db.execute("SELECT epoch FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchone()
+            if row is not None and (row["epoch"] == up_to_epoch or 0 < row["epoch"] < up_to_epoch):
+                _forget_paglet(db, paglet_id)
+
+        await self._database.write(work)
+
+    # Registered files.
+
+    async def put_file(self, paglet_id: str, file: RegisteredFile) -> None:
+        """Keeps a registration, replacing one of the same name; does nothing while the paglet itself is not kept."""
+
+        def work(db: sqlite3.Connection) -> None:
+            if db.execute("SELECT 1 FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchone():
+                _put_files(db, paglet_id, (file,))
+
+        await self._database.write(work)
+
+    async def drop_file(self, paglet_id: str, name: str) -> None:
+        """Drops a registration."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM files WHERE paglet_id = ? AND name = ?", (paglet_id, name))
+
+        await self._database.write(work)
+
+    async def files(self, paglet_id: str) -> list[RegisteredFile]:
+        """The registrations of a paglet, in the order of their names."""
+        statement = "SELECT file FROM files WHERE paglet_id = ? ORDER BY name"
+        rows = await self._database.read(lambda db: db.execute(statement, (paglet_id,)).fetchall())
+        return [msgspec.msgpack.decode(row["file"], type=RegisteredFile) for row in rows]
+
+    # Journeys.
+
+    async def put_departure(self, departure: Departure) -> None:
+        """Keeps a journey of which this host is the source."""
+        row = (departure.transfer_id, msgspec.msgpack.encode(departure))
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO departures VALUES (?, ?)", row)
+            db.execute("UPDATE paglets SET epoch = ? WHERE paglet_id = ?", (departure.epoch, departure.paglet_id))
+
+        await self._database.write(work)
+
+    async def departures(self) -> list[Departure]:
+        """All journeys of which this host is the source."""
+        rows = await self._database.read(lambda db: db.execute("SELECT departure FROM departures").fetchall())
+        return [msgspec.msgpack.decode(row["departure"], type=Departure) for row in rows]
+
+    async def end_departure(self, departure: Departure, *, left: bool, epoch: int = 0) -> None:
+        """Drops the record of a journey: with the paglet if it left, else remembering the paglet's new epoch."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("DELETE FROM departures WHERE transfer_id = ?", (departure.transfer_id,))
+            row = db.execute("SELECT epoch FROM paglets WHERE paglet_id = ?", (departure.paglet_id,)).fetchone()
+            if row is None or row["epoch"] != departure.epoch:  # gone, or a later paglet of the same id
+                return
+            if left:
+                _forget_paglet(db, departure.paglet_id)
+            elif epoch:
+                db.execute("UPDATE paglets SET epoch = ? WHERE paglet_id = ?", (epoch, departure.paglet_id))
+
+        await self._database.write(work)
+
+    async def put_arrival(self, arrival: Arrival) -> None:
+        """Keeps a journey of which this host is the target, replacing what was known of it."""
+        await self._database.write(lambda db: _put_arrival(db, arrival))
+
+    async def arrivals(self) -> list[Arrival]:
+        """All journeys of which this host is the target."""
+        rows = await self._database.read(lambda db: db.execute("SELECT * FROM arrivals").fetchall())
+        return [Arrival(**dict(row)) for row in rows]
+
+    async def settle_arrival(self, settled: Settled) -> None:
+        """Keeps an arrived paglet and the outcome of its arrival turn, in one step."""
+
+        def work(db: sqlite3.Connection) -> None:
+            paglet = settled.paglet
+            _forget_paglet(db, paglet.paglet_id)
+            _put_paglet(db, paglet)
+            _put_replies(db, paglet.paglet_id, settled.replies)
+            _put_files(db, paglet.paglet_id, settled.files)
+            _put_arrival(db, settled.arrival)
+
+        await self._database.write(work)
+
+    async def drop_arrival(self, transfer_id: str) -> None:
+        """Drops the record of a transfer to this host."""
+        await self._database.write(lambda db: db.execute("DELETE FROM arrivals WHERE transfer_id = ?", (transfer_id,)))
+
+
+def _not_kept(paglet_id: str, why: str) -> ConflictError:
+    return ConflictError("EPOCH_FENCED", f"paglet {paglet_id} {why}", resource=Resource("paglet", paglet_id))
+
+
+def _forget_paglet(db: sqlite3.Connection, paglet_id: str) -> None:
+    db.execute("DELETE FROM paglets WHERE paglet_id = ?", (paglet_id,))
+    db.execute("DELETE FROM replies WHERE paglet_id = ?", (paglet_id,))
+    db.execute("DELETE FROM files WHERE paglet_id = ?", (paglet_id,))
+
+
+def _put_paglet(db: sqlite3.Connection, paglet: StoredPaglet) -> None:
+    row = (paglet.paglet_id, paglet.type, paglet.epoch, paglet.state, paglet.state_version)
+    db.execute("INSERT INTO paglets VALUES (?, ?, ?, ?, ?)", row)
+
+
+def _put_replies(db: sqlite3.Connection, paglet_id: str, replies: Iterable[StoredReply]) -> None:
+    rows = [
+        (
+            paglet_id,
+            kept.principal,
+            kept.request_id,
+            kept.fingerprint,
+            kept.create_ms,
+            kept.reply,
+            kept.status,
+            kept.dropped,
+        )
+        for kept in replies
+    ]
+    db.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _put_files(db: sqlite3.Connection, paglet_id: str, files: Iterable[RegisteredFile]) -> None:
+    rows = [(paglet_id, file.name, msgspec.msgpack.encode(file)) for file in files]
+    db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
+
+
+def _put_arrival(db: sqlite3.Connection, arrival: Arrival) -> None:
+    row = (arrival.transfer_id, arrival.phase, arrival.attempt, arrival.manifest, arrival.snapshot, arrival.status)
+    db.execute("INSERT OR REPLACE INTO arrivals VALUES (?, ?, ?, ?, ?, ?)", row)
+
+
+def _reply(row: sqlite3.Row) -> StoredReply:
+    return StoredReply(
+        principal=row["principal"],
+        request_id=row["request_id"],
+        fingerprint=row["fingerprint"],
+        create_ms=row["create_ms"],
+        reply=row["reply"],
+        status=row["status"],
+        dropped=bool(row["dropped"]),
+    )
+
+
+def _end_process(error: sqlite3.Error) -> None:
+    _log.critical("the journal cannot be written, the host ends: %s", error)
+    logging.shutdown()
+    os._exit(70)

@@ -1,0 +1,49 @@
+"""One journey under way, as everybody at its source may look at it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from paglets.errors import PagletError
+from paglets.host.records import Departure
+from paglets.values import JourneyInfo, JourneyPhase, PagletState
+
+__all__ = ["Journey", "Outcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a committed journey ended: ACTIVE or FAILED at the target, with the error of the arrival turn."""
+
+    state: PagletState
+    error: PagletError | None = None
+
+
+@dataclass(slots=True)
+class Journey:
+    """How far a journey has come. `ended` holds its outcome, or why it was given up before its commit."""
+
+    departure: Departure
+    source: str
+    phase: JourneyPhase = JourneyPhase.QUIESCE
+    bytes_done: int = 0
+    bytes_total: int = 0
+    committed: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def info(self) -> JourneyInfo:
+        """The journey for the eyes of others."""
+        return JourneyInfo(
+            transfer_id=self.departure.transfer_id,
+            source=self.source,
+            target=self.departure.target,
+            phase=self.phase,
+            bytes_done=self.bytes_done,
+            bytes_total=self.bytes_total,
+            started_at=self.departure.started_at,
+        )
+
+    def sent(self, size_bytes: int) -> None:
+        """Counts bytes that the target has taken."""
+        self.bytes_done += size_bytes

@@ -1,0 +1,224 @@
+"""The last step of a journey at its target: what was sealed becomes a living paglet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from paglet.v1 import transfer_pb2
+from paglets.core.events import MobilityEvent
+from paglets.core.lifecycle import LifecycleEvent, next_state
+from paglets.directory.contract import Guard, JourneyRecord, PagletRow
+from paglets.errors import (
+    DataLossError,
+    NotFoundError,
+    PagletError,
+    PreconditionError,
+    Resource,
+)
+from paglets.faults import point
+from paglets.host.files import RegisteredFile
+from paglets.host.journey import Outcome
+from paglets.host.offer import (
+    Incoming,
+    snapshot_artifact,
+)
+from paglets.host.parts import HostParts
+from paglets.host.records import ArrivalPhase, Settled, StoredPaglet
+from paglets.host.resident import Resident
+from paglets.host.residents import Residents
+from paglets.host.settle import settle_write
+from paglets.host.snapshot import delivered_file, replies_of
+from paglets.values import PagletState
+from paglets.wire.status import from_status_bytes, to_status
+
+__all__ = ["Landing"]
+
+_log = logging.getLogger(__name__)
+
+
+class Landing:
+    """Lands paglets on one host, once the directory says that they are its own."""
+
+    def __init__(self, parts: HostParts, residents: Residents) -> None:
+        self._parts = parts
+        self._residents = residents
+
+    async def land(self, incoming: Incoming, row: PagletRow) -> None:
+        """Step 7: the first turn here, kept with its outcome, told to the directory; then the gate opens."""
+        if incoming.kept.phase == ArrivalPhase.ARRIVED:
+            await self._land_again(incoming, row)
+            return
+        if incoming.kept.attempt:  # durable before it runs again, so that the hook can tell
+            await self._parts.journal.put_arrival(incoming.kept)
+        try:
+            resident = await self._unpack(incoming, row)
+        except PagletError as error:
+            await self._keep_unread(incoming, row, error)
+            return
+        async with resident.life:
+            self._residents.add(resident)
+            try:
+                error, outputs = await self._live(incoming, resident)
+            except BaseException:
+                self._residents.remove(resident)
+                resident.leave()
+                raise
+            resident.open(outputs)
+        await self._finish(incoming, error)
+
+    async def _live(
+        self, incoming: Incoming, resident: Resident
+    ) -> tuple[PagletError | None, list[Callable[[], None]]]:
+        """The first turn, durable here and known to the directory; its error, and what it asked for."""
+        point("arrival.turn.before")
+        error, outputs = await self._first_turn(incoming, resident)
+        point("arrival.turn.after")
+        await self._settle(incoming, resident, error)
+        point("arrival.settle.after")
+        await self._record(incoming, resident, error)
+        return error, outputs
+
+    async def _unpack(self, incoming: Incoming, row: PagletRow) -> Resident:
+        snapshot = transfer_pb2.Snapshot.FromString(incoming.kept.snapshot)
+        paglet_type = self._parts.registry.get(row.type)
+        state = paglet_type.codec.load(snapshot.state, snapshot.state_version)
+        files = [await self._file(artifact_id, file) for artifact_id, file in incoming.blobs()]
+        return self._residents.build(row, paglet_type, state, replies_of(snapshot), files)
+
+    async def _keep_unread(self, incoming: Incoming, row: PagletRow, error: PagletError) -> None:
+        """What was sealed cannot be read after all: its bytes are kept as they came, for when they can be."""
+        snapshot, failed = transfer_pb2.Snapshot.FromString(incoming.kept.snapshot), self._failure(incoming, error)
+        paglet = StoredPaglet(
+            paglet_id=row.paglet_id,
+            type=row.type,
+            epoch=row.epoch,
+            state=snapshot.state,
+            state_version=snapshot.state_version,
+        )
+        files = [await self._file_if_there(artifact_id, file) for artifact_id, file in incoming.blobs()]
+        status = to_status(failed).SerializeToString()
+        kept = replace(incoming.kept, phase=ArrivalPhase.ARRIVED, snapshot=b"", status=status)
+        replies = replies_of(snapshot)
+        await self._parts.journal.settle_arrival(Settled(arrival=kept, paglet=paglet, replies=replies, files=files))
+        incoming.kept = kept
+        await self._quarantine(incoming, row, error)
+        await self._finish(incoming, failed)
+
+    async def _quarantine(self, incoming: Incoming, row: PagletRow, error: PagletError) -> None:
+        """Tells the directory that the paglet is here and answers nothing."""
+        _log.error("paglet %s arrived and cannot be read: %s", row.paglet_id, error)
+        state = next_state(row.paglet_id, row.state, LifecycleEvent.QUARANTINE)
+        status = to_status(self._failure(incoming, error)).SerializeToString()
+        record = self._outcome_record(incoming, PagletState.FAILED, status)
+        wanted = replace(row, state=state, error=error.message)
+        await settle_write(self._parts.directory, Guard.on(row), wanted, journeys=(record,))
+
+    async def _file(self, artifact_id: str, file: transfer_pb2.TransferFile) -> RegisteredFile:
+        return delivered_file(file, artifact_id, await self._parts.store.blob_path(artifact_id))
+
+    async def _file_if_there(self, artifact_id: str, file: transfer_pb2.TransferFile) -> RegisteredFile:
+        """The registration also of a file whose bytes somebody deleted meanwhile."""
+        try:
+            return await self._file(artifact_id, file)
+        except NotFoundError:
+            return delivered_file(file, artifact_id, Path())
+
+    async def _first_turn(
+        self, incoming: Incoming, resident: Resident
+    ) -> tuple[PagletError | None, list[Callable[[], None]]]:
+        """Runs on_arrival; when it fails, rolls it back and tells the paglet."""
+        manifest, paglet = incoming.manifest, resident.paglet
+        event = MobilityEvent(manifest.source, manifest.target, incoming.transfer_id, incoming.kept.attempt + 1)
+        try:
+            return None, await resident.first_hook(paglet.on_arrival, event)
+        except PagletError as failed:
+            error = failed
+        try:
+            return error, await resident.first_hook(paglet.on_arrival_failed, error)
+        except PagletError as failed:
+            _log.error("on_arrival_failed of paglet %s failed: %s", manifest.paglet_id, failed)
+            return error, []
+
+    async def _settle(self, incoming: Incoming, resident: Resident, error: PagletError | None) -> None:
+        """Keeps the paglet, what moved with it and how its first turn ended, in one step."""
+        manifest, cell = incoming.manifest, resident.runner.cell
+        status = to_status(self._failure(incoming, error)).SerializeToString() if error is not None else b""
+        if manifest.request_id:
+            key = (manifest.principal, manifest.request_id)
+            resident.book.add(resident.book.make(key, manifest.fingerprint, status=status))
+        kept = replace(incoming.kept, phase=ArrivalPhase.ARRIVED, snapshot=b"", status=status)
+        paglet = StoredPaglet(
+            paglet_id=manifest.paglet_id,
+            type=manifest.type,
+            epoch=resident.row.epoch,
+            state=cell.latest,
+            state_version=cell.codec.version,
+        )
+        files = tuple(resident.files.values())
+        await self._parts.journal.settle_arrival(
+            Settled(arrival=kept, paglet=paglet, replies=resident.book.all(), files=files)
+        )
+        incoming.kept = kept
+
+    def _failure(self, incoming: Incoming, error: PagletError) -> PreconditionError:
+        manifest = incoming.manifest
+        return PreconditionError(
+            "ARRIVAL_FAILED",
+            f"paglet {manifest.paglet_id} reached {manifest.target}, but its arrival failed: {error.message}",
+            resource=Resource("paglet", manifest.paglet_id),
+            metadata={**error.metadata, "host": manifest.target, "cause": error.reason},
+        )
+
+    async def _record(self, incoming: Incoming, resident: Resident, error: PagletError | None) -> None:
+        """Tells the directory how the arrival ended."""
+        row = resident.row
+        state = next_state(row.paglet_id, row.state, LifecycleEvent.FAIL if error else LifecycleEvent.ARRIVE)
+        record = self._outcome_record(incoming, state, incoming.kept.status)
+        wanted = replace(row, state=state, error="" if error is None else error.message)
+        resident.row = await settle_write(self._parts.directory, Guard.on(row), wanted, journeys=(record,))
+        point("arrival.record.after")
+
+    def _outcome_record(self, incoming: Incoming, state: PagletState, status: bytes) -> JourneyRecord:
+        manifest = incoming.manifest
+        return JourneyRecord(
+            transfer_id=manifest.transfer_id,
+            paglet_id=manifest.paglet_id,
+            source=manifest.source,
+            target=manifest.target,
+            state=state,
+            status=status,
+        )
+
+    async def _land_again(self, incoming: Incoming, row: PagletRow) -> None:
+        """A restart cut the last steps of an arrival: takes them up again. Told to the directory, they are done."""
+        error = from_status_bytes(incoming.kept.status) if incoming.kept.status else None
+        if row.state is PagletState.ARRIVING and row.owner == self._parts.name:
+            try:
+                resident = await self._reload(row)
+            except PagletError as unread:
+                await self._quarantine(incoming, row, unread)
+                await self._finish(incoming, unread)
+                return
+            async with resident.life:
+                self._residents.add(resident)
+                await self._record(incoming, resident, error)
+                resident.open()
+        await self._finish(incoming, error)
+
+    async def _reload(self, row: PagletRow) -> Resident:
+        stored = await self._parts.journal.paglet(row.paglet_id)
+        if stored is None:
+            raise DataLossError("STORED_BLOB_CORRUPT", f"the journal lost paglet {row.paglet_id}")
+        return await self._residents.load(row, stored)
+
+    async def _finish(self, incoming: Incoming, error: PagletError | None) -> None:
+        if error is not None and error.reason != "ARRIVAL_FAILED":
+            error = self._failure(incoming, error)
+        outcome = Outcome(PagletState.ACTIVE if error is None else PagletState.FAILED, error)
+        if not incoming.ended.done():
+            incoming.ended.set_result(outcome)
+        await self._parts.store.delete(snapshot_artifact(incoming.manifest))
+        await self._parts.journal.drop_arrival(incoming.transfer_id)

@@ -1,0 +1,49 @@
+"""What the rooms of one host share; joined and owned by `server.py`, never changed but for the address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+
+from paglets.artifacts.store import ServedStore
+from paglets.config import HostSettings
+from paglets.directory.contract import Directory
+from paglets.host.files import FileRoots
+from paglets.host.journal import Journal
+from paglets.host.peers import Peers
+from paglets.host.registry import TypeRegistry
+
+__all__ = ["HostParts", "HostStore"]
+
+_HANDLER_THREADS = 64
+
+
+class HostStore(ServedStore, Protocol):
+    """A store on this host's disk."""
+
+    async def blob_path(self, artifact_id: str) -> Path:
+        """Where the bytes of an artifact lie: to read, never to write. Raises ARTIFACT_NOT_FOUND."""
+        ...
+
+
+@dataclass(kw_only=True)
+class HostParts:
+    """The parts of one host. `address` is where it listens, known once it does."""
+
+    settings: HostSettings
+    journal: Journal
+    store: HostStore
+    directory: Directory
+    registry: TypeRegistry
+    peers: Peers
+    roots: FileRoots
+    address: str = ""
+    limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_HANDLER_THREADS))
+
+    @property
+    def name(self) -> str:
+        """The host's name."""
+        return self.settings.name

@@ -1,0 +1,98 @@
+"""The other hosts of the mesh: where they are, and channels to them that are kept open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from paglets.client.artifacts import RemoteArtifactStore
+from paglets.client.channel import Channel, open_channel
+from paglets.client.forward import Forwarder
+from paglets.client.transfer import TransferPeer
+from paglets.directory.contract import Directory
+from paglets.errors import NotFoundError, Resource, UnavailableError
+from paglets.values import HostRef
+
+__all__ = ["Peers", "unreachable"]
+
+
+class Peers:
+    """Channels by host name. Addresses come from the directory and are looked up again when a host has moved."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._hosts: dict[str, HostRef] = {}
+        self._channels: dict[tuple[str, str], Channel] = {}
+
+    async def hosts(self) -> Sequence[HostRef]:
+        """All hosts of the mesh, in the order of their names, as they are now."""
+        found = await self._directory.hosts()
+        self._hosts = {host.name: host for host in found}
+        return found
+
+    async def host(self, name: str) -> HostRef:
+        """One host as it is now. Raises HOST_NOT_FOUND."""
+        await self.hosts()
+        found = self._hosts.get(name)
+        if found is None:
+            known = ", ".join(self._hosts) or "none"
+            raise NotFoundError(
+                "HOST_NOT_FOUND",
+                f"the mesh has no host {name!r}; it has: {known}",
+                resource=Resource("host", name),
+                metadata={"host": name},
+            )
+        return found
+
+    async def online(self, name: str) -> HostRef:
+        """One host that is there now. Raises HOST_NOT_FOUND, HOST_UNREACHABLE."""
+        found = await self.host(name)
+        if not found.online:
+            raise unreachable(name, "its lease is over")
+        return found
+
+    def known_address(self, name: str) -> str:
+        """Where a host was last known to listen; empty when it is not known."""
+        found = self._hosts.get(name)
+        return found.address if found is not None else ""
+
+    def distrust(self, name: str) -> None:
+        """A host did not answer where it was believed to be: its address is looked up again."""
+        self._hosts.pop(name, None)
+
+    async def transfer(self, name: str) -> TransferPeer:
+        """TransferService of a host."""
+        return TransferPeer(await self._channel(name, "calls"))
+
+    async def forwarder(self, name: str) -> Forwarder:
+        """Raw calls to a host."""
+        return Forwarder(await self._channel(name, "calls"))
+
+    async def store(self, name: str) -> RemoteArtifactStore:
+        """The artifact store of a host, on a connection of its own: large bytes do not hold up small calls."""
+        return RemoteArtifactStore(await self._channel(name, "bytes"))
+
+    async def close(self) -> None:
+        """Closes all channels."""
+        channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            await channel.close()
+
+    async def _channel(self, name: str, purpose: str) -> Channel:
+        if name not in self._hosts or not self._hosts[name].online:
+            await self.host(name)
+        address = self._hosts[name].address
+        key = (address, purpose)
+        if key not in self._channels:
+            self._channels[key] = open_channel(address)
+        return self._channels[key]
+
+
+def unreachable(name: str, why: str) -> UnavailableError:
+    """A host that should answer does not."""
+    return UnavailableError(
+        "HOST_UNREACHABLE",
+        f"host {name} cannot be reached: {why}",
+        resource=Resource("host", name),
+        metadata={"host": name},
+        retry_after_s=1.0,
+    )

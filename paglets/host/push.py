@@ -1,0 +1,97 @@
+"""Steps 3 to 5 of a journey: offer the paglet, push what the target lacks, have it sealed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from paglet.v1 import transfer_pb2
+from paglets.artifacts.store import ArtifactWrite
+from paglets.digest import Digest
+from paglets.errors import InvalidArgumentError, PreconditionError, Resource
+from paglets.faults import point
+from paglets.host.files import RegisteredFile, read_source, require_unchanged
+from paglets.host.journey import Journey
+from paglets.host.parts import HostParts
+from paglets.host.resident import Resident
+from paglets.host.snapshot import file_artifact, manifest_of, snapshot_of
+from paglets.values import JourneyPhase, OwnerPolicy
+from paglets.wire.digest import digest_to_message
+
+__all__ = ["push_paglet"]
+
+_PEER_S = 30.0
+_INLINE_BYTES = 1024 * 1024
+
+
+async def push_paglet(parts: HostParts, journey: Journey, resident: Resident) -> None:
+    """Brings a quiet paglet to its target, up to the commit. Raises what the target, or the way to it, refuses with."""
+    departure = journey.departure
+    peer = await parts.peers.transfer(departure.target)
+    snapshot = snapshot_of(resident).SerializeToString(deterministic=True)
+    journey.phase = JourneyPhase.PREPARE
+    request = transfer_pb2.PrepareTransferRequest(manifest=manifest_of(departure, resident, parts.name))
+    if len(snapshot) <= _INLINE_BYTES:
+        request.inline = snapshot
+    else:
+        request.blob.CopyFrom(digest_to_message(Digest.of(snapshot)))
+    prepared = await peer.prepare(request, _PEER_S)
+    point("journey.prepare.after")
+
+    journey.phase = JourneyPhase.PUSH
+    missing = {blob.artifact_id for blob in prepared.missing}
+    journey.bytes_total = sum(blob.digest.size_bytes for blob in prepared.missing)
+    for index, file in enumerate(departure.files):
+        artifact_id = file_artifact(departure.transfer_id, index)
+        if artifact_id in missing:
+            await _push_file(parts, journey, file, artifact_id)
+            missing.discard(artifact_id)
+    for artifact_id in missing:
+        await _push(parts, journey, artifact_id, Digest.of(snapshot), "snapshot", _one(snapshot, journey))
+    point("journey.push.after")
+
+    journey.phase = JourneyPhase.SEAL
+    if prepared.phase == transfer_pb2.TRANSFER_PHASE_PREPARED:
+        await peer.seal(departure.transfer_id, _PEER_S)
+    point("journey.seal.after")
+
+
+async def _push_file(parts: HostParts, journey: Journey, file: RegisteredFile, artifact_id: str) -> None:
+    """Pushes a registered file straight from where it lies. Raises FILE_CHANGED when it is not what was registered."""
+    await asyncio.to_thread(require_unchanged, file)
+    try:
+        await _push(parts, journey, artifact_id, file.content, file.name, read_source(file.path, journey.sent))
+    except (InvalidArgumentError, OSError) as error:
+        await asyncio.to_thread(require_unchanged, file)
+        if isinstance(error, InvalidArgumentError) and error.reason not in ("DIGEST_MISMATCH", "SIZE_MISMATCH"):
+            raise
+        raise PreconditionError(
+            "FILE_CHANGED",
+            f"registered file {file.name!r} no longer has the bytes it was registered with: {error}",
+            resource=Resource("file", file.name),
+            metadata={"file": file.name},
+        ) from error
+
+
+async def _push(
+    parts: HostParts, journey: Journey, artifact_id: str, digest: Digest, name: str, chunks: AsyncIterator[bytes]
+) -> None:
+    store = await parts.peers.store(journey.departure.target)
+    write = ArtifactWrite(
+        upload_id=artifact_id,
+        artifact_id=artifact_id,
+        name=name,
+        owner=journey.departure.paglet_id,
+        owner_policy=OwnerPolicy.DELETE_WITH_OWNER,
+        size_bytes=digest.size_bytes,
+        expected_digest=digest,
+    )
+    await store.create_from_chunks(write, chunks)
+
+
+async def _one(data: bytes, journey: Journey) -> AsyncIterator[bytes]:
+    """Bytes in memory as pieces."""
+    for start in range(0, len(data), _INLINE_BYTES):
+        piece = data[start : start + _INLINE_BYTES]
+        yield piece
+        journey.sent(len(piece))

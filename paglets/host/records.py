@@ -1,0 +1,84 @@
+"""What the journal keeps, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paglets.host.files import RegisteredFile
+
+__all__ = ["Arrival", "ArrivalPhase", "Departure", "Settled", "StoredPaglet", "StoredReply"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPaglet:
+    """A paglet at rest: its encoded state, and the epoch it was last known to have."""
+
+    paglet_id: str
+    type: str
+    epoch: int
+    state: bytes
+    state_version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredReply:
+    """The outcome of a request that ran once: a reply, an encoded google.rpc.Status, or neither when too large."""
+
+    principal: str
+    request_id: str
+    fingerprint: bytes
+    create_ms: int
+    reply: bytes = b""
+    status: bytes = b""
+    dropped: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies it among the paglet's replies."""
+        return self.principal, self.request_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """A journey that this host is the source of."""
+
+    transfer_id: str
+    paglet_id: str
+    target: str
+    epoch: int
+    started_at: float
+    principal: str = ""
+    request_id: str = ""
+    fingerprint: bytes = b""
+    files: tuple[RegisteredFile, ...] = ()
+
+
+class ArrivalPhase:
+    """How far a transfer to this host has come."""
+
+    PREPARED = "prepared"
+    SEALED = "sealed"
+    ARRIVED = "arrived"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A journey that this host is the target of: encoded Manifest, Snapshot and, if it failed, google.rpc.Status."""
+
+    transfer_id: str
+    phase: str
+    manifest: bytes
+    snapshot: bytes = b""
+    attempt: int = 0
+    status: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What an arrival leaves behind when its turn has ended."""
+
+    arrival: Arrival
+    paglet: StoredPaglet
+    replies: Sequence[StoredReply] = ()
+    files: Sequence[RegisteredFile] = ()

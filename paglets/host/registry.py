@@ -1,0 +1,92 @@
+"""Which paglet types this host can run: those of the modules it was allowed, never a name from the wire."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeGuard
+
+from paglets.core.paglet import Paglet
+from paglets.errors import InvalidArgumentError, PreconditionError, Resource
+
+__all__ = ["BUILT_IN", "TypeRegistry", "services_of"]
+
+BUILT_IN = ("paglets.patterns.file_mobility",)
+"""Always allowed: what it may do is bounded by the host's file roots, of which there are none unless given."""
+
+
+class TypeRegistry:
+    """The types of one host, by their name `module.Class`."""
+
+    def __init__(self, host: str, types: Mapping[str, type[Paglet[Any]]]) -> None:
+        self._host = host
+        self._types = dict(types)
+
+    @classmethod
+    def load(cls, host: str, modules: Iterable[str]) -> TypeRegistry:
+        """Imports the allowed modules and finds the paglet types that they define.
+
+        Raises INVALID_ARGUMENT for a module that cannot be imported or defines none.
+        """
+        types: dict[str, type[Paglet[Any]]] = {}
+        for name in (*BUILT_IN, *modules):
+            found = _types_of(name)
+            if not found:
+                raise InvalidArgumentError("MALFORMED_REQUEST", f"module {name} defines no paglet type", field="allow")
+            types.update(found)
+        return cls(host, types)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all types, sorted."""
+        return tuple(sorted(self._types))
+
+    def find(self, name: str) -> type[Paglet[Any]] | None:
+        """The type of this name; None when it is not allowed here."""
+        return self._types.get(name)
+
+    def get(self, name: str) -> type[Paglet[Any]]:
+        """The type of this name. Raises TYPE_NOT_ALLOWED."""
+        found = self._types.get(name)
+        if found is None:
+            module = name.rpartition(".")[0] or "MODULE"
+            raise PreconditionError(
+                "TYPE_NOT_ALLOWED",
+                f"host {self._host} has no paglet type {name!r}: start it with --allow {module}",
+                resource=Resource("type", name),
+                metadata={"type": name, "host": self._host},
+            )
+        return found
+
+    def services(self) -> tuple[str, ...]:
+        """Full names of the protobuf services that the types answer, sorted."""
+        return tuple(sorted({service for found in self._types.values() for service in services_of(found)}))
+
+    def paths(self) -> tuple[str, ...]:
+        """The rpc paths that the types answer, sorted."""
+        return tuple(sorted({path for found in self._types.values() for path in found.handlers}))
+
+
+def services_of(paglet_type: type[Paglet[Any]]) -> tuple[str, ...]:
+    """Full names of the services that a type answers, sorted."""
+    return tuple(sorted({path[1:].partition("/")[0] for path in paglet_type.handlers}))
+
+
+def _types_of(module_name: str) -> dict[str, type[Paglet[Any]]]:
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise InvalidArgumentError(
+            "MALFORMED_REQUEST", f"module {module_name} cannot be imported: {error}", field="allow"
+        ) from error
+    return {
+        found.type_name(): found
+        for _, found in inspect.getmembers(module, inspect.isclass)
+        if found.__module__ == module_name and _is_type(found)
+    }
+
+
+def _is_type(found: type) -> TypeGuard[type[Paglet[Any]]]:
+    """Whether a class is a paglet type that can be created, i.e. has a state."""
+    return hasattr(found, "codec") and issubclass(found, Paglet)

@@ -1,0 +1,77 @@
+"""The paglets in this host's memory: made, loaded, found and let go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from paglets.core.mailbox import Mailbox
+from paglets.core.paglet import Paglet
+from paglets.core.turn import StateCell
+from paglets.directory.contract import PagletRow
+from paglets.host.context import HostContext, Requests
+from paglets.host.files import RegisteredFile
+from paglets.host.gate import Gate
+from paglets.host.parts import HostParts
+from paglets.host.records import StoredPaglet, StoredReply
+from paglets.host.replies import ReplyBook, ReplyLimits
+from paglets.host.resident import Resident
+from paglets.host.runner import Runner
+
+__all__ = ["Residents"]
+
+
+class Residents:
+    """Residents by paglet id."""
+
+    def __init__(self, parts: HostParts, requests: Requests) -> None:
+        self._parts = parts
+        self._requests = requests
+        self._residents: dict[str, Resident] = {}
+
+    def __iter__(self) -> Iterator[Resident]:
+        return iter(list(self._residents.values()))
+
+    def get(self, paglet_id: str) -> Resident | None:
+        """The resident of this id, if it is here."""
+        return self._residents.get(paglet_id)
+
+    def add(self, resident: Resident) -> None:
+        """Makes a resident findable."""
+        self._residents[resident.paglet_id] = resident
+
+    def remove(self, resident: Resident) -> None:
+        """Lets a resident go; another one of the same id stays."""
+        if self._residents.get(resident.paglet_id) is resident:
+            del self._residents[resident.paglet_id]
+
+    async def load(self, row: PagletRow, stored: StoredPaglet) -> Resident:
+        """Makes a resident of what the journal keeps. Its gate is closed; nobody finds it yet.
+
+        Raises TYPE_NOT_ALLOWED, STATE_VERSION_UNSUPPORTED, STATE_INVALID.
+        """
+        replies = await self._parts.journal.replies(row.paglet_id)
+        files = await self._parts.journal.files(row.paglet_id)
+        paglet_type = self._parts.registry.get(row.type)
+        state = paglet_type.codec.load(stored.state, stored.state_version)
+        return self.build(row, paglet_type, state, replies, files)
+
+    def build(
+        self,
+        row: PagletRow,
+        paglet_type: type[Paglet[Any]],
+        state: object,
+        replies: Iterable[StoredReply] = (),
+        files: Iterable[RegisteredFile] = (),
+    ) -> Resident:
+        """Makes a resident. Its gate is closed; nobody finds it yet. Raises STATE_INVALID for too large a state."""
+        settings = self._parts.settings
+        cell = StateCell(paglet_type.codec, state, settings.max_state_bytes)
+        cell.check_size(cell.latest)
+        gate = Gate(row.paglet_id, Mailbox(row.paglet_id, settings.mailbox.max_calls, settings.mailbox.max_bytes))
+        runner = Runner(row.paglet_id, cell, gate, self._parts.journal, self._parts.limiter)
+        limits = ReplyLimits(settings.dedupe_keep_s, settings.dedupe_max_replies, settings.dedupe_max_bytes)
+        book = ReplyBook(row.paglet_id, limits, replies)
+        resident = Resident(row, runner, gate, book, {file.name: file for file in files})
+        resident.paglet = paglet_type(HostContext(self._parts, resident, self._requests), cell)
+        return resident

@@ -1,0 +1,311 @@
+"""Runs the turns of one paglet: one at a time, each committed whole or rolled back.
+
+A turn's reply leaves when its commit is durable. The next turn does not wait for that: turns of one paglet become
+durable in their order, and a journal that fails ends the process, so nobody ever builds on what was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+import anyio
+from anyio import to_thread
+
+from paglets.core.mailbox import Ticket
+from paglets.core.turn import StateCell, Turn, current_turn
+from paglets.errors import ConflictError, PagletError, PreconditionError, Resource, as_paglet_error
+from paglets.host.gate import Gate
+from paglets.host.journal import Journal
+from paglets.host.records import StoredReply
+
+__all__ = ["Runner", "attempt", "is_cancelled"]
+
+T = TypeVar("T")
+
+
+async def attempt(work: Awaitable[T], where: str) -> T:
+    """Awaits what authors wrote: what it raises comes out as a PagletError, if unexpected with an incident id."""
+    try:
+        return await work
+    except Exception as error:
+        raise as_paglet_error(error, where) from error
+
+
+def is_cancelled() -> bool:
+    """Whether the running task itself is being cancelled, rather than something that it awaits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+class Runner:
+    """The turns of one paglet. `limiter` bounds how many `def` handlers of the host run at once."""
+
+    def __init__(
+        self, paglet_id: str, cell: StateCell[Any], gate: Gate, journal: Journal, limiter: anyio.CapacityLimiter
+    ) -> None:
+        self.cell = cell
+        self.gate = gate
+        self._paglet_id = paglet_id
+        self._journal = journal
+        self._limiter = limiter
+        self._loop = asyncio.get_running_loop()
+        self._pending: asyncio.Future[None] | None = None
+        self._fenced = False
+        self._changed = asyncio.Event()
+        self._entering: set[asyncio.Task[Ticket]] = set()
+
+    async def invoke(self, function: Callable[..., object], *arguments: object) -> object:
+        """Calls a handler or hook: a coroutine function on the loop, any other in a worker thread.
+
+        A cancellation that nobody asked for is a failure like any other: whoever waits must not take it for his own.
+        """
+        try:
+            if inspect.iscoroutinefunction(function):
+                return await function(*arguments)
+            result = await self._in_thread(function, *arguments)
+            return await result if inspect.isawaitable(result) else result
+        except asyncio.CancelledError as error:
+            if is_cancelled():
+                raise
+            raise RuntimeError("a cancellation came out of what an author wrote") from error
+
+    async def _in_thread(self, function: Callable[..., object], *arguments: object) -> object:
+        """Calls a function in a worker thread. A thread cannot be stopped: whoever is cancelled waits for its end."""
+        thread = asyncio.ensure_future(to_thread.run_sync(function, *arguments, limiter=self._limiter))
+        try:
+            return await asyncio.shield(thread)
+        except asyncio.CancelledError:
+            while not thread.done():
+                try:
+                    await asyncio.wait([thread])
+                except asyncio.CancelledError:
+                    continue
+            raise
+
+    async def run(
+        self,
+        body: Callable[[], Awaitable[T]],
+        keep: Callable[[T], tuple[StoredReply, list[tuple[str, str]]]] | None = None,
+    ) -> T:
+        """Runs `body` as a turn; the caller has the gate's ticket, or has closed the gate.
+
+        `keep` makes the outcome to store with the turn. Returns when the turn is durable.
+        """
+        result, durable = await self.begin(body, keep)
+        if durable is not None:
+            await asyncio.shield(durable)
+        return result
+
+    async def begin(
+        self,
+        body: Callable[[], Awaitable[T]],
+        keep: Callable[[T], tuple[StoredReply, list[tuple[str, str]]]] | None = None,
+    ) -> tuple[T, asyncio.Future[None] | None]:
+        """As `run`, but returns as soon as the turn has ended, with the future of its commit."""
+        turn = self.cell.begin()
+        try:
+            with turn.entered():
+                result = await body()
+            changed = turn.finish()
+            kept = keep(result) if keep is not None else None
+        except BaseException:
+            turn.roll_back()
+            raise
+        return result, self._commit(turn, changed, kept)
+
+    async def rehearse(self, body: Callable[[], Awaitable[object]]) -> list[Callable[[], None]]:
+        """Runs `body` as a turn that the caller keeps by other means; returns the turn's outputs, to be let out then.
+
+        For the first turn of a paglet whose gate is closed still.
+        """
+        turn = self.cell.begin()
+        try:
+            with turn.entered():
+                await body()
+            changed = turn.finish()
+        except BaseException:
+            turn.roll_back()
+            raise
+        if changed is not None:
+            self.cell.latest, self.cell.view = changed
+        return turn.outputs
+
+    async def store(self, reply: StoredReply, evicted: list[tuple[str, str]]) -> None:
+        """Keeps the outcome of a request whose turn was rolled back."""
+        await self._journal.commit_turn(self._paglet_id, None, 0, reply, evicted)
+
+    def fence(self, *, closed: bool) -> None:
+        """Refuses every commit from now on, or takes that back: a turn must not outlive its paglet."""
+        self._fenced = closed
+
+    def _require_unfenced(self) -> None:
+        if self._fenced:
+            raise ConflictError(
+                "EPOCH_FENCED",
+                f"paglet {self._paglet_id} left or ended while the turn ran; the turn was rolled back",
+                resource=Resource("paglet", self._paglet_id),
+            )
+
+    async def settle(self) -> None:
+        """Waits until every turn that has ended is durable; for a gate that lets nobody in meanwhile."""
+        while self._pending is not None and not self._pending.done():
+            await asyncio.wait([self._pending])
+
+    async def catch_up(self) -> None:
+        """Waits until all that a turn could have seen which ends now is durable."""
+        if self._pending is not None and not self._pending.done():
+            await asyncio.wait([self._pending])
+
+    @asynccontextmanager
+    async def section(self) -> AsyncGenerator[Any]:
+        """A short queued turn for background code; inside a turn, that turn's own state."""
+        running = self._own_turn()
+        if running is not None:
+            yield running.state
+            return
+        ticket, turn = await self.open_section()
+        try:
+            with turn.entered():
+                yield turn.state
+        except BaseException:
+            self._abandon(ticket, turn)
+            raise
+        await self.close_section(ticket, turn)
+
+    async def open_section(self) -> tuple[Ticket, Turn[Any]]:
+        """Waits for a turn and opens it."""
+        entering = asyncio.ensure_future(self.gate.enter())
+        self._entering.add(entering)
+        entering.add_done_callback(self._entering.discard)
+        try:
+            ticket = await entering
+        except asyncio.CancelledError:
+            if entering.done() and not entering.cancelled() and entering.exception() is None:
+                self.gate.leave(entering.result())  # granted in the very step in which it was given up
+            raise
+        return ticket, self.cell.begin()
+
+    def interrupt_sections(self) -> None:
+        """Cancels background code that waits for a turn, in worker threads too."""
+        for entering in list(self._entering):
+            entering.cancel()
+
+    async def close_section(self, ticket: Ticket, turn: Turn[Any]) -> None:
+        """Commits a turn that `open_section` opened; it is durable on return."""
+        try:
+            durable = self._commit(turn, turn.finish(), None)
+        except BaseException:
+            self._abandon(ticket, turn)
+            raise
+        self.gate.leave(ticket)
+        if durable is not None:
+            await asyncio.shield(durable)
+
+    def _abandon(self, ticket: Ticket, turn: Turn[Any]) -> None:
+        turn.roll_back()
+        self.gate.leave(ticket)
+
+    @contextmanager
+    def locked_state(self) -> Generator[Any]:
+        """As `section`, for code in any thread but the loop's."""
+        running = self._own_turn()
+        if running is not None:
+            yield running.state
+            return
+        self._require_worker_thread()
+        ticket, turn = self._on_loop(self.open_section())
+        try:
+            with turn.entered():
+                yield turn.state
+        except BaseException:
+            self._loop.call_soon_threadsafe(self._abandon, ticket, turn)
+            raise
+        self._on_loop(self.close_section(ticket, turn))
+
+    def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs `work` on the host's loop, from any other thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def wait(self, predicate: Callable[[Any], bool], timeout_s: float | None) -> bool:
+        """Waits until the durable state satisfies `predicate`; False at the timeout."""
+        if self._own_turn() is not None:
+            raise self._in_turn("wait for its own state: wait in the background, or in a read-only operation")
+        try:
+            async with asyncio.timeout(None if timeout_s is None else max(0.0, timeout_s)):
+                while not predicate(self.cell.view):
+                    await self._changed.wait()
+        except TimeoutError:
+            return bool(predicate(self.cell.view))
+        return True
+
+    def _own_turn(self) -> Turn[Any] | None:
+        turn = current_turn()
+        return turn if turn is not None and turn.cell is self.cell else None
+
+    def _require_worker_thread(self) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise self._in_turn("lock its state on the event loop: use `async with self.turn()`")
+
+    def _in_turn(self, what: str) -> PagletError:
+        return PreconditionError(
+            "WAIT_IN_TURN",
+            f"paglet {self._paglet_id} cannot {what}",
+            resource=Resource("paglet", self._paglet_id),
+        )
+
+    def _commit(
+        self,
+        turn: Turn[Any],
+        changed: tuple[bytes, Any] | None,
+        kept: tuple[StoredReply, list[tuple[str, str]]] | None,
+    ) -> asyncio.Future[None] | None:
+        """Sends a finished turn to the journal and its outputs after it; None when there is nothing to wait for.
+
+        A turn that changed nothing may have seen what the turns before it changed, and waits for those.
+        """
+        if changed is not None or kept is not None:
+            self._pending = self._write(changed, kept)
+        durable = self._pending
+        if durable is None or durable.done():
+            _release(turn.outputs)
+            return None
+
+        def committed(future: asyncio.Future[None]) -> None:
+            if future.cancelled() or future.exception() is not None:
+                return
+            if changed is not None:
+                self._show(changed[1])
+            _release(turn.outputs)
+
+        durable.add_done_callback(committed)
+        return durable
+
+    def _write(
+        self, changed: tuple[bytes, Any] | None, kept: tuple[StoredReply, list[tuple[str, str]]] | None
+    ) -> asyncio.Future[None]:
+        self._require_unfenced()
+        state, reply, evicted = None, None, list[tuple[str, str]]()
+        if changed is not None:
+            state = self.cell.latest = changed[0]
+        if kept is not None:
+            reply, evicted = kept
+        return self._journal.commit_turn(self._paglet_id, state, self.cell.codec.version, reply, evicted)
+
+    def _show(self, view: object) -> None:
+        """Makes a durable state the one that everybody sees, and wakes who waits for a change."""
+        self.cell.view = view
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+
+def _release(outputs: list[Callable[[], None]]) -> None:
+    """Lets out what a turn asked for, now that it is durable."""
+    for output in outputs:
+        output()

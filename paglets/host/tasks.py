@@ -1,0 +1,53 @@
+"""Tasks that outlive the call that began them, each owned and awaited by its owner."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from paglets.errors import as_paglet_error
+
+__all__ = ["Tasks"]
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+class Tasks:
+    """A set of running tasks. A task's failure is in the log; closing cancels and awaits them all."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begins a task."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def shielded(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs work to its end, whatever becomes of the caller, who has its outcome if he is still there."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the caller may be gone
+        return await asyncio.shield(task)
+
+    async def close(self, timeout_s: float = 0.0) -> None:
+        """Lets the tasks end within `timeout_s` seconds, then cancels and awaits the rest."""
+        if self._running and timeout_s:
+            await asyncio.wait(set(self._running), timeout=timeout_s)
+        running = set(self._running)
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("%s failed: %r", self._what, as_paglet_error(error, self._what))

@@ -1,0 +1,1 @@
+"""Base classes for what paglets often do; they know `core` alone."""

@@ -1,0 +1,46 @@
+"""Type arguments that a class must have at run time: found where it is defined, refused where they are missing."""
+
+from __future__ import annotations
+
+from typing import get_args, get_origin
+
+from google.protobuf.message import Message
+
+__all__ = ["declare_messages", "is_open"]
+
+
+def is_open(cls: type) -> bool:
+    """Whether a generic class leaves type parameters for those who derive from it."""
+    return bool(getattr(cls, "__parameters__", ()))
+
+
+def declare_messages(cls: type, base: type, names: tuple[str, ...]) -> None:
+    """Sets the class attributes `names` to the message classes that are the first type arguments of `base`.
+
+    An attribute that is set already, or inherited, stays. Raises TypeError when one is still missing in a class that
+    leaves no type parameter open.
+    """
+    arguments = _arguments(cls, base)
+    for index, name in enumerate(names):
+        declared = getattr(cls, name, None) or next(iter(arguments[index:]), None)
+        if isinstance(declared, type) and issubclass(declared, Message):
+            setattr(cls, name, declared)
+        elif not is_open(cls):
+            examples = ", ".join(f"My{each}" for each in names)
+            raise TypeError(
+                f"{cls.__qualname__} must declare {' and '.join(names)} as protobuf message classes, e.g."
+                f" `class {cls.__name__}({base.__name__}[{examples}])`; its {name} is {declared!r}"
+            )
+
+
+def _arguments(cls: type, base: type) -> tuple[object, ...]:
+    """What a class gives for the type parameters of `base`, seen through the generic classes between them."""
+    for parent in cls.__dict__.get("__orig_bases__", cls.__bases__):
+        origin: object = get_origin(parent) or parent
+        if origin is base:
+            return get_args(parent)
+        if isinstance(origin, type) and base in origin.__mro__:
+            parameters: tuple[object, ...] = getattr(origin, "__parameters__", ())
+            given = dict(zip(parameters, get_args(parent), strict=False))
+            return tuple(given.get(argument, argument) for argument in _arguments(origin, base))
+    return ()

@@ -1,0 +1,256 @@
+"""The paglet that works in the background: started by one call, watched by others, ended by its result or its error.
+
+The work never runs in a turn, so a task answers at any time; what it says is always durable.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import ClassVar, Generic, TypeVar
+
+import typing_extensions
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import DecodeError, Message
+
+from paglet.v1 import task_pb2
+from paglets.core.context import Context
+from paglets.core.events import ActivationEvent, MobilityEvent
+from paglets.core.paglet import Paglet, PatternService
+from paglets.core.turn import StateCell
+from paglets.errors import InvalidArgumentError, PagletError, PreconditionError, Resource
+from paglets.patterns.declared import declare_messages
+from paglets.patterns.task_state import PackedMessage, TaskState, error_text, status_to_message
+from paglets.values import PagletProxyRef, TaskPhase
+from paglets.wire.times import duration_from_message
+
+__all__ = ["TaskOperations", "TaskPaglet"]
+
+RequestT = TypeVar("RequestT", bound=Message)
+ResultT = TypeVar("ResultT", bound=Message)
+TaskStateT = typing_extensions.TypeVar("TaskStateT", bound=TaskState, default=TaskState)
+
+_WAIT_S = 0.5
+
+
+class TaskOperations(PatternService["TaskPaglet[Message, Message, TaskState]"]):
+    """`paglet.v1.TaskService`, answered for a task beside its own services."""
+
+    Service = task_pb2.DESCRIPTOR.services_by_name["TaskService"]
+
+    async def start(self, request: task_pb2.TaskServiceStartRequest) -> task_pb2.TaskServiceStartResponse:
+        """Begins the task; the body begins when this turn is durable."""
+        self.paglet.begin_task(request.request)
+        return task_pb2.TaskServiceStartResponse(task=self.paglet.task_status())
+
+    async def get(self, request: task_pb2.TaskServiceGetRequest) -> task_pb2.TaskServiceGetResponse:
+        """Tells how the task stands, at once."""
+        return task_pb2.TaskServiceGetResponse(task=self.paglet.task_status())
+
+    async def wait(self, request: task_pb2.TaskServiceWaitRequest) -> task_pb2.TaskServiceWaitResponse:
+        """Tells how the task stands when it has ended, or the timeout is over."""
+        timeout_s = duration_from_message(request.timeout) if request.HasField("timeout") else _WAIT_S
+        await self.paglet.wait_state(_has_ended, max(0.0, timeout_s))
+        return task_pb2.TaskServiceWaitResponse(task=self.paglet.task_status())
+
+
+class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT]):
+    """A paglet that works on one request at a time: `class Sum(TaskPaglet[SumRequest, SumResult])` defines `run_task`.
+
+    Request and result are protobuf messages; a third argument is a state class derived from `TaskState`. The class
+    attributes `Request` and `Result` say the same, and a class with neither is refused when it is defined.
+
+    A body that was cut short, because its host was restarted or its paglet was moved while it ran, leaves a task that
+    FAILED, unless `rerun_after_cut` says that it may begin anew with the same request. Hooks that a task overrides call
+    those of `super()` first.
+    """
+
+    State = TaskState
+    Patterns = (TaskOperations,)
+    rerun_after_cut: ClassVar[bool] = False
+
+    Request: type[RequestT]
+    Result: type[ResultT]
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        declare_messages(cls, TaskPaglet, ("Request", "Result"))
+        if not issubclass(cls.State, TaskState):
+            raise TypeError(f"{cls.__qualname__} keeps {cls.State.__qualname__}, which does not derive from TaskState")
+
+    def __init__(self, context: Context, cell: StateCell[TaskStateT]) -> None:
+        super().__init__(context, cell)
+        self._runs_here: set[int] = set()
+        self._bound_for = ""
+
+    @classmethod
+    def request_class(cls) -> type[RequestT]:
+        """The message class of what the task is asked to do."""
+        return cls.Request
+
+    @classmethod
+    def result_class(cls) -> type[ResultT]:
+        """The message class of what comes of it."""
+        return cls.Result
+
+    # What an author writes, and calls.
+
+    async def run_task(self, request: RequestT) -> ResultT | PagletProxyRef | None:
+        """The work, in the background; it changes the state in `async with self.turn()` only.
+
+        A result ends the task well, an exception ends it FAILED and takes back the moves it asked for. What
+        `self.dispatch()` gave leaves the task WAITING_FOR_ARRIVAL and moves it; it goes on in `on_arrival`. None leaves
+        it as it is, for a later call or hook to end.
+        """
+        raise NotImplementedError(f"{type(self).__qualname__} does not define run_task")
+
+    async def complete_task(self, result: ResultT) -> None:
+        """Ends the task well: within the running turn, or in a turn of its own. TypeError for a foreign message."""
+        packed = self._pack(result)
+        async with self.turn() as state:
+            state.complete(packed, time.time())
+
+    async def fail_task(self, error: str | BaseException) -> None:
+        """Ends the task FAILED: within the running turn, or in a turn of its own.
+
+        Those who wait are told the text, and of a PagletError its code and reason too.
+        """
+        async with self.turn() as state:
+            state.fail(error_text(error), time.time(), error)
+
+    async def set_task_phase(self, phase: TaskPhase) -> None:
+        """Says how far the task is: within the running turn, or in a turn of its own."""
+        async with self.turn() as state:
+            state.enter(phase, time.time())
+
+    def dispatch(self, target: str) -> PagletProxyRef:
+        """As `Paglet.dispatch`; `run_task` returns what it gives."""
+        ref = super().dispatch(target)
+        self._bound_for = target
+        return ref
+
+    # What TaskService asks.
+
+    def task_status(self) -> task_pb2.TaskStatus:
+        """How the task stands: in a turn as it leaves it, elsewhere as it is durable."""
+        return status_to_message(self.state, self.paglet_id, self.context.host)
+
+    def begin_task(self, packed: AnyMessage) -> None:
+        """Sets RUNNING in the running turn; the body begins when that is durable.
+
+        Raises MALFORMED_REQUEST for anything but the task's own request message, TASK_RUNNING until the task has ended.
+        """
+        request = self._unpack(packed)
+        if self.state.under_way:
+            raise PreconditionError(
+                "TASK_RUNNING",
+                f"the task of paglet {self.paglet_id} is {self.state.phase}; it takes another start when it has ended",
+                resource=Resource("paglet", self.paglet_id),
+            )
+        self.state.start(PackedMessage.of(request), time.time())
+        self._begin_body(request)
+
+    # Hooks: what becomes of a task whose body is gone.
+
+    async def on_activation(self, event: ActivationEvent) -> None:
+        """The body did not survive the host, and a move that the task waited for was never begun."""
+        waiting = self.state.phase is TaskPhase.WAITING_FOR_ARRIVAL
+        self._mend(f"host {event.host} was restarted", cut=waiting or self._lost_body())
+
+    async def on_arrival(self, event: MobilityEvent) -> None:
+        """A body does not travel. A task that asked for the move waits for what the author's `on_arrival` does."""
+        self._mend(f"the paglet was moved from {event.source} to {event.target}", cut=self._lost_body())
+
+    async def on_dispatch_aborted(self, error: PagletError) -> None:
+        """A task that asked for the move has FAILED; the body of any other was ended for it."""
+        if self.state.phase is TaskPhase.WAITING_FOR_ARRIVAL:
+            self._fail_transfer(self.state.target, error)
+        else:
+            self._mend(f"a move was tried and given up: {error.message}", cut=self._lost_body())
+
+    async def on_arrival_failed(self, error: PagletError) -> None:
+        """A task that had not ended cannot go on in a paglet that failed to arrive."""
+        if self.state.under_way:
+            self._fail_transfer(self.context.host, error)
+
+    def _fail_transfer(self, target: str, error: PagletError) -> None:
+        self.state.fail(error_text(f"Transfer to {target} failed: {error.message}"), time.time(), error)
+
+    def _lost_body(self) -> bool:
+        """Whether the body should be at work and is not."""
+        return self.state.has_body and self.state.run not in self._runs_here
+
+    def _mend(self, reason: str, *, cut: bool) -> None:
+        """Applies the class's rule to a body that was cut short."""
+        if not cut:
+            return
+        if self.rerun_after_cut and self.state.request is not None:
+            self.state.restart()
+            self._begin_body(self.Request.FromString(self.state.request.value))
+        else:
+            self.state.fail(error_text(f"the task was cut short: {reason} before it had ended"), time.time())
+
+    # The body.
+
+    def _begin_body(self, request: RequestT) -> None:
+        self.context.start_background(partial(self._work, self.state.run, request))
+
+    async def _work(self, run: int, request: RequestT) -> None:
+        """One run of the task. A failure is raised on, so that the host takes back what the body asked for."""
+        self._runs_here.add(run)
+        self._bound_for = ""
+        try:
+            await self._settle(run, await self.run_task(request))
+        except Exception as error:
+            await self._settle_failure(run, error)
+            raise
+        finally:
+            self._runs_here.discard(run)
+
+    async def _settle(self, run: int, outcome: ResultT | PagletProxyRef | None) -> None:
+        """Records how the body ended; a task that has ended already, or was started again, stays as it is."""
+        async with self.turn() as state:
+            if state.run != run or state.done:
+                return
+            state.has_body = False
+            if isinstance(outcome, PagletProxyRef):
+                state.wait_for_arrival(self._destination(outcome))
+            elif outcome is not None:
+                state.complete(self._pack(outcome), time.time())
+
+    async def _settle_failure(self, run: int, error: Exception) -> None:
+        async with self.turn() as state:
+            if state.run == run and not state.done:
+                state.fail(error_text(error), time.time(), error)
+
+    def _destination(self, ref: PagletProxyRef) -> str:
+        if ref != self.ref or not self._bound_for:
+            raise TypeError(f"{type(self).__qualname__}.run_task returned {ref}, which self.dispatch() did not give")
+        return self._bound_for
+
+    # Messages.
+
+    def _pack(self, result: object) -> PackedMessage:
+        if not isinstance(result, self.Result):
+            raise TypeError(
+                f"the result of {type(self).__qualname__} must be {self.Result.DESCRIPTOR.full_name},"
+                f" got {type(result).__qualname__}"
+            )
+        return PackedMessage.of(result)
+
+    def _unpack(self, packed: AnyMessage) -> RequestT:
+        request, name = self.Request(), self.Request.DESCRIPTOR.full_name
+        try:
+            fits = packed.Unpack(request)
+        except DecodeError as error:
+            raise InvalidArgumentError("MALFORMED_REQUEST", f"the request is no {name}", field="request") from error
+        if not fits:
+            found = packed.type_url or "nothing"
+            raise InvalidArgumentError(
+                "MALFORMED_REQUEST", f"{type(self).__qualname__} takes {name}, got {found}", field="request"
+            )
+        return request
+
+
+def _has_ended(state: TaskState) -> bool:
+    return state.done

@@ -1,0 +1,294 @@
+"""Joins the parts of a host and runs it: the only place where they meet."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import ipaddress
+import logging
+import signal
+import socket
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from paglet.v1 import artifact_pb2_grpc, directory_pb2_grpc, lifecycle_pb2_grpc, mesh_pb2_grpc, transfer_pb2_grpc
+from paglets.artifacts.local import LocalArtifactStore
+from paglets.artifacts.lock import FolderLock
+from paglets.client.channel import open_channel
+from paglets.client.directory import RemoteDirectory
+from paglets.config import HostSettings
+from paglets.directory.contract import Directory
+from paglets.directory.sqlite import SqliteDirectory
+from paglets.errors import InvalidArgumentError, PermissionDeniedError, PreconditionError, UnavailableError
+from paglets.faults import arm_from_environment
+from paglets.host.files import FileRoots
+from paglets.host.host import Host
+from paglets.host.journal import Journal
+from paglets.host.parts import HostParts
+from paglets.host.peers import Peers
+from paglets.host.registry import TypeRegistry
+from paglets.services.artifact import ArtifactServicer
+from paglets.services.directory import DirectoryServicer
+from paglets.services.door import Door
+from paglets.services.guard import GuardedServices
+from paglets.services.lifecycle import LifecycleServicer
+from paglets.services.mesh import MeshServicer
+from paglets.services.reflection import add_reflection
+from paglets.services.routing import Router
+from paglets.services.transfer import TransferServicer
+from paglets.values import check_id
+from paglets.wire.channel_options import SERVER_OPTIONS
+
+__all__ = ["RunningHost", "running_host", "serve"]
+
+_log = logging.getLogger(__name__)
+_M_ARENA_MAX = -8
+
+
+@dataclass(frozen=True, slots=True)
+class RunningHost:
+    """A host that serves, and where."""
+
+    host: Host
+    address: str
+
+
+async def serve(settings: HostSettings, ready: Callable[[str], None]) -> None:
+    """Runs a host until SIGTERM or SIGINT, then drains it; a second signal ends it at once.
+
+    `ready` is called with the host's address once it serves. Raises PagletErrors that say what to change.
+    """
+    _use_one_arena()
+    arm_from_environment()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, _on_signal, stopping)
+    serving = asyncio.create_task(_serve_until(settings, ready, stopping))
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    try:
+        await serving
+    except asyncio.CancelledError:
+        if not stopping.is_set():
+            raise
+
+
+def _on_signal(stopping: asyncio.Event) -> None:
+    if stopping.is_set():
+        signal.raise_signal(signal.SIGKILL)
+    stopping.set()
+
+
+async def _serve_until(settings: HostSettings, ready: Callable[[str], None], stopping: asyncio.Event) -> None:
+    task = asyncio.current_task()
+    give_up = asyncio.create_task(stopping.wait())
+    if task is not None:  # a host that still waits for its mesh has nothing to drain
+        give_up.add_done_callback(lambda done: None if done.cancelled() else task.cancel())
+    async with running_host(settings) as running:
+        give_up.cancel()
+        ready(running.address)
+        await stopping.wait()
+
+
+@asynccontextmanager
+async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
+    """A host that serves until the end of the block; there it is drained.
+
+    Raises INVALID_ID, PERMISSION_DENIED (listening beyond this machine), DATA_FOLDER_LOCKED, HOST_NAME_TAKEN.
+    """
+    check_id(settings.name, "name")
+    _require_private(settings)
+    async with AsyncExitStack() as stack:
+        parts, uid = await _open_parts(stack, settings)
+        host = Host(parts, uid, version("paglets-grpc"))
+        services = GuardedServices()
+        status = health.aio.HealthServicer()
+        await status.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+        router = Router(host)
+        _add_services(services, host, router, status)
+        server = await _listen(settings, host, Door(host, router, services), services)
+        await server.start()
+        stack.push_async_callback(_stop, server, parts)
+        stack.push_async_callback(host.close)
+        await host.recover()
+        for name in ("", *services.service_names):
+            await status.set(name, health_pb2.HealthCheckResponse.SERVING)
+        stack.push_async_callback(status.enter_graceful_shutdown)
+        yield RunningHost(host, parts.address)
+
+
+async def _stop(server: grpc.aio.Server, parts: HostParts) -> None:
+    """Ends the server: watches of the directory end at once, other calls have the drain time."""
+    stopping = asyncio.create_task(server.stop(parts.settings.drain_s))
+    if isinstance(parts.directory, SqliteDirectory):
+        await parts.directory.close()
+    await stopping
+
+
+async def _open_parts(stack: AsyncExitStack, settings: HostSettings) -> tuple[HostParts, str]:
+    data = settings.data.expanduser().resolve()
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    stack.callback(FolderLock(data).release)
+    registry = TypeRegistry.load(settings.name, settings.allow)
+    journal = await asyncio.to_thread(Journal.open, data / "journal.db")
+    stack.push_async_callback(journal.close)
+    uid = await _identity(journal, settings)
+    store = await LocalArtifactStore.open(data / "artifacts", settings.name, settings.store)
+    stack.push_async_callback(store.close)
+    directory = await _open_directory(stack, settings, data)
+    peers = Peers(directory)
+    stack.push_async_callback(peers.close)
+    parts = HostParts(
+        settings=settings,
+        journal=journal,
+        store=store,
+        directory=directory,
+        registry=registry,
+        peers=peers,
+        roots=FileRoots(settings.file_roots),
+    )
+    return parts, uid
+
+
+async def _identity(journal: Journal, settings: HostSettings) -> str:
+    """The uid of the data folder, which belongs to one host of one mesh for good."""
+    uid = await journal.meta("uid")
+    mesh = "joined" if settings.join else "own"
+    if not uid:
+        uid = uuid.uuid4().hex
+        for key, value in (("name", settings.name), ("mesh", mesh), ("uid", uid)):  # the uid says that all are there
+            await journal.set_meta(key, value)
+    for key, wanted in (("name", settings.name), ("mesh", mesh)):
+        found = await journal.meta(key)
+        if found != wanted:
+            raise PreconditionError(
+                "DATA_FOLDER_LOCKED",
+                f"the data folder {settings.data} belongs to a host with {key} {found!r}, not {wanted!r}:"
+                " start it as before, or take another folder",
+                metadata={key: found},
+            )
+    return uid
+
+
+async def _open_directory(stack: AsyncExitStack, settings: HostSettings, data: Path) -> Directory:
+    """The mesh's directory: in this host's own file, or at the host that was joined."""
+    if not settings.join:
+        directory = await SqliteDirectory.open(data / "directory.db")
+        stack.push_async_callback(directory.close)
+        return directory
+    channel = open_channel(settings.join)
+    stack.push_async_callback(channel.close)
+    return RemoteDirectory(channel)
+
+
+def _add_services(services: GuardedServices, host: Host, router: Router, status: health.aio.HealthServicer) -> None:
+    parts = host.parts
+    services.add(artifact_pb2_grpc.add_ArtifactServiceServicer_to_server, ArtifactServicer(parts.store, host.name))
+    services.add(lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleServicer(host, router))
+    services.add(transfer_pb2_grpc.add_TransferServiceServicer_to_server, TransferServicer(host))
+    services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(parts.directory, host.name))
+    services.add(directory_pb2_grpc.add_DirectoryServiceServicer_to_server, DirectoryServicer(parts.directory))
+    services.add(health_pb2_grpc.add_HealthServicer_to_server, status)
+    add_reflection(services, parts.registry.services())
+
+
+async def _listen(settings: HostSettings, host: Host, door: Door, services: GuardedServices) -> grpc.aio.Server:
+    """A server bound to its address, the port it had last if it is free to choose."""
+    server = grpc.aio.server(
+        handlers=(door, services),
+        options=SERVER_OPTIONS,
+        maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
+    )
+    journal = host.parts.journal
+    remembered = int(await journal.meta("port") or "0")
+    try:
+        host.parts.address = _bind(server, settings.listen, remembered)
+    except BaseException:
+        await server.stop(None)  # else it would look for its event loop when it is collected
+        raise
+    port = host.parts.address.rpartition(":")[2]
+    if port.isdecimal() and port != str(remembered):
+        await journal.set_meta("port", port)
+    return server
+
+
+def _bind(server: grpc.aio.Server, listen: str, remembered: int) -> str:
+    """Binds and returns the address that others can reach. Raises UNAVAILABLE when the address is taken."""
+    if listen.startswith("unix:"):
+        try:
+            server.add_insecure_port(listen)
+        except RuntimeError as error:
+            raise UnavailableError("TRANSPORT", f"cannot listen on {listen}: is its folder there?") from error
+        return listen
+    address, _, port = listen.rpartition(":")
+    wanted = (remembered, 0) if port == "0" and remembered else (int(port),)
+    for number in wanted:
+        try:
+            bound = server.add_insecure_port(f"{address}:{number}")
+        except RuntimeError as error:
+            if number == wanted[-1]:
+                raise UnavailableError(
+                    "TRANSPORT", f"cannot listen on {address}:{number}: is another process there?"
+                ) from error
+            _log.warning("port %s, which this host had last, is taken; taking another", number)
+            continue
+        return f"{_reachable(address)}:{bound}"
+    raise UnavailableError("TRANSPORT", f"cannot listen on {listen}")
+
+
+def _reachable(address: str) -> str:
+    """The name under which others find a listening address."""
+    everywhere = not address or (not _is_name(address) and ipaddress.ip_address(address.strip("[]")).is_unspecified)
+    return socket.gethostname() if everywhere else address
+
+
+def _is_name(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address.strip("[]"))
+    except ValueError:
+        return True
+    return False
+
+
+def _require_private(settings: HostSettings) -> None:
+    """Without transport security a host listens on this machine only, unless it is told otherwise."""
+    if settings.listen.startswith("unix:"):
+        return
+    address, colon, port = settings.listen.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise InvalidArgumentError(
+            "MALFORMED_REQUEST", f"--listen wants address:port or unix:PATH, got {settings.listen!r}", field="listen"
+        )
+    if _is_loopback(address):
+        return
+    if not settings.insecure:
+        raise PermissionDeniedError(
+            "INSECURE_LISTEN",
+            f"{settings.listen} can be reached from other machines, and calls are neither encrypted nor checked:"
+            " listen on 127.0.0.1 or unix:PATH, or give --insecure if you trust the network",
+            metadata={"listen": settings.listen},
+        )
+    _log.warning("listening on %s without encryption or authentication, as --insecure asks", settings.listen)
+
+
+def _is_loopback(address: str) -> bool:
+    if _is_name(address):
+        return address == "localhost"
+    return ipaddress.ip_address(address.strip("[]")).is_loopback
+
+
+def _use_one_arena() -> None:
+    """Keeps glibc to one malloc arena: large messages then reuse warm pages instead of faulting in new ones."""
+    try:
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+    except (OSError, AttributeError):
+        _log.debug("this C library has no mallopt")

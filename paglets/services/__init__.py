@@ -1,0 +1,1 @@
+"""Thin servicers: parse, call, convert; and the door that routes calls to paglets."""

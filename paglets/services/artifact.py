@@ -1,0 +1,83 @@
+"""ArtifactService over a store: parse, call, convert."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from paglet.v1 import artifact_pb2, artifact_pb2_grpc
+from paglets.artifacts.store import ServedStore
+from paglets.errors import NotFoundError, Resource
+from paglets.services.guard import ServerContext
+from paglets.wire.artifact import (
+    artifact_to_message,
+    finish_from_message,
+    page_to_message,
+    result_to_message,
+    write_from_header,
+)
+from paglets.wire.frames import COMMITTED_SIZE_KEY, WriteFrames, read_chunk
+
+__all__ = ["ArtifactServicer"]
+
+
+class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
+    """Serves `store` as the one of `host`; put it behind the guard.
+
+    An upload from which no frame comes for `stall_timeout_s` is dropped; nothing else bounds how long it takes.
+    """
+
+    def __init__(self, store: ServedStore, host: str, *, stall_timeout_s: float = 60.0) -> None:
+        self._store = store
+        self._host = host
+        self._stall_timeout_s = stall_timeout_s
+
+    async def WriteArtifact(
+        self, request_iterator: AsyncIterator[artifact_pb2.WriteArtifactRequest], context: ServerContext
+    ) -> artifact_pb2.WriteArtifactResponse:
+        """Stores one artifact; says that it is accepted before its bytes need come."""
+        frames = WriteFrames(request_iterator, self._stall_timeout_s)
+        write = write_from_header(await frames.header())
+        async with await self._store.open_upload(write) as upload:
+            await context.send_initial_metadata(((COMMITTED_SIZE_KEY, str(upload.committed_size)),))
+            async for offset, data in frames.pieces():
+                await upload.write(offset, data)
+            return result_to_message(await upload.finish(finish_from_message(frames.finish)))
+
+    async def ReadArtifact(
+        self, request: artifact_pb2.ReadArtifactRequest, context: ServerContext
+    ) -> AsyncIterator[artifact_pb2.ReadArtifactResponse]:
+        """Streams a whole artifact, and ends well only if its bytes are right."""
+        async with self._store.open_reader(request.artifact_id) as reader:
+            header = artifact_pb2.ReadHeader(artifact=artifact_to_message(reader.ref))
+            yield artifact_pb2.ReadArtifactResponse(header=header)
+            offset = 0
+            async for piece in reader:
+                yield read_chunk(offset, piece)
+                offset += len(piece)
+
+    async def GetArtifact(
+        self, request: artifact_pb2.GetArtifactRequest, context: ServerContext
+    ) -> artifact_pb2.GetArtifactResponse:
+        """Describes one artifact."""
+        ref = await self._store.ref(request.artifact_id)
+        return artifact_pb2.GetArtifactResponse(artifact=artifact_to_message(ref))
+
+    async def ListArtifacts(
+        self, request: artifact_pb2.ListArtifactsRequest, context: ServerContext
+    ) -> artifact_pb2.ListArtifactsResponse:
+        """Pages through the artifacts."""
+        owner = request.owner if request.HasField("owner") else None
+        page = await self._store.list(owner=owner, page_size=request.page_size, page_token=request.page_token)
+        return page_to_message(page)
+
+    async def DeleteArtifact(
+        self, request: artifact_pb2.DeleteArtifactRequest, context: ServerContext
+    ) -> artifact_pb2.DeleteArtifactResponse:
+        """Removes one artifact."""
+        if not await self._store.delete(request.artifact_id) and not request.allow_missing:
+            raise NotFoundError(
+                "ARTIFACT_NOT_FOUND",
+                f"host {self._host} has no artifact {request.artifact_id}",
+                resource=Resource("artifact", request.artifact_id),
+            )
+        return artifact_pb2.DeleteArtifactResponse()

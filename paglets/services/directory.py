@@ -1,0 +1,110 @@
+"""DirectoryService over a directory, for the hosts that joined this one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from paglet.v1 import directory_pb2, directory_pb2_grpc
+from paglets.directory.contract import Directory
+from paglets.errors import NotFoundError, Resource
+from paglets.services.guard import ServerContext
+from paglets.wire.directory import (
+    host_to_row_message,
+    journey_from_message,
+    journey_to_message,
+    registration_from_message,
+    row_to_message,
+    row_write_from_message,
+)
+from paglets.wire.times import duration_from_message
+
+__all__ = ["DirectoryServicer"]
+
+
+class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
+    """Every rpc is one call of the directory; put it behind the guard."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    async def GetRow(
+        self, request: directory_pb2.GetRowRequest, context: ServerContext
+    ) -> directory_pb2.GetRowResponse:
+        """Reads the row of a paglet."""
+        row = await self._directory.get(request.paglet_id)
+        if row is None:
+            raise NotFoundError(
+                "PAGLET_NOT_FOUND",
+                f"no paglet {request.paglet_id!r} is known",
+                resource=Resource("paglet", request.paglet_id),
+            )
+        return directory_pb2.GetRowResponse(row=row_to_message(row))
+
+    async def ListRows(
+        self, request: directory_pb2.ListRowsRequest, context: ServerContext
+    ) -> directory_pb2.ListRowsResponse:
+        """Reads one page of rows."""
+        rows = await self._directory.list(
+            after=request.after, limit=request.page_size, owner=request.owner, type_name=request.type
+        )
+        return directory_pb2.ListRowsResponse(rows=map(row_to_message, rows))
+
+    async def ApplyRows(
+        self, request: directory_pb2.ApplyRowsRequest, context: ServerContext
+    ) -> directory_pb2.ApplyRowsResponse:
+        """Makes a batch of guarded writes."""
+        rows = await self._directory.apply(
+            [row_write_from_message(write) for write in request.writes],
+            journeys=[journey_from_message(record) for record in request.journeys],
+            forget=list(request.forget),
+        )
+        return directory_pb2.ApplyRowsResponse(rows=map(row_to_message, rows))
+
+    async def WatchRows(
+        self, request: directory_pb2.WatchRowsRequest, context: ServerContext
+    ) -> AsyncIterator[directory_pb2.WatchRowsResponse]:
+        """Streams rows that changed."""
+        async for row in self._directory.watch(request.after_revision):
+            yield directory_pb2.WatchRowsResponse(row=row_to_message(row))
+
+    async def GetJourney(
+        self, request: directory_pb2.GetJourneyRequest, context: ServerContext
+    ) -> directory_pb2.GetJourneyResponse:
+        """Reads the record of a journey."""
+        record = await self._directory.journey(request.transfer_id)
+        if record is None:
+            raise NotFoundError(
+                "TRANSFER_NOT_FOUND",
+                f"no committed transfer {request.transfer_id!r} is recorded",
+                resource=Resource("transfer", request.transfer_id),
+            )
+        return directory_pb2.GetJourneyResponse(journey=journey_to_message(record))
+
+    async def RegisterHost(
+        self, request: directory_pb2.RegisterHostRequest, context: ServerContext
+    ) -> directory_pb2.RegisterHostResponse:
+        """Takes a name and a lease on it."""
+        host = registration_from_message(request.host)
+        await self._directory.lease_register(host, duration_from_message(request.ttl))
+        return directory_pb2.RegisterHostResponse()
+
+    async def KeepHost(
+        self, request: directory_pb2.KeepHostRequest, context: ServerContext
+    ) -> directory_pb2.KeepHostResponse:
+        """Renews a lease."""
+        await self._directory.lease_keepalive(request.name, request.uid, duration_from_message(request.ttl))
+        return directory_pb2.KeepHostResponse()
+
+    async def RevokeHost(
+        self, request: directory_pb2.RevokeHostRequest, context: ServerContext
+    ) -> directory_pb2.RevokeHostResponse:
+        """Ends a lease."""
+        await self._directory.lease_revoke(request.name, request.uid)
+        return directory_pb2.RevokeHostResponse()
+
+    async def ListHostRows(
+        self, request: directory_pb2.ListHostRowsRequest, context: ServerContext
+    ) -> directory_pb2.ListHostRowsResponse:
+        """Reads all hosts."""
+        hosts = await self._directory.hosts()
+        return directory_pb2.ListHostRowsResponse(hosts=map(host_to_row_message, hosts))

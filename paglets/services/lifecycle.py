@@ -1,0 +1,160 @@
+"""LifecycleService: create, find, move and dispose of paglets, on whichever host they are."""
+
+from __future__ import annotations
+
+import grpc
+from google.protobuf.message import Message
+
+from paglet.v1 import lifecycle_pb2 as pb
+from paglet.v1 import lifecycle_pb2_grpc
+from paglets.directory.contract import PagletRow
+from paglets.errors import InvalidArgumentError, PagletError
+from paglets.host.births import CreateRequest
+from paglets.host.departure import MoveRequest
+from paglets.host.host import Host
+from paglets.host.registry import services_of
+from paglets.host.resident import fingerprint_of
+from paglets.services.guard import ServerContext
+from paglets.services.paging import page_size, page_start, page_token
+from paglets.services.routing import Router, check_request_id, remaining_s
+from paglets.values import PagletInfo, PagletState, check_id
+from paglets.wire.lifecycle import paglet_info_to_message
+
+__all__ = ["LifecycleServicer"]
+
+_GET = "/paglet.v1.LifecycleService/GetPaglet"
+_DISPATCH = "/paglet.v1.LifecycleService/DispatchPaglet"
+_DISPOSE = "/paglet.v1.LifecycleService/DisposePaglet"
+_MAX_STATE_JSON = 1024 * 1024
+_REPLY_MARGIN_S = 0.25
+_NO_DEADLINE_S = 7 * 24 * 3600.0
+
+
+class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
+    """Answers for one host; put it behind the guard."""
+
+    def __init__(self, host: Host, router: Router) -> None:
+        self._host = host
+        self._router = router
+
+    async def CreatePaglet(self, request: pb.CreatePagletRequest, context: ServerContext) -> pb.CreatePagletResponse:
+        """Makes a paglet on this host."""
+        if not request.type:
+            raise InvalidArgumentError("MALFORMED_REQUEST", "type is required, as module.Class", field="type")
+        if len(request.state_json.encode()) > _MAX_STATE_JSON:
+            raise InvalidArgumentError("STATE_INVALID", "state_json may have 1 MiB", field="state_json")
+        check_request_id(request.request_id, "request_id")
+        await self._host.wait_ready(self._timeout(context))
+        row = await self._host.create(
+            CreateRequest(
+                type=request.type,
+                paglet_id=request.paglet_id,
+                state_json=request.state_json,
+                request_id=request.request_id,
+            )
+        )
+        return pb.CreatePagletResponse(paglet=await self._describe(row))
+
+    async def GetPaglet(self, request: pb.GetPagletRequest, context: ServerContext) -> pb.GetPagletResponse:
+        """Describes a paglet; of one that leaves another host, as that host sees it."""
+        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
+        row = await self._host.row(meta.paglet_id)
+        described = pb.GetPagletResponse(paglet=await self._describe(row))
+        if row.state is not PagletState.DEPARTING or row.owner == self._host.name or meta.hops:
+            return described
+        try:
+            forwarder = await self._host.parts.peers.forwarder(row.owner)
+            reply, _ = await forwarder.unary(_GET, request.SerializeToString(), meta.onward(), meta.timeout_s)
+        except (grpc.aio.AioRpcError, PagletError):  # its host does not answer: this is what the directory knows
+            return described
+        return pb.GetPagletResponse.FromString(reply)
+
+    async def ListPaglets(self, request: pb.ListPagletsRequest, context: ServerContext) -> pb.ListPagletsResponse:
+        """Describes one page of the mesh's paglets."""
+        size = page_size(request.page_size)
+        after = page_start(request.page_token)
+        rows = await self._host.parts.directory.list(
+            after=after, limit=min(size + 1, 1000), owner=request.host, type_name=request.type
+        )
+        page = rows[:size]
+        last = len(rows) < min(size + 1, 1000)
+        return pb.ListPagletsResponse(
+            paglets=[await self._describe(row) for row in page],
+            next_page_token="" if last or not page else page_token(page[-1].paglet_id),
+        )
+
+    async def DispatchPaglet(
+        self, request: pb.DispatchPagletRequest, context: ServerContext
+    ) -> pb.DispatchPagletResponse:
+        """Moves a paglet, from whichever host it is on. Without a deadline it waits for the journey's end."""
+        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"), default_timeout_s=_NO_DEADLINE_S)
+        check_request_id(request.request_id, "request_id")
+        move = MoveRequest(
+            check_id(request.target, "target"), request_id=request.request_id, fingerprint=_fingerprint(request)
+        )
+
+        async def here() -> bytes | None:
+            resident = await self._host.resident(meta.paglet_id)
+            if resident is None:
+                return None
+            row = await self._host.dispatch(resident, move, max(0.0, meta.timeout_s - _REPLY_MARGIN_S))
+            return pb.DispatchPagletResponse(paglet=await self._describe(row)).SerializeToString()
+
+        reply = await self._router.unary(context, meta, _DISPATCH, request.SerializeToString(), here)
+        return pb.DispatchPagletResponse.FromString(reply)
+
+    async def DisposePaglet(self, request: pb.DisposePagletRequest, context: ServerContext) -> pb.DisposePagletResponse:
+        """Ends a paglet, on whichever host it is."""
+        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
+        check_request_id(request.request_id, "request_id")
+
+        async def here() -> bytes | None:
+            row = await self._host.parts.directory.get(meta.paglet_id)
+            if row is not None and _disposed_by(request, row):
+                return b""
+            row = await self._host.row(meta.paglet_id)
+            if row.owner != self._host.name:
+                return None
+            await self._host.end_paglet(row, request.request_id, _fingerprint(request))
+            return b""
+
+        await self._router.unary(context, meta, _DISPOSE, request.SerializeToString(), here)
+        return pb.DisposePagletResponse()
+
+    def _timeout(self, context: ServerContext) -> float:
+        return remaining_s(context, self._host.parts.settings.unary_deadline_s)
+
+    async def _describe(self, row: PagletRow) -> pb.Paglet:
+        peers = self._host.parts.peers
+        address = peers.known_address(row.owner)
+        if not address:
+            await peers.hosts()
+            address = peers.known_address(row.owner)
+        paglet_type = self._host.parts.registry.find(row.type)
+        return paglet_info_to_message(
+            PagletInfo(
+                paglet_id=row.paglet_id,
+                type=row.type,
+                host=row.owner,
+                address=address,
+                state=row.state,
+                epoch=row.epoch,
+                created_at=row.created_at,
+                journey=self._host.journey(row.paglet_id),
+                error=row.error,
+                services=services_of(paglet_type) if paglet_type is not None else (),
+            )
+        )
+
+
+def _disposed_by(request: pb.DisposePagletRequest, row: PagletRow) -> bool:
+    """Whether this very request ended the paglet, or the one that had the id before."""
+    if not request.request_id:
+        return False
+    if row.state is not PagletState.DISPOSED:
+        return row.earlier_request_id == request.request_id
+    return row.request_id == request.request_id and row.fingerprint == _fingerprint(request)
+
+
+def _fingerprint(request: Message) -> bytes:
+    return fingerprint_of(request.DESCRIPTOR.full_name, request)

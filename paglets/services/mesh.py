@@ -1,0 +1,38 @@
+"""MeshService over a directory: which hosts there are."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from paglet.v1 import mesh_pb2, mesh_pb2_grpc
+from paglets.directory.contract import Directory
+from paglets.errors import NotFoundError, Resource
+from paglets.services.guard import ServerContext
+from paglets.services.paging import page_size, page_start, page_token
+from paglets.wire.mesh import host_to_message
+
+__all__ = ["MeshServicer"]
+
+
+class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
+    """Answers for the host `name`; put it behind the guard."""
+
+    def __init__(self, directory: Directory, name: str) -> None:
+        self._directory = directory
+        self._name = name
+
+    async def GetHost(self, request: mesh_pb2.GetHostRequest, context: ServerContext) -> mesh_pb2.GetHostResponse:
+        """Describes the named host, or this one."""
+        name = request.name or self._name
+        for host in await self._directory.hosts():
+            if host.name == name:
+                return mesh_pb2.GetHostResponse(host=host_to_message(host))
+        raise NotFoundError("HOST_NOT_FOUND", f"no host of the mesh is named {name!r}", resource=Resource("host", name))
+
+    async def ListHosts(self, request: mesh_pb2.ListHostsRequest, context: ServerContext) -> mesh_pb2.ListHostsResponse:
+        """Describes one page of hosts."""
+        size, after = page_size(request.page_size), page_start(request.page_token)
+        following = (host for host in await self._directory.hosts() if host.name > after)
+        page = [host_to_message(host) for host in islice(following, size)]
+        is_last = next(following, None) is None
+        return mesh_pb2.ListHostsResponse(hosts=page, next_page_token="" if is_last else page_token(page[-1].name))

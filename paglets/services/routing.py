@@ -1,0 +1,217 @@
+"""Brings a call to the host that owns its paglet: here, or over one or two hops as raw bytes.
+
+The only place that decides where a call goes. It trusts what it remembers of a paglet's place just enough to try it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import NoReturn
+
+import grpc
+
+from paglets.errors import InvalidArgumentError, PagletError, Resource, UnavailableError
+from paglets.host.host import Host
+from paglets.services.guard import ServerContext
+from paglets.values import check_id
+from paglets.wire.metadata import EPOCH_KEY, HOPS_KEY, HOST_KEY, PAGLET_ID_KEY, REQUEST_ID_KEY
+from paglets.wire.status import DETAILS_KEY, from_rpc_error
+
+__all__ = ["CallMeta", "Router", "check_request_id", "pass_on", "remaining_s"]
+
+_MAX_HOPS = 2
+_MAX_PLACES = 10_000
+_MAX_REQUEST_ID = 128
+_KEPT_BACK = frozenset({"user-agent", HOPS_KEY, "grpc-trace-bin", "te", "content-type"})
+
+RawMetadata = tuple[tuple[str, str | bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallMeta:
+    """What the metadata of a call say: paglet, request id, hops so far; and the seconds that are left for it."""
+
+    paglet_id: str
+    request_id: str
+    hops: int
+    timeout_s: float
+    metadata: RawMetadata
+
+    @classmethod
+    def of(cls, context: ServerContext, default_timeout_s: float, paglet_id: str = "") -> CallMeta:
+        """Reads the metadata of a call. Raises INVALID_ID, MALFORMED_REQUEST."""
+        metadata: RawMetadata = tuple(context.invocation_metadata() or ())
+        found = dict(metadata)
+        request_id = check_request_id(str(found.get(REQUEST_ID_KEY, "")), REQUEST_ID_KEY)
+        return cls(
+            paglet_id=check_id(paglet_id or str(found.get(PAGLET_ID_KEY, "")), "paglet_id"),
+            request_id=request_id,
+            hops=_hops(str(found.get(HOPS_KEY, "0"))),
+            timeout_s=remaining_s(context, default_timeout_s),
+            metadata=metadata,
+        )
+
+    def onward(self) -> RawMetadata:
+        """The metadata to forward the call with."""
+        passed = ((key, value) for key, value in self.metadata if key not in _KEPT_BACK and not key.startswith(":"))
+        return (*passed, (HOPS_KEY, str(self.hops + 1)))
+
+
+class Router:
+    """The routes of one host."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._places: OrderedDict[str, str] = OrderedDict()
+
+    def meta(self, context: ServerContext, paglet_id: str = "", *, default_timeout_s: float | None = None) -> CallMeta:
+        """Reads the metadata of a call; one without a deadline gets `default_timeout_s`, or the host's default."""
+        settings = self._host.parts.settings
+        return CallMeta.of(context, default_timeout_s or settings.unary_deadline_s, paglet_id)
+
+    async def unary(
+        self,
+        context: ServerContext,
+        meta: CallMeta,
+        path: str,
+        request: bytes,
+        here: Callable[[], Awaitable[bytes | None]],
+    ) -> bytes:
+        """Answers a unary call: by `here` if that gives an answer, which it does not for a paglet that is elsewhere.
+
+        Raises PagletErrors; what another host answers is passed on untouched.
+        """
+        await self._host.wait_ready(meta.timeout_s)
+        for trust in (True, False):
+            reply = await self._here(meta, here)
+            if reply is not None:
+                return reply
+            owner = await self.owner(meta, trust=trust)
+            if owner == self._host.name:
+                continue  # it has just come, or is about to
+            self._require_hop(meta)
+            try:
+                forwarder = await self._host.parts.peers.forwarder(owner)
+                reply, trailing = await forwarder.unary(path, request, meta.onward(), meta.timeout_s)
+            except grpc.aio.AioRpcError as error:
+                failure = from_rpc_error(error)
+                if isinstance(failure, UnavailableError) and failure.reason == "TRANSPORT":
+                    raise self._lost(meta, owner, failure) from error
+                if trust and _not_run(failure, meta.paglet_id):
+                    continue
+                await pass_on(context, error)
+            self._learn(meta.paglet_id, dict(trailing))
+            context.set_trailing_metadata(_ours(trailing))
+            return reply
+        row = await self._host.row(meta.paglet_id)
+        if row.owner == self._host.name:
+            await self._host.require_here(row)
+        raise _moved(meta.paglet_id)
+
+    async def _here(self, meta: CallMeta, here: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+        """The answer of this host; None when the paglet is not here, or left before the call was run."""
+        try:
+            return await here()
+        except UnavailableError as error:
+            # What a handler was told of another paglet is an answer: it has run.
+            if error.reason != "PAGLET_MOVED" or error.resource != Resource("paglet", meta.paglet_id):
+                raise
+            return None
+
+    def _lost(self, meta: CallMeta, owner: str, failure: PagletError) -> PagletError:
+        """The owner does not answer, and may have run the call. The next one will not trust what was remembered."""
+        self._places.pop(meta.paglet_id, None)
+        self._host.parts.peers.distrust(owner)
+        return UnavailableError(
+            "TRANSPORT",
+            f"host {owner}, which has the paglet, did not answer; it may have run the call: {failure.message}",
+            resource=Resource("host", owner),
+            metadata={"host": owner},
+            retry_after_s=1.0,
+        )
+
+    async def owner(self, meta: CallMeta, *, trust: bool) -> str:
+        """Who owns the paglet: what is remembered if that may be trusted, else what the directory says."""
+        remembered = self._places.get(meta.paglet_id)
+        if trust and remembered is not None and remembered != self._host.name:
+            return remembered
+        row = await self._host.row(meta.paglet_id)
+        self._remember(meta.paglet_id, row.owner)
+        return row.owner
+
+    async def elsewhere(self, meta: CallMeta) -> str:
+        """The other host that owns a paglet. Raises what keeps the paglet from being served when it is this one's."""
+        row = await self._host.row(meta.paglet_id)
+        if row.owner == self._host.name:
+            await self._host.require_here(row)
+            raise _moved(meta.paglet_id)
+        self._require_hop(meta)
+        return row.owner
+
+    def _require_hop(self, meta: CallMeta) -> None:
+        if meta.hops >= _MAX_HOPS:
+            raise _moved(meta.paglet_id)
+
+    def _learn(self, paglet_id: str, trailing: dict[str, str | bytes]) -> None:
+        place = trailing.get(HOST_KEY)
+        if isinstance(place, str):
+            self._remember(paglet_id, place)
+
+    def _remember(self, paglet_id: str, host: str) -> None:
+        self._places[paglet_id] = host
+        self._places.move_to_end(paglet_id)
+        if len(self._places) > _MAX_PLACES:
+            self._places.popitem(last=False)
+
+    def signpost(self, paglet_id: str) -> tuple[tuple[str, str], ...]:
+        """Trailing metadata that teach a caller the way to a paglet of this host."""
+        resident = self._host.residents.get(paglet_id)
+        epoch = "0" if resident is None else str(resident.row.epoch)
+        return (HOST_KEY, self._host.name), (EPOCH_KEY, epoch)
+
+
+def check_request_id(text: str, field: str) -> str:
+    """Returns a request id that is not too long; raises MALFORMED_REQUEST naming `field` otherwise."""
+    if len(text) > _MAX_REQUEST_ID:
+        raise InvalidArgumentError(
+            "MALFORMED_REQUEST", f"a request id has at most {_MAX_REQUEST_ID} characters, got {len(text)}", field=field
+        )
+    return text
+
+
+def remaining_s(context: ServerContext, default_s: float) -> float:
+    """How long a call may take yet, in seconds; `default_s` for one without a deadline."""
+    remaining: object = context.time_remaining()  # None without a deadline, whatever the stubs say
+    return remaining if isinstance(remaining, float) else default_s
+
+
+async def pass_on(context: ServerContext, error: grpc.aio.AioRpcError) -> NoReturn:
+    """Ends a call as another host ended it: code, message, details and trailing metadata untouched."""
+    trailing = _ours(tuple(error.trailing_metadata() or ()))
+    await context.abort(error.code(), error.details() or "", trailing)
+
+
+def _ours(trailing: Iterable[tuple[str, str | bytes]]) -> RawMetadata:
+    """Trailing metadata without what gRPC itself put there."""
+    return tuple((key, value) for key, value in trailing if key == DETAILS_KEY or not key.startswith(("grpc-", ":")))
+
+
+def _not_run(failure: PagletError, paglet_id: str) -> bool:
+    """Whether a host said that it does not have this very paglet; of another one, a handler may say so that has run."""
+    lost = failure.reason in {"PAGLET_MOVED", "PAGLET_NOT_FOUND"}
+    return lost and failure.resource == Resource("paglet", paglet_id)
+
+
+def _hops(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 3 else _MAX_HOPS
+
+
+def _moved(paglet_id: str) -> PagletError:
+    return UnavailableError(
+        "PAGLET_MOVED",
+        f"paglet {paglet_id} moved while the call was on its way; nothing was run, call again",
+        resource=Resource("paglet", paglet_id),
+        retry_after_s=0.05,
+    )

@@ -1,0 +1,193 @@
+"""One SQLite file with one writer: writes that come together share one fsync (group commit), reads never wait for them.
+
+Used by the store's catalogue, the host's journal and the directory. This file must never know what is in the tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+__all__ = ["Database", "fsync_folder"]
+
+T = TypeVar("T")
+_MAX_BATCH = 256
+_READERS = 2
+
+
+class _Job(Generic[T]):
+    """One write, its outcome, and the future that its caller awaits."""
+
+    def __init__(self, work: Callable[[sqlite3.Connection], T]) -> None:
+        self.work = work
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[T] = self.loop.create_future()
+        self._result: T
+        self._error: BaseException | None = None
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Runs the work in a savepoint, so that its failure undoes its own writes alone."""
+        connection.execute("SAVEPOINT job")
+        try:
+            self._result = self.work(connection)
+        except Exception as error:
+            self._error = error
+            if not connection.in_transaction:  # SQLite gave up the whole batch, e.g. because the disk is full
+                raise
+            connection.execute("ROLLBACK TO job")
+        connection.execute("RELEASE job")
+
+    def fail(self, error: BaseException) -> None:
+        """The whole batch failed: so did this job."""
+        self._error = self._error or error
+
+    def settle(self) -> None:
+        """Tells the caller; on the caller's loop."""
+        if self.future.cancelled():
+            return
+        if self._error is not None:
+            self.future.set_exception(self._error)
+        else:
+            self.future.set_result(self._result)
+
+
+class Database:
+    """A SQLite database in WAL mode with `synchronous=FULL`.
+
+    Writes are made in the order of their submission by one thread; all that wait are committed by one fsync. A write's
+    future is done when it is durable. `on_failure` is called in the writer's thread when a commit fails.
+    """
+
+    def __init__(
+        self, path: Path, schema: str, *, version: int = 1, on_failure: Callable[[sqlite3.Error], None] | None = None
+    ) -> None:
+        self._path = path
+        self._on_failure = on_failure
+        self._connection = self._connect()
+        self._create(schema, version)
+        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._local = threading.local()
+        self._reader_connections: list[sqlite3.Connection] = []
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix=f"read-{path.stem}")
+        self._writer = threading.Thread(target=self._write_loop, name=f"write-{path.stem}", daemon=True)
+        self._writer.start()
+        self._closed = False
+
+    def submit(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Queues one write; the future is done when it is durable, or holds what `work` raised, its writes undone.
+
+        `work` runs in the writer's thread inside a transaction and must not wait for anything. A cancelled future does
+        not take the write back. Call it on an event loop.
+        """
+        if self._closed:
+            raise sqlite3.ProgrammingError(f"{self._path.name} is closed")
+        job = _Job(work)
+        self._jobs.put(job)
+        return job.future
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Makes one durable write and returns what `work` returned."""
+        return await self.submit(work)
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs `work` on a read connection in a thread; it sees what was committed when it began."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    async def close(self) -> None:
+        """Finishes the queued writes and closes the file. Closing again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        await asyncio.to_thread(self._writer.join)
+        await asyncio.to_thread(self._readers.shutdown)
+        for connection in (*self._reader_connections, self._connection):
+            connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
+        connection.row_factory = sqlite3.Row
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection
+
+    def _create(self, schema: str, version: int) -> None:
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if found not in (0, version):
+            raise sqlite3.DatabaseError(f"{self._path} has layout {found}; this version of paglets reads {version}")
+        if found == 0:
+            self._connection.executescript(f"BEGIN; {schema}; PRAGMA user_version={version}; COMMIT;")
+            fsync_folder(self._path.parent)
+
+    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+            self._reader_connections.append(connection)
+        return work(connection)
+
+    def _write_loop(self) -> None:
+        while (first := self._jobs.get()) is not None:
+            batch, last = self._gather(first)
+            self._commit(batch)
+            _settle(batch)
+            if last:
+                return
+
+    def _gather(self, first: _Job[Any]) -> tuple[list[_Job[Any]], bool]:
+        """Takes all jobs that wait already; the flag says that the database is being closed."""
+        batch = [first]
+        while len(batch) < _MAX_BATCH:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                return batch, True
+            batch.append(job)
+        return batch, False
+
+    def _commit(self, batch: list[_Job[Any]]) -> None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for job in batch:
+                job.run(self._connection)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            for job in batch:
+                job.fail(error)
+            if self._on_failure is not None:
+                self._on_failure(error)
+
+
+def _settle(batch: list[_Job[Any]]) -> None:
+    """Wakes each loop once for all its jobs; a loop that is closed meanwhile has nobody left to tell."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Job[Any]]] = {}
+    for job in batch:
+        by_loop.setdefault(job.loop, []).append(job)
+    for loop, jobs in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_settle_all, jobs)
+
+
+def _settle_all(jobs: list[_Job[Any]]) -> None:
+    for job in jobs:
+        job.settle()
+
+
+def fsync_folder(folder: Path) -> None:
+    """Makes the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,161 @@
+"""Hosts on loopback for anyone's tests: in this process, or as processes of their own that can be killed.
+
+async with local_host(allow=["my.module"]) as host, Client(host.address) as client:
+    ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from paglets.config import HostSettings
+from paglets.server import RunningHost, running_host
+
+__all__ = ["HostProcess", "eventually", "local_host"]
+
+T = TypeVar("T")
+_LOOK_AGAIN_S = 0.02
+_READY_S = 60.0
+
+
+@asynccontextmanager
+async def local_host(
+    name: str = "alpha",
+    *,
+    allow: Sequence[str] = (),
+    file_roots: Sequence[Path] = (),
+    join: str = "",
+    data: Path | None = None,
+    settings: HostSettings | None = None,
+) -> AsyncGenerator[RunningHost]:
+    """A host in this process, on a free port of 127.0.0.1; its folder is temporary unless `data` names one.
+
+    `settings` is taken as it is but for the arguments given beside it.
+    """
+    with tempfile.TemporaryDirectory(prefix=f"paglets-{name}-") as folder:
+        base = settings or HostSettings(name=name, data=Path(folder), drain_s=2.0)
+        wanted = replace(
+            base,
+            name=name,
+            data=data or Path(folder),
+            listen="127.0.0.1:0",
+            join=join,
+            allow=tuple(allow),
+            file_roots=tuple(file_roots),
+        )
+        async with running_host(wanted) as running:
+            yield running
+
+
+async def eventually(look: Callable[[], Awaitable[T | None]], timeout_s: float = 10.0, what: str = "it") -> T:
+    """Looks again and again until `look` gives something true, and returns that. Raises TimeoutError naming `what`."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + timeout_s
+    while True:
+        found = await look()
+        if found:
+            return found
+        if loop.time() > end:
+            raise TimeoutError(f"{what} did not come about within {timeout_s:g} s")
+        await asyncio.sleep(_LOOK_AGAIN_S)
+
+
+@dataclass(kw_only=True)
+class HostProcess:
+    """A host as a process of its own: start it, kill it, start it again with the same folder."""
+
+    name: str
+    data: Path
+    allow: Sequence[str] = ()
+    file_roots: Sequence[Path] = ()
+    join: str = ""
+    arguments: Sequence[str] = ()
+    python_path: Sequence[Path] = ()
+    address: str = ""
+    pid: int = 0
+    _process: asyncio.subprocess.Process | None = field(default=None, repr=False)
+
+    async def start(self, environment: Mapping[str, str] | None = None) -> None:
+        """Starts the process and waits until the host serves. Raises RuntimeError when it ends instead."""
+        await self.launch(environment)
+        await self.wait_ready()
+
+    async def launch(self, environment: Mapping[str, str] | None = None) -> None:
+        """Starts the process without waiting for the host."""
+        path = os.pathsep.join([*map(str, self.python_path), os.environ.get("PYTHONPATH", "")])
+        with self._log().open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command(),
+                env={**os.environ, "PYTHONPATH": path.strip(os.pathsep), **(environment or {})},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+            )
+        self.pid = self._process.pid
+
+    async def wait_ready(self) -> None:
+        """Waits until the host serves."""
+        process = self._require()
+        if process.stdout is None:
+            raise RuntimeError(f"host {self.name} was not launched by this object")
+        line = await asyncio.wait_for(process.stdout.readline(), _READY_S)
+        if not line:
+            await process.wait()
+            raise RuntimeError(f"host {self.name} ended with {process.returncode}: {self.log()[-2000:]}")
+        self.address = json.loads(line)["address"]
+
+    async def kill(self) -> None:
+        """Ends the process by SIGKILL."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> int:
+        """Ends the process by SIGTERM and returns its exit code."""
+        return await self._end(signal.SIGTERM)
+
+    async def ended(self, timeout_s: float = 30.0) -> int:
+        """Waits for the process to end by itself and returns its exit code, negative for a signal."""
+        return await asyncio.wait_for(self._require().wait(), timeout_s)
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.returncode is None
+
+    def log(self) -> str:
+        """What the process said on stderr, over all its starts."""
+        return self._log().read_text(errors="replace")
+
+    async def _end(self, signal_number: signal.Signals) -> int:
+        process = self._require()
+        if process.returncode is None:
+            process.send_signal(signal_number)
+        return await process.wait()
+
+    def _require(self) -> asyncio.subprocess.Process:
+        if self._process is None:
+            raise RuntimeError(f"host {self.name} was never started")
+        return self._process
+
+    def _log(self) -> Path:
+        self.data.mkdir(parents=True, exist_ok=True)
+        return self.data.parent / f"{self.name}.log"
+
+    def _command(self) -> list[str]:
+        command = [sys.executable, "-m", "paglets", "host", "serve", "--json"]
+        command += ["--name", self.name, "--listen", "127.0.0.1:0", "--data", str(self.data)]
+        for module in self.allow:
+            command += ["--allow", module]
+        for root in self.file_roots:
+            command += ["--file-root", str(root)]
+        if self.join:
+            command += ["--join", self.join]
+        return [*command, *self.arguments]

@@ -1,0 +1,200 @@
+"""Frozen values that several rooms speak of: ids, references, addresses. They do nothing and know no wire."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from paglets.digest import Digest
+from paglets.errors import InvalidArgumentError
+
+__all__ = [
+    "ArtifactRef",
+    "FileMode",
+    "HostRef",
+    "JourneyInfo",
+    "JourneyPhase",
+    "OwnerPolicy",
+    "PagletFileRef",
+    "PagletInfo",
+    "PagletProxyRef",
+    "PagletState",
+    "TaskPhase",
+    "check_id",
+    "new_id",
+]
+
+_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
+
+
+def check_id(text: str, field: str) -> str:
+    """Returns a well-formed id, `[a-z0-9][a-z0-9._-]{0,127}`; raises INVALID_ID naming `field` for any other text."""
+    if not _ID.fullmatch(text):
+        shown = text if len(text) <= 64 else text[:61] + "..."
+        raise InvalidArgumentError(
+            "INVALID_ID",
+            f"{field} must match [a-z0-9][a-z0-9._-]{{0,127}}, got {shown!r}",
+            field=field,
+        )
+    return text
+
+
+def new_id() -> str:
+    """A fresh random id: a UUID as 32 hexadecimal digits."""
+    return uuid.uuid4().hex
+
+
+class PagletState(StrEnum):
+    """Where in its life a paglet is."""
+
+    ACTIVE = "active"
+    DEPARTING = "departing"
+    ARRIVING = "arriving"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+    DISPOSED = "disposed"
+
+
+class JourneyPhase(StrEnum):
+    """How far a journey has come."""
+
+    QUIESCE = "quiesce"
+    PREPARE = "prepare"
+    PUSH = "push"
+    SEAL = "seal"
+    COMMIT = "commit"
+    ARRIVE = "arrive"
+
+
+class TaskPhase(StrEnum):
+    """How far a task has come; COMPLETED and FAILED end it, until it is started again."""
+
+    NEW = "new"
+    RUNNING = "running"
+    WAITING_FOR_ARRIVAL = "waiting-for-arrival"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to wait for."""
+        return self in {TaskPhase.COMPLETED, TaskPhase.FAILED}
+
+
+class OwnerPolicy(StrEnum):
+    """What the owner's disposal does to an artifact."""
+
+    KEEP = "keep"
+    DELETE_WITH_OWNER = "delete-with-owner"
+
+
+class FileMode(StrEnum):
+    """What a journey does to the source of a registered file: it stays, or is deleted after the arrival."""
+
+    COPY = "copy"
+    MOVE = "move"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactRef:
+    """An artifact: where it is, what its bytes are and what is known of them.
+
+    Times are seconds since the epoch; `expires_at` is None for an artifact that stays until it is deleted.
+    """
+
+    host: str
+    artifact_id: str
+    digest: Digest
+    name: str = ""
+    owner: str = ""
+    content_type: str = ""
+    content_encoding: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    owner_policy: OwnerPolicy = OwnerPolicy.KEEP
+    created_at: float = 0.0
+    expires_at: float | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes the artifact has."""
+        return self.digest.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PagletProxyRef:
+    """A reference to a paglet. It never goes stale: identity is no location, calls follow the paglet."""
+
+    paglet_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRef:
+    """A host of the mesh as the directory knows it. `seen_at` is seconds since the epoch by the directory's clock."""
+
+    name: str
+    address: str
+    online: bool
+    version: str = ""
+    types: tuple[str, ...] = ()
+    seen_at: float = 0.0
+    paglet_count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagletFileRef:
+    """A file registered with a paglet.
+
+    `path` is where its bytes are on the host it is on now; `origin_*` tell where it was registered first. Times are
+    nanoseconds since the epoch at the origin.
+    """
+
+    name: str
+    mode: FileMode
+    path: Path
+    digest: Digest
+    origin_host: str
+    origin_path: str
+    modified_ns: int
+    created_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JourneyInfo:
+    """A move that is under way, as the host it leaves tells it.
+
+    `bytes_total` is what the target lacked when it began, `bytes_done` what it has of that. `started_at` is seconds
+    since the epoch by the source's clock.
+    """
+
+    transfer_id: str
+    source: str
+    target: str
+    phase: JourneyPhase
+    bytes_done: int = 0
+    bytes_total: int = 0
+    started_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagletInfo:
+    """A paglet, as a host of its mesh describes it: true when it was asked, and perhaps no longer.
+
+    `address` is empty when the host is not known to be there, `error` unless the paglet is FAILED or QUARANTINED,
+    `services` when the host that was asked does not know the type. `created_at` is seconds since the epoch by the
+    directory's clock.
+    """
+
+    paglet_id: str
+    type: str
+    host: str
+    state: PagletState
+    address: str = ""
+    epoch: int = 0
+    created_at: float = 0.0
+    journey: JourneyInfo | None = None
+    error: str = ""
+    services: tuple[str, ...] = ()

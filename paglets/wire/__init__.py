@@ -1,0 +1,1 @@
+"""What goes over the wire: errors and values as messages, and back."""

@@ -1,0 +1,162 @@
+"""Artifacts and what is asked of their store, as messages and back, in pairs."""
+
+from __future__ import annotations
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from paglet.v1 import artifact_pb2
+from paglets.artifacts.store import ArtifactPage, ArtifactWrite, ArtifactWriteResult, WriteOutcome
+from paglets.digest import Digest
+from paglets.errors import InvalidArgumentError, UnavailableError
+from paglets.values import ArtifactRef, OwnerPolicy, check_id
+from paglets.wire.digest import digest_from_message, digest_to_message
+from paglets.wire.times import duration_from_message, duration_to_message, time_from_message, time_to_message
+
+__all__ = [
+    "artifact_from_message",
+    "artifact_to_message",
+    "finish_from_message",
+    "finish_to_message",
+    "page_from_message",
+    "page_to_message",
+    "result_from_message",
+    "result_to_message",
+    "write_from_header",
+    "write_to_header",
+]
+
+_POLICIES = {policy: artifact_pb2.OwnerPolicy.Value(f"OWNER_POLICY_{policy.name}") for policy in OwnerPolicy}
+_POLICIES_BACK = {number: policy for policy, number in _POLICIES.items()}
+_OUTCOMES = {outcome: artifact_pb2.WriteOutcome.Value(f"WRITE_OUTCOME_{outcome.name}") for outcome in WriteOutcome}
+_OUTCOMES_BACK = {number: outcome for outcome, number in _OUTCOMES.items()}
+
+
+def artifact_to_message(ref: ArtifactRef) -> artifact_pb2.Artifact:
+    """A reference as a message."""
+    return artifact_pb2.Artifact(
+        artifact_id=ref.artifact_id,
+        name=ref.name,
+        owner=ref.owner,
+        digest=digest_to_message(ref.digest),
+        content_type=ref.content_type,
+        content_encoding=ref.content_encoding,
+        labels=ref.labels,
+        owner_policy=_POLICIES[ref.owner_policy],
+        create_time=time_to_message(ref.created_at),
+        expire_time=_expiry_to_message(ref.expires_at),
+        host=ref.host,
+    )
+
+
+def artifact_from_message(message: artifact_pb2.Artifact) -> ArtifactRef:
+    """A message as a reference. A policy that this version does not know is taken for KEEP."""
+    return ArtifactRef(
+        host=message.host,
+        artifact_id=message.artifact_id,
+        digest=digest_from_message(message.digest),
+        name=message.name,
+        owner=message.owner,
+        content_type=message.content_type,
+        content_encoding=message.content_encoding,
+        labels=dict(message.labels),
+        owner_policy=_POLICIES_BACK.get(message.owner_policy, OwnerPolicy.KEEP),
+        created_at=time_from_message(message.create_time),
+        expires_at=time_from_message(message.expire_time) if message.HasField("expire_time") else None,
+    )
+
+
+def write_to_header(write: ArtifactWrite) -> artifact_pb2.WriteHeader:
+    """What is to be written, as the first frame of an upload; `upload_id` must be set."""
+    return artifact_pb2.WriteHeader(
+        upload_id=write.upload_id,
+        artifact_id=write.artifact_id,
+        name=write.name,
+        owner=write.owner,
+        labels=write.labels,
+        content_type=write.content_type,
+        content_encoding=write.content_encoding,
+        expected_size=write.size_bytes,
+        expected_digest=None if write.expected_digest is None else digest_to_message(write.expected_digest),
+        ttl=None if write.ttl_s is None else duration_to_message(write.ttl_s),
+        owner_policy=_POLICIES[write.owner_policy],
+    )
+
+
+def write_from_header(header: artifact_pb2.WriteHeader) -> ArtifactWrite:
+    """The first frame of an upload as what is to be written. Raises INVALID_ID, MALFORMED_REQUEST."""
+    return ArtifactWrite(
+        upload_id=check_id(header.upload_id, "upload_id"),
+        artifact_id=header.artifact_id,
+        name=header.name,
+        owner=header.owner,
+        owner_policy=_policy_of_header(header),
+        content_type=header.content_type,
+        content_encoding=header.content_encoding,
+        labels=dict(header.labels),
+        ttl_s=duration_from_message(header.ttl) if header.HasField("ttl") else None,
+        size_bytes=header.expected_size if header.HasField("expected_size") else None,
+        expected_digest=digest_from_message(header.expected_digest) if header.HasField("expected_digest") else None,
+    )
+
+
+def finish_to_message(digest: Digest) -> artifact_pb2.WriteFinish:
+    """What was sent, as the last frame of an upload."""
+    return artifact_pb2.WriteFinish(total_size=digest.size_bytes, digest=digest_to_message(digest))
+
+
+def finish_from_message(message: artifact_pb2.WriteFinish) -> Digest:
+    """The last frame of an upload as what was sent. Raises MALFORMED_REQUEST."""
+    if not message.HasField("digest"):
+        raise InvalidArgumentError("MALFORMED_REQUEST", "finish carries the digest of all bytes", field="finish.digest")
+    digest = digest_from_message(message.digest)
+    if digest.size_bytes != message.total_size:
+        raise InvalidArgumentError(
+            "MALFORMED_REQUEST",
+            f"finish says {message.total_size} bytes, its digest {digest.size_bytes}",
+            field="finish.total_size",
+        )
+    return digest
+
+
+def result_to_message(result: ArtifactWriteResult) -> artifact_pb2.WriteArtifactResponse:
+    """How an upload ended, as a message."""
+    return artifact_pb2.WriteArtifactResponse(
+        outcome=_OUTCOMES[result.outcome],
+        artifact=artifact_to_message(result.ref),
+        committed_size=result.ref.size_bytes,
+    )
+
+
+def result_from_message(message: artifact_pb2.WriteArtifactResponse) -> ArtifactWriteResult:
+    """A message as how an upload ended. Raises TRANSPORT for an outcome that no host of this version sends."""
+    outcome = _OUTCOMES_BACK.get(message.outcome)
+    if outcome is None:
+        raise UnavailableError("TRANSPORT", f"the host answered with the unknown outcome {message.outcome}")
+    return ArtifactWriteResult(artifact_from_message(message.artifact), outcome)
+
+
+def page_to_message(page: ArtifactPage) -> artifact_pb2.ListArtifactsResponse:
+    """A page as a message."""
+    return artifact_pb2.ListArtifactsResponse(
+        artifacts=map(artifact_to_message, page.refs), next_page_token=page.next_token
+    )
+
+
+def page_from_message(message: artifact_pb2.ListArtifactsResponse) -> ArtifactPage:
+    """A message as a page."""
+    return ArtifactPage(tuple(map(artifact_from_message, message.artifacts)), message.next_page_token)
+
+
+def _expiry_to_message(expires_at: float | None) -> Timestamp | None:
+    return None if expires_at is None else time_to_message(expires_at)
+
+
+def _policy_of_header(header: artifact_pb2.WriteHeader) -> OwnerPolicy:
+    if header.owner_policy == artifact_pb2.OWNER_POLICY_UNSPECIFIED:
+        return OwnerPolicy.KEEP
+    policy = _POLICIES_BACK.get(header.owner_policy)
+    if policy is None:
+        raise InvalidArgumentError(
+            "MALFORMED_REQUEST", f"owner_policy {header.owner_policy} is unknown", field="owner_policy"
+        )
+    return policy

@@ -1,0 +1,51 @@
+"""Every channel option of the project, for both ends. gRPC ignores names it does not know: tests see to the effects."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["CLIENT_OPTIONS", "MAX_MESSAGE_BYTES", "MAX_METADATA_BYTES", "SERVER_OPTIONS"]
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""What either end takes as one message: 2 MiB of data with room for what is around them."""
+
+MAX_METADATA_BYTES = 64 * 1024
+"""What either end takes as headers or trailers of a call; the details of an error travel there."""
+
+_LIMITS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # Below the first, metadata always passes; between the two it is refused at random, so they are the same.
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+)
+
+CLIENT_OPTIONS: Final = (
+    *_LIMITS,
+    # An http_proxy in the environment is for the web; gRPC would use it even for 127.0.0.1.
+    ("grpc.enable_http_proxy", 0),
+    # Each channel has a connection of its own: large bytes do not hold up small calls.
+    ("grpc.use_local_subchannel_pool", 1),
+    # A peer that vanished without a word is found out within 40 s, also while no call is under way.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A host that was restarted is found again at once. The last one bounds an attempt that nobody answers.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
+)
+"""For every channel to a host."""
+
+SERVER_OPTIONS: Final = (
+    *_LIMITS,
+    # Otherwise two servers share a port without a word, and the wrong one answers.
+    ("grpc.so_reuseport", 0),
+    # Clients ping each 30 s, idle ones too; gRPC would cut them off for less than 5 min between two pings.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # The watches of a client that vanished end within 70 s.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+"""For every server of a host."""

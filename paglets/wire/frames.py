@@ -1,0 +1,161 @@
+"""The frames of an artifact's two streams, checked one by one in one place.
+
+A stream that keeps to its rules comes out as a header and pieces; anything else is an error that says what was wrong.
+This file must never know what becomes of the bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final, NoReturn, TypeVar
+
+from paglet.v1 import artifact_pb2
+from paglets.errors import ConflictError, DeadlineError, InvalidArgumentError, UnavailableError
+
+__all__ = [
+    "COMMITTED_SIZE_KEY",
+    "MAX_CHUNK_BYTES",
+    "MESSAGE_BYTES",
+    "ReadFrames",
+    "WriteFrames",
+    "read_chunk",
+    "write_chunk",
+]
+
+COMMITTED_SIZE_KEY: Final = "paglet-committed-size"
+"""In initial metadata: the upload was accepted, and so many of its bytes are here already."""
+
+MAX_CHUNK_BYTES: Final = 2 * 1024 * 1024
+"""The most that a chunk may carry."""
+
+MESSAGE_BYTES: Final = 1024 * 1024
+"""What a chunk carries when we send it."""
+
+T = TypeVar("T")
+
+
+def write_chunk(offset: int, data: bytes) -> artifact_pb2.WriteArtifactRequest:
+    """A frame of an upload with bytes."""
+    frame = artifact_pb2.WriteArtifactRequest()
+    frame.chunk.offset, frame.chunk.data = offset, data  # in place: a message in a message is copied
+    return frame
+
+
+def read_chunk(offset: int, data: bytes) -> artifact_pb2.ReadArtifactResponse:
+    """A frame of a read with bytes."""
+    frame = artifact_pb2.ReadArtifactResponse()
+    frame.chunk.offset, frame.chunk.data = offset, data
+    return frame
+
+
+class WriteFrames:
+    """The frames that a client sends: `header` first, then `pieces` to their end, then `finish` is there.
+
+    Each wait for a frame is bounded by `stall_timeout_s`, the stream as a whole by nothing.
+    """
+
+    def __init__(self, stream: AsyncIterator[artifact_pb2.WriteArtifactRequest], stall_timeout_s: float) -> None:
+        self._stream = stream
+        self._stall_timeout_s = stall_timeout_s
+        self._finish: artifact_pb2.WriteFinish | None = None
+
+    @property
+    def finish(self) -> artifact_pb2.WriteFinish:
+        """The last frame. Raises UPLOAD_UNFINISHED while it has not come."""
+        if self._finish is None:
+            raise ConflictError("UPLOAD_UNFINISHED", "the upload's stream ended without finish; send it again")
+        return self._finish
+
+    async def header(self) -> artifact_pb2.WriteHeader:
+        """The first frame. Raises MALFORMED_REQUEST, UPLOAD_UNFINISHED."""
+        frame = await self._next()
+        if frame is None or frame.WhichOneof("frame") != "header":
+            _malformed("header", "the first frame of an upload is its header")
+        return frame.header
+
+    async def pieces(self) -> AsyncIterator[tuple[int, bytes]]:
+        """Offset and bytes of each chunk up to `finish`, after which the stream must end.
+
+        Raises MALFORMED_REQUEST, UPLOAD_UNFINISHED.
+        """
+        while (frame := await self._next()) is not None:
+            match frame.WhichOneof("frame"):
+                case "chunk":
+                    yield _piece(frame.chunk)
+                case "finish":
+                    self._finish = frame.finish
+                    await self._end()
+                    return
+                case "header":
+                    _malformed("header", "the header comes once")
+                case _:
+                    _malformed("frame", "a frame is a header, a chunk or finish")
+
+    async def _end(self) -> None:
+        if await self._next() is not None:
+            _malformed("frame", "nothing comes after finish")
+
+    async def _next(self) -> artifact_pb2.WriteArtifactRequest | None:
+        try:
+            async with asyncio.timeout(self._stall_timeout_s):
+                return await anext(self._stream, None)
+        except TimeoutError as error:
+            raise ConflictError(
+                "UPLOAD_UNFINISHED", f"no frame came for {self._stall_timeout_s} s; send the upload again"
+            ) from error
+
+
+class ReadFrames:
+    """The frames that a host sends: `header` first, then `pieces` to the end.
+
+    They only check the shape; whoever reads proves the bytes. Raises TRANSPORT for what is no such stream, and
+    DEADLINE_EXCEEDED if nothing comes for `stall_timeout_s`.
+    """
+
+    def __init__(self, stream: AsyncIterator[artifact_pb2.ReadArtifactResponse], stall_timeout_s: float) -> None:
+        self._stream = stream
+        self._stall_timeout_s = stall_timeout_s
+
+    async def header(self) -> artifact_pb2.ReadHeader:
+        """The first frame."""
+        frame = await self._next()
+        if frame is None or frame.WhichOneof("frame") != "header":
+            _not_ours("the first frame of a read is its header")
+        return frame.header
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The bytes of the chunks, each beginning where the one before ended."""
+        offset = 0
+        while (frame := await self._next()) is not None:
+            data = frame.chunk.data
+            if not data or frame.chunk.offset != offset:
+                _not_ours(f"a chunk with bytes from offset {offset} was to come")
+            offset += len(data)
+            yield data
+
+    async def _next(self) -> artifact_pb2.ReadArtifactResponse | None:
+        try:
+            async with asyncio.timeout(self._stall_timeout_s):
+                return await anext(self._stream, None)
+        except TimeoutError as error:
+            raise DeadlineError("DEADLINE_EXCEEDED", f"no bytes came for {self._stall_timeout_s} s") from error
+
+
+def _piece(chunk: artifact_pb2.WriteChunk) -> tuple[int, bytes]:
+    offset, data = chunk.offset, chunk.data  # each look at a bytes field makes a copy
+    if offset < 0:
+        _malformed("chunk.offset", f"an offset is 0 or more, got {offset}")
+    if not data:
+        _malformed("chunk.data", "a chunk carries bytes")
+    if len(data) > MAX_CHUNK_BYTES:
+        _malformed("chunk.data", f"a chunk carries at most {MAX_CHUNK_BYTES} bytes, got {len(data)}")
+    return offset, data
+
+
+def _malformed(field: str, message: str) -> NoReturn:
+    raise InvalidArgumentError("MALFORMED_REQUEST", message, field=field)
+
+
+def _not_ours(message: str) -> NoReturn:
+    raise UnavailableError("TRANSPORT", f"the answer is no read of an artifact: {message}")

@@ -1,0 +1,25 @@
+"""The keys of gRPC metadata that hosts and clients understand; values are text."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["EPOCH_KEY", "HOPS_KEY", "HOST_KEY", "PAGLET_ID_KEY", "REPLAYED_KEY", "REQUEST_ID_KEY"]
+
+PAGLET_ID_KEY: Final = "paglet-id"
+"""Names the paglet that a call is for; the one key that a client in any language needs."""
+
+REQUEST_ID_KEY: Final = "paglet-request-id"
+"""A UUID that makes a unary call safe to repeat: it is run once, whatever happens."""
+
+HOPS_KEY: Final = "paglet-hops"
+"""Between hosts: how often the call was forwarded."""
+
+HOST_KEY: Final = "paglet-host"
+"""In trailing metadata: the host that answered for the paglet."""
+
+EPOCH_KEY: Final = "paglet-epoch"
+"""In trailing metadata: the epoch at which that host owned the paglet."""
+
+REPLAYED_KEY: Final = "paglet-replayed"
+"""In trailing metadata: the reply is the one that was given to this request id before."""

@@ -1,0 +1,1 @@
+"""The tests: each file named after the module whose promises it keeps."""

@@ -1,0 +1,1 @@
+"""The artifact store: one contract on every implementation, and what each alone promises."""

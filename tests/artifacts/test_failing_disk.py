@@ -1,0 +1,295 @@
+"""When the disk fails or is full: the upload fails with the right reason, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import io
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from paglets.artifacts import janitor
+from paglets.artifacts.ledger import Ledger
+from paglets.artifacts.local import LocalArtifactStore
+from paglets.artifacts.refusals import disk_full
+from paglets.artifacts.store import ArtifactStore, ArtifactWrite
+from paglets.config import StoreSettings
+from paglets.errors import ExhaustedError
+from tests.artifacts.support import (
+    assert_consistent,
+    bytes_on_disk,
+    eventually,
+    is_empty,
+    names_in,
+    opened,
+    pieces,
+    put,
+    read_all,
+    refused,
+    settings,
+)
+
+MIB = 1024 * 1024
+
+
+def failing(real: Callable[[int], None], name: str, number: int) -> Callable[[int], None]:
+    """A system call that fails for files whose name contains `name`."""
+
+    def call(descriptor: int) -> None:
+        if name in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    return call
+
+
+@pytest.mark.parametrize(("call", "name"), [("fdatasync", "/parts/"), ("fsync", "/blobs/")])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+async def test_failing_sync(root: Path, monkeypatch: pytest.MonkeyPatch, call: str, name: str, number: int) -> None:
+    """An upload whose bytes or name cannot be made durable fails, is dropped, and can be sent again."""
+    async with opened(root) as store:
+        write = ArtifactWrite(upload_id="u", artifact_id="a")
+        with monkeypatch.context() as patched:
+            patched.setattr(os, call, failing(getattr(os, call), name, number))
+            with pytest.raises((OSError, ExhaustedError)) as caught:
+                await store.create_from_chunks(write, pieces(b"bytes"))
+        assert is_empty(root)
+        if number == errno.ENOSPC:
+            assert getattr(caught.value, "reason", "") == "DISK_FULL"
+        else:
+            assert isinstance(caught.value, OSError)
+        assert (await refused(store.ref("a"))).reason == "ARTIFACT_NOT_FOUND"
+        await store.create_from_chunks(write, pieces(b"bytes"))
+    assert_consistent(root)
+
+
+async def test_failing_write(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk that cannot be written fails the upload at the next step."""
+
+    def no_room(*_: object) -> int:
+        raise OSError(errno.EDQUOT, "quota")
+
+    async with opened(root) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "pwrite", no_room)
+            error = await refused(put(store, b"bytes"))
+        assert (type(error), error.reason) == (ExhaustedError, "DISK_FULL")
+        assert error.retry_after_s == 30
+        await put(store, b"bytes")
+    assert_consistent(root)
+
+
+async def test_short_writes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the operating system takes in small bites arrives whole."""
+    pwrite = os.pwrite
+
+    def bite(descriptor: int, data: memoryview, offset: int) -> int:
+        return pwrite(descriptor, data[:7], offset)
+
+    monkeypatch.setattr(os, "pwrite", bite)
+    async with opened(root) as store:
+        assert await read_all(store, await put(store, b"0123456789" * 10)) == b"0123456789" * 10
+    assert_consistent(root)
+
+
+async def test_files_that_cannot_be_unlinked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be unlinked stays counted, and goes at the next start."""
+    unlink = os.unlink
+
+    def stuck(path: Path) -> None:
+        if "/parts/" in str(path) or "/blobs/" in str(path):
+            raise OSError(errno.EIO, "stuck")
+        unlink(path)
+
+    async with opened(root) as store:
+        artifact_id = await put(store, b"stored")
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "unlink", stuck)
+            assert await store.delete(artifact_id)
+            upload = await store.open_upload(ArtifactWrite(size_bytes=3))
+            await upload.write(0, b"xyz")
+            await upload.drop()
+            usage = await store.usage()
+            assert (usage.used, usage.reserved) == (6, 3)
+            assert bytes_on_disk(root) == 9
+    async with opened(root):
+        assert is_empty(root)
+    assert_consistent(root)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 8 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+    subprocess.run((_tool("mount"), "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)), check=True)
+    yield folder
+    subprocess.run((_tool("umount"), str(folder)), check=True)
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name)
+    assert found is not None
+    return found
+
+
+async def _store_until_full(store: ArtifactStore, size: int) -> int:
+    """Stores artifacts until the disk is full; says how many."""
+    stored = 0
+
+    async def fill() -> None:
+        nonlocal stored
+        for number in range(100):
+            await put(store, number.to_bytes(4, "big") * (size // 4))
+            stored += 1
+
+    assert (await refused(fill())).reason == "DISK_FULL"
+    return stored
+
+
+async def test_floor_of_free_disk(small_disk: Path) -> None:
+    """Below the floor nothing is accepted, and together uploads are promised no more than is above it."""
+    bounds = StoreSettings(min_free_bytes=3 * MIB, max_artifact_bytes=None, quota_bytes=None)
+    root = small_disk / "store"
+    async with opened(root, bounds=bounds) as store:
+        error = await refused(store.open_upload(ArtifactWrite(size_bytes=6 * MIB)))
+        assert (type(error), error.reason, error.retry_after_s) == (ExhaustedError, "DISK_FULL", 30)
+        first = await store.open_upload(ArtifactWrite(size_bytes=3 * MIB))
+        assert (await refused(store.open_upload(ArtifactWrite(size_bytes=3 * MIB)))).reason == "DISK_FULL"
+        await first.write(0, bytes(MIB))
+        assert (await refused(store.open_upload(ArtifactWrite(size_bytes=3 * MIB)))).reason == "DISK_FULL"
+        await first.drop()
+        async with await store.open_upload(ArtifactWrite()) as second:
+            for number in range(4):
+                await second.write(number * MIB, bytes(MIB))
+            assert (await refused(second.write(4 * MIB, bytes(2 * MIB)))).reason == "DISK_FULL"
+    assert_consistent(root)
+
+
+@pytest.mark.parametrize("declared", [None, 20 * MIB])
+async def test_full_disk(small_disk: Path, declared: int | None) -> None:
+    """An upload that fills the disk is dropped whole, and smaller ones fit afterwards."""
+    root = small_disk / "store"
+    async with opened(root, bounds=settings()) as store:
+        write = ArtifactWrite(size_bytes=declared, upload_id="u")
+        chunks = pieces(*(bytes(MIB) for _ in range(20)))
+        error = await refused(store.create_from_chunks(write, chunks))
+        assert (type(error), error.reason, error.retry_after_s) == (ExhaustedError, "DISK_FULL", 30)
+        assert is_empty(root)
+        assert (await store.usage()).reserved == 0
+        assert await read_all(store, await put(store, b"fits")) == b"fits"
+    assert_consistent(root)
+
+
+async def test_disk_filled_by_others(small_disk: Path) -> None:
+    """When others leave no room, not even for a row, uploads fail with DISK_FULL and recover when there is room."""
+    root, ballast = small_disk / "store", small_disk / "ballast"
+    async with opened(root) as store:
+        kept, unwanted = await put(store, b"kept" * 1000), await put(store, b"unwanted")
+        fill_up(ballast)
+        errors = await asyncio.gather(*(refused(put(store, bytes([number]) * 5000)) for number in range(12)))
+        assert {(type(error), error.reason) for error in errors} == {(ExhaustedError, "DISK_FULL")}
+        assert await read_all(store, kept) == b"kept" * 1000
+        assert await store.delete(unwanted)
+        ballast.unlink()
+        await put(store, b"room again" * 1000)
+        await store.sweep()
+    assert_consistent(root)
+
+
+async def test_full_disk_lets_go(small_disk: Path) -> None:
+    """On a disk without a single free byte a store still opens, reads, and deletes."""
+    root, ballast = small_disk / "store", small_disk / "ballast"
+    async with opened(root) as store:
+        ids = [await put(store, bytes([number]) * 1000) for number in range(5)]
+    fill_up(ballast)
+    async with opened(root) as store:
+        assert await read_all(store, ids[0]) == bytes(1000)
+        for artifact_id in ids[:3]:
+            assert await store.delete(artifact_id)
+        assert await store.delete_owner("nobody") == 0
+        assert (await store.usage()).used == 2000
+        ballast.unlink()
+    async with opened(root) as store:
+        assert (root / "spare").stat().st_size == 512 * 1024
+    assert_consistent(root)
+
+
+async def test_full_disk_after_a_crash(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a dead process left is forgotten when there is room for that; a store opens all the same."""
+    async with opened(root) as store:
+        kept = await put(store, b"kept")
+    with sqlite3.connect(root / "artifacts.db") as rows:
+        rows.execute(
+            "INSERT INTO uploads (upload_id, artifact_id, state, request, reserved) VALUES ('u', 'a', 'open', '{}', 7)"
+        )
+        rows.execute("UPDATE usage SET reserved = 7")
+    rows.close()
+    (root / "parts" / "u.part").write_bytes(b"partial")
+    free, refusals = Ledger.free, [disk_full("no room"), disk_full("no room yet")]
+
+    async def free_later(ledger: Ledger, work: Callable[[sqlite3.Connection], object]) -> object:
+        if refusals:
+            raise refusals.pop()
+        return await free(ledger, work)
+
+    monkeypatch.setattr(Ledger, "free", free_later)
+    monkeypatch.setattr(janitor, "_RETRY_S", 0.01)
+    store = await LocalArtifactStore.open(root, "alpha", settings())
+    assert await read_all(store, kept) == b"kept"
+
+    async def forgotten() -> bool:
+        return (await store.usage()).reserved == 0
+
+    await eventually(forgotten)
+    await store.close()
+    assert refusals == []
+    assert_consistent(root)
+
+
+def fill_up(ballast: Path) -> None:
+    """Leaves no byte free."""
+    with ballast.open("wb", buffering=0) as file:
+        for size in (4096, 512, 1):
+            with pytest.raises(OSError, match="No space left"):
+                _write_forever(file, size)
+
+
+def _write_forever(file: io.RawIOBase, size: int) -> None:
+    while True:
+        file.write(bytes(size))
+
+
+async def test_writers_fill_the_disk_together(small_disk: Path) -> None:
+    """Many writers at once fill the disk; whoever is refused leaves nothing, and whoever succeeds is whole."""
+    root = small_disk / "store"
+    async with opened(root) as store:
+        results = await asyncio.gather(
+            *(put(store, bytes([number]) * (MIB - 5)) for number in range(12)), return_exceptions=True
+        )
+        stored = [result for result in results if isinstance(result, str)]
+        reasons = {getattr(result, "reason", repr(result)) for result in results if not isinstance(result, str)}
+        assert reasons == {"DISK_FULL"}
+        for artifact_id in stored:
+            assert len(await read_all(store, artifact_id)) == MIB - 5
+            await store.delete(artifact_id)
+        assert await _store_until_full(store, MIB) >= 4
+    async with opened(root):
+        assert_consistent(root)
+
+
+async def test_export_to_a_full_disk(local: LocalArtifactStore, small_disk: Path) -> None:
+    """An export that does not fit leaves no file."""
+    artifact_id = await put(local, bytes(5 * MIB))
+    (small_disk / "ballast").write_bytes(bytes(4 * MIB))
+    error = await refused(local.export_to_path(artifact_id, small_disk / "file"))
+    assert (type(error), error.reason) == (ExhaustedError, "DISK_FULL")
+    assert names_in(small_disk) == {"ballast"}

@@ -1,0 +1,147 @@
+"""`paglets artifact`: bytes into a host's store and out of it."""
+
+from __future__ import annotations
+
+import fcntl
+import random
+import signal
+import subprocess
+import termios
+from pathlib import Path
+
+import pytest
+
+from paglets.digest import Digest
+from tests.cli.conftest import Mesh
+from tests.cli.running import PATIENCE_S, until
+
+
+@pytest.fixture
+def payload(seed: int) -> bytes:
+    """Bytes of several messages."""
+    return random.Random(seed).randbytes(5_000_003)
+
+
+def store(mesh: Mesh, text: str, *options: str) -> str:
+    """Puts a small file; its artifact id."""
+    (mesh.cli.home / "small.txt").write_text(text)
+    put = mesh.cli("artifact", "put", "small.txt", *options)
+    assert put.code == 0, put.err
+    return put.out.strip()
+
+
+def test_put_and_get_a_file(mesh: Mesh, tmp_path: Path, payload: bytes) -> None:
+    """A file that is put comes out with the same bytes; all that was said about it is kept."""
+    source = tmp_path / "report.bin"
+    source.write_bytes(payload)
+    put = mesh.cli(
+        *(
+            "artifact",
+            "put",
+            str(source),
+            "--owner",
+            "ann",
+            "--ttl",
+            "2h",
+            "--label",
+            "a=b",
+            "--label",
+            "c=d=e",
+            "--json",
+        )
+    ).record
+    assert (put["name"], put["owner"], put["labels"]) == ("report.bin", "ann", {"a": "b", "c": "d=e"})
+    assert (put["size_bytes"], put["digest"]) == (len(payload), str(Digest.of(payload)))
+    assert (put["outcome"], put["host"]) == ("committed", "alpha")
+    assert put["expires"] > put["created"]
+    target = tmp_path / "out.bin"
+    got = mesh.cli("artifact", "get", put["artifact_id"], str(target), "--json").record
+    assert (got["path"], got["digest"]) == (str(target), put["digest"])
+    assert target.read_bytes() == payload
+    stat = mesh.cli("artifact", "stat", put["artifact_id"], "--json").record
+    assert stat == {name: value for name, value in put.items() if name != "outcome"}
+    assert "labels" in mesh.cli("artifact", "stat", put["artifact_id"]).out
+
+
+def test_get_replaces_nothing_unless_forced(mesh: Mesh) -> None:
+    """A file that is there is left alone without --force; without OUT the artifact's name is taken."""
+    artifact_id = store(mesh, "new", "--name", "named.txt")
+    target = mesh.cli.home / "named.txt"
+    target.write_text("old")
+    refused = mesh.cli("artifact", "get", artifact_id)
+    assert (refused.code, refused.out) == (70, "")
+    assert "--force" in refused.err
+    assert target.read_text() == "old"
+    assert mesh.cli("artifact", "get", artifact_id, "--force").code == 0
+    assert target.read_text() == "new"
+
+
+def test_name_that_is_no_plain_file_name_is_not_obeyed(mesh: Mesh) -> None:
+    """An artifact called ../up is fetched into a file named by its id, here."""
+    artifact_id = store(mesh, "x", "--name", "../up")
+    got = mesh.cli("artifact", "get", artifact_id, "--json").record
+    assert got["path"] == artifact_id
+    assert not (mesh.cli.home.parent / "up").exists()
+
+
+def test_standard_input_and_output(mesh: Mesh, payload: bytes) -> None:
+    """`-` is standard input and output, byte by byte the same, with nothing beside it."""
+    put = mesh.cli.process("artifact", "put", "-", given=payload)
+    assert put.code == 0, put.err
+    assert ": 4.8 MiB, blake3:" in put.err
+    got = mesh.cli.process("artifact", "get", put.out.strip(), "-")
+    assert (got.code, got.err) == (0, "")
+    assert got.out.encode(errors="surrogateescape") == payload
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_nothing_comes_from_standard_input(mesh: Mesh) -> None:
+    """A put that waits for its input is interrupted at once, with 130; nothing is stored."""
+    process = subprocess.Popen(
+        mesh.cli.command("artifact", "put", "-", "--owner", "nobody"),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=mesh.cli.environment(None),
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write(b"the beginning")
+        process.stdin.flush()
+        unread = process.stdin.fileno()
+        until(lambda: fcntl.ioctl(unread, termios.FIONREAD, bytes(4)) == bytes(4), "the command to read its input")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 130
+        assert process.stderr.read().strip() == b""
+    assert mesh.cli("artifact", "ls", "--owner", "nobody", "--json").out == ""
+
+
+def test_ls_by_owner_and_rm(mesh: Mesh) -> None:
+    """Artifacts are listed by owner; one that is removed is gone, and removing it again is an error unless allowed."""
+    artifact_id = store(mesh, "bob's", "--owner", "bob", "--name", "mine")
+    listed = mesh.cli("artifact", "ls", "--owner", "bob")
+    head, line = listed.out.splitlines()
+    assert head.split()[:3] == ["ARTIFACT", "ID", "NAME"]
+    assert line.split()[:5] == [artifact_id, "mine", "5", "B", "bob"]
+    (record,) = mesh.cli("artifact", "ls", "--owner", "bob", "--json").records
+    assert record["artifact_id"] == artifact_id
+    assert mesh.cli("artifact", "ls", "--owner", "nobody", "--json").out == ""
+    assert mesh.cli("artifact", "rm", artifact_id, "--json").record == {"artifact_id": artifact_id, "deleted": True}
+    again = mesh.cli("artifact", "rm", artifact_id)
+    assert (again.code, again.out) == (69, "")
+    assert "paglets artifact ls" in again.err
+    assert mesh.cli("artifact", "rm", artifact_id, "--missing-ok").code == 0
+    assert mesh.cli("artifact", "stat", artifact_id).code == 69
+    assert mesh.cli("artifact", "get", artifact_id, "nothing.bin").code == 69
+    assert not (mesh.cli.home / "nothing.bin").exists()
+
+
+def test_names_cannot_command_the_terminal(mesh: Mesh) -> None:
+    """Control characters in what a host says are shown as text."""
+    artifact_id = mesh.cli.process(
+        "artifact", "put", "-", "--name", "a\x1b[31mb", "--owner", "eve", given=b"x"
+    ).out.strip()
+    listed = mesh.cli("artifact", "ls", "--owner", "eve").out
+    assert "\x1b" not in listed
+    assert r"a\x1b[31mb" in listed
+    assert mesh.cli("artifact", "rm", artifact_id).code == 0

@@ -1,0 +1,143 @@
+"""`paglets host`: a host that is started, says so, ends; the hosts of a mesh."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+
+import psutil
+import pytest
+
+from tests.cli.conftest import Mesh
+from tests.cli.running import PATIENCE_S, Cli, host, until
+
+
+@pytest.mark.slow
+def test_ready_line_is_the_only_one_on_stdout(cli: Cli) -> None:
+    """With --json one line says name, address and process; the host answers there, and ends well on SIGTERM."""
+    process = cli.start("host", "serve", "--name", "solo", "--data", "data", "--listen", "127.0.0.1:0", "--json")
+    assert process.stdout is not None
+    ready = json.loads(process.stdout.readline())
+    assert (ready["event"], ready["name"], ready["pid"]) == ("ready", "solo", process.pid)
+    asked = Cli(cli.home, ready["address"])("host", "ls", "--json")
+    assert [found["name"] for found in asked.records] == ["solo"]
+    process.terminate()
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, out, err) == (0, "", "")
+    assert (cli.home / "data").is_dir()
+
+
+@pytest.mark.slow
+def test_people_are_told_on_stderr(cli: Cli) -> None:
+    """Without --json a sentence on stderr says where the host serves, and stdout stays empty; Ctrl-C ends it."""
+    process = cli.start("host", "serve", "--name", "solo", "--data", "data", "--listen", "127.0.0.1:0")
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert "host solo serves at 127.0.0.1:" in line
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+@pytest.mark.slow
+def test_default_folder_is_among_the_users_own(cli: Cli) -> None:
+    """Without --data a host keeps its things in the user's state folder, under its name."""
+    process = cli.start("host", "serve", "--name", "solo", "--listen", "127.0.0.1:0", "--json")
+    with process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["name"] == "solo"
+        process.terminate()
+    assert (cli.home / "state" / "paglets" / "solo").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        (["--listen", "0.0.0.0:0"], 71, "--insecure"),
+        (["--listen", "nowhere"], 2, "--listen"),
+        (["--name", "No Good"], 67, "name"),
+        (["--allow", "no.such.module"], 67, "no.such.module"),
+        (["--file-root", "/nowhere"], 2, "/nowhere"),
+    ],
+)
+def test_refusal_to_start_says_what_to_change(cli: Cli, options: list[str], code: int, told: str) -> None:
+    """A host that cannot be started as asked ends with a sentence that names the option."""
+    ran = cli("host", "serve", "--name", "solo", "--data", "data", "--listen", "127.0.0.1:0", *options)
+    assert (ran.code, ran.out) == (code, "")
+    assert told in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_taken_port_is_told(cli: Cli) -> None:
+    """A port where another process listens is an error that names it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ran = cli("host", "serve", "--name", "solo", "--data", "data", "--listen", address)
+    assert ran.code == 78
+    assert address in ran.err
+
+
+@pytest.mark.slow
+def test_taken_data_folder_is_told(cli: Cli) -> None:
+    """A second host on the same folder is refused, with what to do."""
+    with host(cli, "solo"):
+        ran = cli("host", "serve", "--name", "solo", "--data", "solo", "--listen", "127.0.0.1:0")
+    assert ran.code == 73
+    assert "--data" in ran.err
+
+
+@pytest.mark.slow
+def test_host_started_by_a_program_ends_with_it(cli: Cli) -> None:
+    """With --until-eof a host ends by itself when the other end of its standard input is closed."""
+    with subprocess.Popen(
+        cli.command(
+            "host", "serve", "--name", "solo", "--data", "data", "--listen", "127.0.0.1:0", "--json", "--until-eof"
+        ),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=cli.environment(None),
+        cwd=cli.home,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert b"ready" in process.stdout.readline()
+        assert process.poll() is None
+        process.stdin.close()
+        assert process.wait(PATIENCE_S) == 0
+
+
+def test_ls_for_people_and_programs(mesh: Mesh) -> None:
+    """All hosts with address and types; aligned columns where no terminal is, without any colour."""
+    ran = mesh.cli("host", "ls")
+    head, *lines = ran.out.splitlines()
+    assert (ran.code, ran.err) == (0, "")
+    assert head.split() == ["NAME", "ADDRESS", "ONLINE", "PAGLETS", "VERSION", "SEEN"]
+    assert [line.split()[:2] for line in lines] == [["alpha", mesh.alpha], ["beta", mesh.beta]]
+    records = mesh.cli("--json", "host", "ls").records
+    assert [record["address"] for record in records] == [mesh.alpha, mesh.beta]
+    assert all("paglets.examples.counter.Counter" in record["types"] for record in records)
+    assert all(record["online"] is True for record in records)
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_130(mesh: Mesh) -> None:
+    """A command that is interrupted while it waits ends with 130, says nothing more, and leaves no process."""
+    stopped = host(Cli(mesh.cli.home), "stopped", "--join", mesh.alpha)
+    with stopped as (address, process):
+        os.kill(process.pid, signal.SIGSTOP)
+        try:
+            asking = Cli(mesh.cli.home, address).start("host", "ls")
+            until(lambda: _connected(asking.pid, address), "a connection to the stopped host")
+            asking.send_signal(signal.SIGINT)
+            out, err = asking.communicate(timeout=PATIENCE_S)
+        finally:
+            os.kill(process.pid, signal.SIGCONT)
+    assert (asking.returncode, out, err.strip()) == (130, "", "")
+
+
+def _connected(pid: int, address: str) -> bool:
+    port = int(address.rpartition(":")[2])
+    return any(found.raddr and found.raddr.port == port for found in psutil.Process(pid).net_connections())

@@ -1,0 +1,48 @@
+"""What is drawn on a terminal, and never anywhere else."""
+
+from __future__ import annotations
+
+import random
+
+from tests.cli.conftest import Mesh
+
+
+def test_table_on_a_terminal(mesh: Mesh) -> None:
+    """A terminal gets a table with a bold head; what is not a terminal gets none of it."""
+    code, drawn = mesh.cli.on_terminal("host", "ls")
+    assert code == 0
+    assert "\x1b[1m" in drawn
+    assert mesh.alpha in drawn
+    assert "\x1b" not in mesh.cli("host", "ls").out
+
+
+def test_progress_with_bytes_speed_and_time(mesh: Mesh, seed: int) -> None:
+    """A transfer draws how many bytes of how many, how fast, and how long; without a terminal it draws nothing."""
+    (mesh.cli.home / "big.bin").write_bytes(random.Random(seed).randbytes(3_000_000))
+    code, drawn = mesh.cli.on_terminal("artifact", "put", "big.bin")
+    assert code == 0
+    assert "2.9/2.9 MiB" in drawn
+    assert "B/s" in drawn
+    assert "0:00:00" in drawn
+    assert "\x1b[3" in drawn
+    assert "\x1b" not in mesh.cli("artifact", "put", "big.bin").err
+
+
+def test_no_color_is_obeyed(mesh: Mesh, seed: int) -> None:
+    """With NO_COLOR set nothing is coloured, and everything is there."""
+    (mesh.cli.home / "plain.bin").write_bytes(random.Random(seed).randbytes(3_000_000))
+    code, drawn = mesh.cli.on_terminal("artifact", "put", "plain.bin", env={"NO_COLOR": "1"})
+    assert code == 0
+    assert "2.9/2.9 MiB" in drawn
+    assert "\x1b[3" not in drawn
+    assert "\x1b[9" not in drawn
+
+
+def test_what_hosts_say_is_drawn_as_it_is(mesh: Mesh) -> None:
+    """Names are no markup and no commands, on a terminal least of all."""
+    (mesh.cli.home / "x.txt").write_text("x")
+    assert mesh.cli("artifact", "put", "x.txt", "--name", "[red]a\x1b]0;b", "--owner", "eve").code == 0
+    code, drawn = mesh.cli.on_terminal("artifact", "ls", "--owner", "eve")
+    assert code == 0
+    assert "[red]a" in drawn
+    assert "\x1b]0;" not in drawn

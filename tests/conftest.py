@@ -1,0 +1,42 @@
+"""What every test may ask for: one event loop kind, and a seed that is printed, so that a failure can be repeated."""
+
+import random
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--seed`, which repeats an earlier session."""
+    parser.addoption("--seed", type=int, help="the session's seed; without it, a new one is drawn")
+
+
+@pytest.hookimpl(tryfirst=True)  # before hypothesis reads its own seed
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw the session's seed and hand it to hypothesis, unless that was given one of its own."""
+    if config.option.seed is None:
+        config.option.seed = random.SystemRandom().randrange(2**32)
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(config.option.seed)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say the seed at the top of every session."""
+    return f"seed: {config.option.seed}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say the seed again where something failed."""
+    if terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"):
+        terminalreporter.line(f"repeat this session with --seed {config.option.seed}")
+
+
+@pytest.fixture(scope="session")
+def seed(pytestconfig: pytest.Config) -> int:
+    """The session's seed; a test makes its own `random.Random(seed)` from it."""
+    return int(pytestconfig.option.seed)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The event loop that coroutine tests run on: the one that grpc.aio knows."""
+    return "asyncio"

@@ -1,0 +1,101 @@
+"""What the directory's tests share: rows, a clock that stands still, a server, and waiting without sleeping blindly."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import grpc
+
+from paglet.v1 import directory_pb2_grpc, mesh_pb2_grpc
+from paglets.directory.contract import Directory, Guard, HostRegistration, Intent, PagletRow, PagletState, RowWrite
+from paglets.services.directory import DirectoryServicer
+from paglets.services.guard import GuardedServices
+from paglets.services.mesh import MeshServicer
+from paglets.wire.channel_options import SERVER_OPTIONS
+
+PATIENCE_S = 30.0
+
+
+class Clock:
+    """A clock that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.123456
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+def new(paglet_id: str, owner: str = "alpha", type_name: str = "shop.Cart") -> RowWrite:
+    """Inserts a paglet, if there is none of this id."""
+    row = PagletRow(paglet_id=paglet_id, type=type_name, owner=owner, state=PagletState.ACTIVE)
+    return RowWrite(Guard(paglet_id, absent=True), row)
+
+
+def changed(row: PagletRow, **changes: object) -> RowWrite:
+    """Changes a paglet, if it is as `row` says."""
+    return RowWrite(Guard.on(row), replace(row, **changes))
+
+
+def departing(row: PagletRow, transfer_id: str, target: str) -> RowWrite:
+    """Freezes a paglet for a journey."""
+    return changed(row, state=PagletState.DEPARTING, intent=Intent(transfer_id, target))
+
+
+def disposed(row: PagletRow) -> RowWrite:
+    """Makes a paglet a tombstone."""
+    return changed(row, state=PagletState.DISPOSED)
+
+
+def host(name: str, uid: str = "uid-1") -> HostRegistration:
+    """A host that listens somewhere."""
+    return HostRegistration(
+        name=name, uid=uid, address="127.0.0.1:7600", version="0.1.0", types=("shop.Cart", "shop.Till")
+    )
+
+
+async def put(directory: Directory, *writes: RowWrite) -> list[PagletRow]:
+    """Applies writes."""
+    return list(await directory.apply(writes))
+
+
+async def take(rows: AsyncIterator[PagletRow], number: int) -> list[PagletRow]:
+    """The next rows of a watch; fails when they do not come."""
+    async with asyncio.timeout(PATIENCE_S):
+        return [await anext(rows) for _ in range(number)]
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Returns once it holds; fails when that takes too long."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0.005)
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@asynccontextmanager
+async def serving(directory: Directory, port: int = 0) -> AsyncGenerator[int, None]:
+    """Serves a directory, and the mesh of the host `alpha`, on loopback; gives the port."""
+    services = GuardedServices()
+    services.add(directory_pb2_grpc.add_DirectoryServiceServicer_to_server, DirectoryServicer(directory))
+    services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(directory, "alpha"))
+    server = grpc.aio.server(options=SERVER_OPTIONS)
+    server.add_generic_rpc_handlers((services,))
+    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    try:
+        yield bound
+    finally:
+        await server.stop(None)

@@ -1,0 +1,271 @@
+"""A home for one paglet in memory: the promises of `Context` kept with the real turns, and nothing of a host.
+
+It commits at once, so what is committed is durable; `restarted` is what a crash would leave of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, TypeVar
+
+from anyio import from_thread, to_thread
+from google.protobuf.message import Message
+
+from paglets.artifacts.store import ArtifactStore
+from paglets.core.paglet import Paglet
+from paglets.core.turn import StateCell, Turn, current_turn
+from paglets.errors import PreconditionError
+from paglets.values import FileMode, HostRef, PagletFileRef
+from tests.fake_files import confined, copy_in_one_step, describe, destination_below
+
+__all__ = ["FakeHome"]
+
+T = TypeVar("T")
+MAX_STATE_BYTES = 64 * 1024
+
+_outputs: ContextVar[list[Callable[[], None]] | None] = ContextVar("fake_body", default=None)
+
+
+class FakeHome:
+    """One paglet on a host called `host`, whose files are below `root`.
+
+    `departures` are the moves it asked for, in order; `mishaps` what its bodies raised.
+    """
+
+    def __init__(
+        self,
+        paglet_class: type[Paglet[Any]],
+        *,
+        host: str = "alpha",
+        paglet_id: str = "p-1",
+        root: Path | None = None,
+        state: bytes = b"",
+        files: Mapping[str, PagletFileRef] | None = None,
+    ) -> None:
+        codec = paglet_class.codec
+        decoded = codec.check(state) if state else paglet_class.State()
+        self.cell: StateCell[Any] = StateCell(codec, decoded, MAX_STATE_BYTES)
+        self.host = host
+        self.paglet_id = paglet_id
+        self.root = root
+        self.files = dict(files or {})
+        self.departures: list[str] = []
+        self.disposals = 0
+        self.mishaps: list[Exception] = []
+        self._one_at_a_time = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._bodies: set[asyncio.Task[None]] = set()
+        self.paglet: Paglet[Any] = paglet_class(self, self.cell)
+
+    # What a test does with it.
+
+    async def call(self, path: str, request: Message) -> Any:  # noqa: ANN401 - as many kinds of reply as there are rpcs
+        """Calls an operation, e.g. "/pkg.Service/Method": beside the turns if it is read-only, otherwise as a turn."""
+        handler = self.paglet.handlers[path]
+        owner = self.paglet if handler.pattern is None else self.paglet.pattern_services[handler.pattern]
+        answer = getattr(owner, handler.attribute)
+        if handler.operation.is_read_only:
+            return await _invoke(answer, request)
+        async with self.turn():
+            return await _invoke(answer, request)
+
+    async def hook(self, hook: Callable[..., Any], *arguments: object) -> None:
+        """Runs a hook as a turn."""
+        async with self.turn():
+            await _invoke(hook, *arguments)
+
+    async def bodies_ended(self) -> None:
+        """Waits until no background body is left."""
+        while self._bodies:
+            await asyncio.wait(self._bodies)
+
+    async def body_ended(self) -> None:
+        """Waits until one of the background bodies has ended."""
+        await asyncio.wait(self._bodies, return_when=asyncio.FIRST_COMPLETED)
+
+    async def quiesce(self) -> None:
+        """Cancels the bodies and awaits their end, as before a move."""
+        for body in self._bodies:
+            body.cancel()
+        await self.bodies_ended()
+
+    async def restarted(self) -> FakeHome:
+        """The same paglet after its host was killed and started again: what was committed, and nothing else."""
+        durable = self.cell.latest
+        await self.quiesce()
+        return FakeHome(
+            type(self.paglet),
+            host=self.host,
+            paglet_id=self.paglet_id,
+            root=self.root,
+            state=durable,
+            files=self.files,
+        )
+
+    # What `Context` promises.
+
+    @property
+    def address(self) -> str:
+        """Nobody listens here."""
+        return "127.0.0.1:0"
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """There is none."""
+        raise NotImplementedError("a fake home has no artifact store")
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[Any]:
+        """A turn of its own, or the running one."""
+        running = self._running()
+        if running is not None:
+            yield running.state
+            return
+        async with self._one_at_a_time:
+            turn = self.cell.begin()
+            try:
+                with turn.entered():
+                    yield turn.state
+                changed = turn.finish()
+            except BaseException:
+                turn.roll_back()
+                raise
+            self._commit(turn, changed)
+
+    @contextmanager
+    def locked_state(self) -> Generator[Any]:
+        """A turn for a worker thread."""
+        running = self._running()
+        if running is not None:
+            yield running.state
+            return
+        self._refuse_loop()
+        from_thread.run(self._one_at_a_time.acquire)
+        turn = self.cell.begin()
+        try:
+            with turn.entered():
+                yield turn.state
+            from_thread.run_sync(self._commit, turn, turn.finish())
+        except BaseException:
+            turn.roll_back()
+            raise
+        finally:
+            from_thread.run_sync(self._one_at_a_time.release)
+
+    async def wait_state(self, predicate: Callable[[Any], bool], timeout_s: float | None) -> bool:
+        """Waits for a committed state."""
+        if self._running() is not None:
+            raise PreconditionError("WAIT_IN_TURN", "a turn cannot wait for its own state")
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not predicate(self.cell.view):
+                    await self._changed.wait()
+        except TimeoutError:
+            return predicate(self.cell.view)
+        return True
+
+    def start_background(self, body: Callable[[], Awaitable[None]]) -> None:
+        """Starts a body when the running turn is committed."""
+        self._after(lambda: self._spawn(body))
+
+    def request_dispatch(self, target: str) -> None:
+        """Notes the move when the running turn or body has ended well."""
+        self._after(lambda: self.departures.append(target))
+
+    def request_dispose(self) -> None:
+        """Notes the end when the running turn or body has ended well."""
+
+        def dispose() -> None:
+            self.disposals += 1
+
+        self._after(dispose)
+
+    async def register_file(self, path: Path, name: str, mode: FileMode) -> PagletFileRef:
+        """Describes a file as it is now."""
+        self.files[name] = describe(path, name, mode, self.host)
+        return self.files[name]
+
+    async def unregister_file(self, name: str) -> None:
+        """Forgets a registration."""
+        self.files.pop(name, None)
+
+    def registered_files(self) -> Sequence[PagletFileRef]:
+        """The registrations."""
+        return [file for _, file in sorted(self.files.items())]
+
+    async def save_file(self, name: str, destination: Path, *, overwrite: bool) -> None:
+        """Copies a file in one step."""
+        copy_in_one_step(self.files[name].path, destination, overwrite=overwrite)
+
+    def resolve_source(self, path: str) -> Path:
+        """A path below the root."""
+        return confined(path, self.root)
+
+    def resolve_destination(self, destination: str, source_name: str) -> Path:
+        """A path below the root, inside an existing folder."""
+        return destination_below(self.root, destination, source_name)
+
+    async def available_hosts(self, *, online_only: bool = True, include_self: bool = True) -> Sequence[HostRef]:
+        """This host alone."""
+        return [HostRef(name=self.host, address=self.address, online=True)] if include_self else []
+
+    async def host_status(self, name: str) -> HostRef | None:
+        """This host alone."""
+        return next((host for host in await self.available_hosts() if host.name == name), None)
+
+    # Its own.
+
+    def _running(self) -> Turn[Any] | None:
+        turn = current_turn()
+        return turn if turn is not None and turn.cell is self.cell else None
+
+    def _refuse_loop(self) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        raise PreconditionError("WAIT_IN_TURN", "the event loop cannot wait for a turn")
+
+    def _commit(self, turn: Turn[Any], changed: tuple[bytes, Any] | None) -> None:
+        if changed is not None:
+            self.cell.latest, self.cell.view = changed
+            self._changed.set()
+            self._changed = asyncio.Event()
+        for output in turn.outputs:
+            output()
+
+    def _after(self, output: Callable[[], None]) -> None:
+        running, outputs = self._running(), _outputs.get()
+        if running is not None:
+            running.outputs.append(output)
+        elif outputs is not None:
+            outputs.append(output)
+        else:
+            output()
+
+    def _spawn(self, body: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.create_task(self._run(body))
+        self._bodies.add(task)
+        task.add_done_callback(self._bodies.discard)
+
+    async def _run(self, body: Callable[[], Awaitable[None]]) -> None:
+        outputs: list[Callable[[], None]] = []
+        _outputs.set(outputs)
+        try:
+            await body()
+        except Exception as error:  # noqa: BLE001 - as a host does: the author's code, kept for the test to look at
+            self.mishaps.append(error)
+            return
+        for output in outputs:
+            output()
+
+
+async def _invoke(function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401 - whatever it answers
+    if inspect.iscoroutinefunction(function):
+        return await function(*arguments)
+    return await to_thread.run_sync(function, *arguments)

@@ -1,0 +1,1 @@
+"""Tests of `paglets.host`: turns, journeys, and what keeps both honest."""

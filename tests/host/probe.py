@@ -1,0 +1,245 @@
+"""A paglet that does what a test tells it: `--allow tests.host.probe`. Its service is that of `probe_service`.
+
+It stops where the stage of its process holds it, and notes there what happened to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.wrappers_pb2 import StringValue
+
+from paglets.core.events import ActivationEvent, ArrivalTarget, CreationEvent, DisposalEvent, MobilityEvent
+from paglets.errors import PagletError, PreconditionError
+from paglets.patterns.operations import OperationPaglet
+from paglets.values import FileMode
+from tests.host.probe_service import PROBE
+from tests.host.stage import STAGE
+
+__all__ = ["SECRET", "Probe", "ProbeState"]
+
+SECRET = "/root/hunter2"  # noqa: S105 - a word to look for
+"""A text that an author's exception holds, and that no caller may ever see."""
+
+
+@dataclass
+class ProbeState:
+    """What a probe keeps. `refuse` names hooks that raise; `wild` is for what cannot be kept."""
+
+    lines: list[str] = field(default_factory=list[str])
+    refuse: dict[str, str] = field(default_factory=dict[str, str])
+    wild: int = 0
+    path: str = ""
+    runs: bool = False
+
+
+class Probe(OperationPaglet[ProbeState]):
+    """Every operation is one kind of turn, read or mistake."""
+
+    Services = (PROBE,)
+
+    # Turns.
+
+    async def append(self, request: StringValue) -> StringValue:
+        """Adds a line; gives all lines."""
+        self.state.lines.append(request.value)
+        STAGE.note(f"append {request.value}")
+        return self._lines()
+
+    def append_in_thread(self, request: StringValue) -> StringValue:
+        """As `append`, in a worker thread."""
+        self.state.lines.append(request.value)
+        return self._lines()
+
+    async def hold(self, request: StringValue) -> StringValue:
+        """Adds a line before and one after the spot named."""
+        self.state.lines.append(f"{request.value}<")
+        await STAGE.at(request.value)
+        self.state.lines.append(f">{request.value}")
+        return self._lines()
+
+    def hold_in_thread(self, request: StringValue) -> StringValue:
+        """As `hold`, in a worker thread."""
+        self.state.lines.append(f"{request.value}<")
+        STAGE.at_in_thread(request.value)
+        self.state.lines.append(f">{request.value}")
+        return self._lines()
+
+    async def look(self, request: StringValue) -> StringValue:
+        """A turn that changes nothing."""
+        return self._lines()
+
+    async def fail(self, request: StringValue) -> StringValue:
+        """Changes the state, then raises."""
+        STAGE.note(f"fail {request.value}")
+        self.state.lines.append("never kept")
+        if request.value == "cancelled":
+            raise asyncio.CancelledError
+        if request.value == "refused":
+            raise PreconditionError("TASK_RUNNING", "not now", metadata={"why": "test"})
+        raise ValueError(SECRET)
+
+    async def spoil(self, request: StringValue) -> StringValue:
+        """Leaves a state that cannot be kept."""
+        self.state.lines.append("never kept")
+        wild: dict[str, Any] = {"object": object(), "text": "no number", "large": 2**70, "big": 0}
+        if request.value == "big":
+            self.state.lines.append("x" * 2_000_000)
+        else:
+            self.state.wild = wild[request.value]
+        return self._lines()
+
+    async def repeat(self, request: StringValue) -> StringValue:
+        """Adds a line and answers with as many bytes as asked for."""
+        STAGE.note("repeat")
+        self.state.lines.append("repeated")
+        return StringValue(value="x" * int(request.value))
+
+    async def ask(self, request: StringValue) -> StringValue:
+        """Asks something of the host: `dispatch TARGET`, `dispose`, `body dispatch TARGET`, `register PATH`, ..."""
+        word, _, rest = request.value.partition(" ")
+        if word == "dispatch":
+            self.state.lines.append("asked")
+            return StringValue(value=self.dispatch(rest).paglet_id)
+        if word == "fail-dispatch":
+            self.dispatch(rest)
+            raise ValueError(SECRET)
+        if word == "body":
+            self.context.start_background(lambda: self._body(rest))
+        elif word == "thread":
+            self.context.start_background(lambda: self._thread_body(rest))
+        elif word in {"copy", "move"}:
+            found = await self.register_file(rest, mode=FileMode(word))
+            return StringValue(value=found.digest.hex)
+        elif word == "refuse":
+            hook, _, how = rest.partition(" ")
+            self.state.refuse[hook] = how
+        elif word == "wait":
+            await self.wait_state(lambda _: True)
+        elif word == "dispose":
+            self.dispose()
+        return StringValue()
+
+    async def wrong(self, request: StringValue) -> StringValue:
+        """Answers with a message of another type."""
+        wrong: Any = Empty()
+        return wrong
+
+    # Reads.
+
+    async def read(self, request: StringValue) -> StringValue:
+        """Gives all lines."""
+        return self._lines()
+
+    def read_in_thread(self, request: StringValue) -> StringValue:
+        """As `read`, in a worker thread."""
+        return self._lines()
+
+    async def hold_read(self, request: StringValue) -> StringValue:
+        """Gives all lines as they are after the spot named."""
+        await STAGE.at(request.value)
+        return self._lines()
+
+    async def scribble(self, request: StringValue) -> StringValue:
+        """A read that writes, which it must not."""
+        self.state.lines.append("scribbled")
+        self.state.wild = 99
+        return self._lines()
+
+    async def wait_for(self, request: StringValue) -> StringValue:
+        """Waits until the durable state has a line."""
+        found = await self.wait_state(lambda state: request.value in state.lines, 20)
+        return StringValue(value=str(found))
+
+    # Hooks.
+
+    async def on_creation(self, event: CreationEvent) -> None:
+        """Creation."""
+        await self._hook("on_creation")
+
+    async def on_dispatching(self, event: MobilityEvent) -> None:
+        """The last turn before a move."""
+        await self._hook("on_dispatching")
+
+    async def on_dispatch_aborted(self, error: PagletError) -> None:
+        """A move was given up."""
+        self.state.lines.append(f"aborted {error.code.name} {error.reason}")
+        STAGE.note(f"aborted {error.reason}")
+
+    async def on_arrival(self, event: MobilityEvent) -> None:
+        """The first turn at the target."""
+        await self._hook("on_arrival")
+
+    async def on_activation(self, event: ActivationEvent) -> None:
+        """After a restart."""
+        STAGE.note("activated")
+
+    async def on_disposing(self, event: DisposalEvent) -> None:
+        """The last turn of all."""
+        STAGE.note("disposing")
+
+    async def run(self) -> None:
+        """Says that it runs, and that it was ended."""
+        if not self.state.runs:
+            return
+        STAGE.note("run")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            STAGE.note("run ended")
+
+    @classmethod
+    def check_arrival(cls, state: ProbeState, target: ArrivalTarget) -> None:  # noqa: ARG003 - the state decides
+        """Refuses as the state says."""
+        _refuse(state, "check_arrival")
+
+    async def _hook(self, name: str) -> None:
+        STAGE.note(name)
+        await STAGE.at(name)
+        _refuse(self.state, name)
+
+    # Background.
+
+    async def _body(self, what: str) -> None:
+        word, _, rest = what.partition(" ")
+        await STAGE.at("body")
+        if word == "dispatch":
+            async with self.turn() as state:
+                state.lines.append("from the body")
+            self.dispatch(rest)
+            await STAGE.at("body end")
+            if rest == "fail":
+                raise ValueError(SECRET)
+        elif word == "append":
+            async with self.turn() as state:
+                state.lines.append(rest)
+                await STAGE.at("in section")
+        elif word == "break":
+            async with self.turn() as state:
+                state.lines.append("never kept")
+                raise ValueError(SECRET)
+
+    async def _thread_body(self, line: str) -> None:
+        """Writes from a worker thread."""
+        await STAGE.at("body")
+        await asyncio.to_thread(self._in_worker, line)
+        STAGE.note("thread body ended")
+
+    def _in_worker(self, line: str) -> None:
+        with self.locked_state() as state:
+            state.lines.append(line)
+            STAGE.at_in_thread("in section")
+
+    def _lines(self) -> StringValue:
+        return StringValue(value=" ".join(self.state.lines))
+
+
+def _refuse(state: ProbeState, hook: str) -> None:
+    how = state.refuse.get(hook)
+    if how == "refused":
+        raise PreconditionError("TASK_RUNNING", f"{hook} says no", metadata={"hook": hook})
+    if how is not None:
+        raise ValueError(SECRET)

@@ -1,0 +1,120 @@
+"""Work beside the turns: it sees what is durable, writes in short turns, and ends with its paglet's stay."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.host.conftest import Mesh, Site
+from tests.host.probe import SECRET
+from tests.host.stage import STAGE
+from tests.host.support import PROBE_TYPE, ask, eventually
+
+
+@pytest.fixture
+async def probe(alpha: Site) -> str:
+    """A probe."""
+    return (await alpha.client.create(PROBE_TYPE, paglet_id="probe")).paglet_id
+
+
+@pytest.mark.parametrize("word", ["body append", "thread"])
+async def test_background_writes_in_a_turn_of_its_own(alpha: Site, probe: str, word: str) -> None:
+    """A section of the background waits for its turn, keeps others out while it lasts, and is durable at its end."""
+    STAGE.hold("in section")
+    await ask(alpha.channel, probe, "Ask", f"{word} line")
+    await STAGE.reached("in section")
+    after = asyncio.create_task(ask(alpha.channel, probe, "Append", "after"))
+    assert (await ask(alpha.channel, probe, "Read")).text == ""
+    assert not after.done()
+    STAGE.release("in section")
+    assert (await after).text == "line after"
+
+
+async def test_section_that_fails_changes_nothing(alpha: Site, probe: str, caplog: pytest.LogCaptureFixture) -> None:
+    """An exception in a section rolls it back; the log has it, and the paglet goes on."""
+    await ask(alpha.channel, probe, "Ask", "body break")
+    await eventually(lambda: _is("the background of paglet probe failed" in caplog.text))
+    assert SECRET in caplog.text
+    assert (await ask(alpha.channel, probe, "Append", "a")).text == "a"
+
+
+async def test_body_begins_when_its_turn_has_ended(alpha: Site, probe: str) -> None:
+    """A body that a failing turn asked for never begins."""
+    await ask(alpha.channel, probe, "Append", "a")
+    await ask(alpha.channel, probe, "Ask", "body append b")
+    await eventually(lambda: _reads(alpha, probe, "a b"))
+
+
+async def test_run_begins_and_ends_with_the_stay(mesh: Mesh) -> None:
+    """`run()` begins after creation and after arrival, and is cancelled and awaited when the paglet leaves."""
+    probe = await mesh.probe(state='{"runs": true}')
+    await eventually(lambda: _is(STAGE.notes == ["on_creation", "run"]))
+    await mesh.alpha.client.dispatch(probe, "beta")
+    await eventually(
+        lambda: _is(STAGE.notes == ["on_creation", "run", "run ended", "on_dispatching", "on_arrival", "run"])
+    )
+    await mesh.beta.client.dispose(probe)
+    assert STAGE.notes[-2:] == ["run ended", "disposing"]
+
+
+async def test_turn_moves_its_paglet(mesh: Mesh) -> None:
+    """`self.dispatch()` in a turn moves the paglet once the turn has been answered; its state goes along."""
+    probe = await mesh.probe()
+    assert (await ask(mesh.alpha.channel, probe, "Ask", "dispatch beta")).text == probe
+    await eventually(lambda: _lives(mesh, probe, "beta"))
+    assert (await ask(mesh.alpha.channel, probe, "Read")).text == "asked"
+
+
+async def test_body_moves_its_paglet(mesh: Mesh) -> None:
+    """`self.dispatch()` in a body moves the paglet when the body has ended, not before."""
+    probe = await mesh.probe()
+    STAGE.hold("body end")
+    await ask(mesh.alpha.channel, probe, "Ask", "body dispatch beta")
+    await STAGE.reached("body end")
+    assert (await ask(mesh.alpha.channel, probe, "Read")).text == "from the body"
+    assert "on_dispatching" not in STAGE.notes
+    assert mesh.alpha.host.journey(probe) is None
+    STAGE.release("body end")
+    await eventually(lambda: _lives(mesh, probe, "beta"))
+
+
+async def test_failed_turn_takes_its_move_back(mesh: Mesh) -> None:
+    """A turn that asked for a move and then failed moves nobody."""
+    probe = await mesh.probe()
+    with pytest.raises(Exception, match="incident"):
+        await ask(mesh.alpha.channel, probe, "Ask", "fail-dispatch beta")
+    assert (await ask(mesh.alpha.channel, probe, "Append", "a")).text == "a"
+    assert "on_dispatching" not in STAGE.notes
+
+
+@pytest.mark.parametrize(("target", "reason"), [("nowhere", "NOT_FOUND HOST_NOT_FOUND"), ("No Host", "INVALID_ID")])
+async def test_own_move_that_is_refused_is_told(mesh: Mesh, target: str, reason: str) -> None:
+    """A bad name fails the turn at once; a host that is not there comes back as `on_dispatch_aborted`."""
+    probe = await mesh.probe()
+    if reason == "INVALID_ID":
+        with pytest.raises(Exception, match="target must match"):
+            await ask(mesh.alpha.channel, probe, "Ask", f"dispatch {target}")
+        return
+    await ask(mesh.alpha.channel, probe, "Ask", f"dispatch {target}")
+    await eventually(lambda: _reads(mesh.alpha, probe, f"asked aborted {reason}"))
+
+
+async def test_paglet_ends_itself(alpha: Site, probe: str) -> None:
+    """`self.dispose()` ends the paglet once its turn has been answered."""
+    await ask(alpha.channel, probe, "Ask", "dispose")
+    await eventually(lambda: _is(alpha.host.residents.get(probe) is None))
+    assert STAGE.notes[-1] == "disposing"
+
+
+async def _is(found: bool) -> bool:  # noqa: FBT001 - what was looked at
+    return found
+
+
+async def _reads(site: Site, paglet_id: str, text: str) -> bool:
+    return (await ask(site.channel, paglet_id, "Read")).text == text
+
+
+async def _lives(mesh: Mesh, paglet_id: str, host: str) -> bool:
+    info = await mesh.alpha.client.get(paglet_id)
+    return (info.host, info.state) == (host, "active")

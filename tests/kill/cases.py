@@ -1,0 +1,99 @@
+"""Every case of the suite by the layout of its mesh, and which points they pass between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from tests.kill.kills import Kill, Kills
+
+__all__ = ["BIRTHS", "ENDS", "JOURNEYS", "LAYOUTS", "PAIRS", "RESTARTS", "STRANGE", "Layout", "points"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which host holds the directory, and which is the source of the journeys."""
+
+    directory: str
+    source: str = "alpha"
+
+
+LAYOUTS = {
+    "third": Layout("gamma"),
+    "at-source": Layout("alpha"),
+    "at-target": Layout("alpha", source="beta"),
+}
+"""The directory is on a host of its own, on the source, or on the target."""
+
+_INTENT, _COMMIT, _RECORD, _FORGET = 2, 3, 4, 5
+"""Which write to the directory is which, counted from the paglet's creation."""
+
+_WAY_OUT = ("quiesce.before", "quiesce.after", "intent.before", "intent.after", "prepare.after", "push.after")
+_SEALED = ("seal.after", "commit.before", "commit.after")
+_FAREWELL = ("forget.before", "forget.sources", "forget.directory", "forget.after")
+_WAY_BACK = ("abort.before", "abort.directory", "abort.after")
+_OFFER = ("transfer.prepare.before", "transfer.prepare.after", "transfer.seal.before", "transfer.seal.after")
+_LANDING = ("arrival.turn.before", "arrival.turn.after", "arrival.settle.after", "arrival.record.after")
+_DROP = ("arrival.drop.before", "arrival.drop.after")
+_APPLY = ("directory.apply.before", "directory.apply.after")
+
+
+def _source(*names: str) -> list[Kill]:
+    return [Kill(victim="source", point=f"journey.{name}") for name in names]
+
+
+def _target(*names: str) -> list[Kill]:
+    return [Kill(victim="target", point=name) for name in names]
+
+
+def _directory(*numbers: int) -> list[Kill]:
+    return [Kill(victim="directory", point=point, nth=nth) for nth in numbers for point in _APPLY]
+
+
+def _single(*kills: Kill) -> list[Kills]:
+    return [Kills(kills=(kill,)) for kill in kills]
+
+
+JOURNEYS: dict[str, list[Kills]] = {
+    "third": [
+        *_single(*_source(*_WAY_OUT, *_SEALED, *_FAREWELL), *_target(*_OFFER, *_LANDING)),
+        *_single(*_directory(_INTENT, _COMMIT, _RECORD, _FORGET)),
+        *(Kills(kills=(kill,), refused=True) for kill in _source(*_WAY_BACK)),
+        *(Kills(kills=(*_source("push.after"), kill)) for kill in _target(*_DROP)),
+    ],
+    "at-source": _single(*_source("intent.after", "seal.after", "commit.after"), *_target("arrival.settle.after")),
+    "at-target": _single(*_source("commit.after"), *_target("transfer.seal.after", *_LANDING)),
+}
+"""The kills during a journey."""
+
+PAIRS = [
+    Kills(kills=pair)
+    for first, second in (
+        (_source(*_SEALED), _target(*_LANDING)),
+        (_source("prepare.after", "push.after"), _target(*_DROP)),
+        (_target("transfer.seal.before", "transfer.seal.after"), _source(*_WAY_BACK)),
+        (_target(*_LANDING), _source(*_FAREWELL)),
+        (_directory(_COMMIT), [*_source("commit.after"), *_target("arrival.turn.before")]),
+        (_target(*_LANDING), _directory(_FORGET)),
+    )
+    for pair in product(first, second)
+]
+"""Two kills in one journey of which the first does not keep the second from happening."""
+
+BIRTHS = [
+    Kill(victim="source", point=f"create.{name}") for name in ("journal.before", "journal.after", "directory.after")
+]
+ENDS = [
+    Kill(victim="target", point=f"dispose.{name}") for name in ("directory.before", "directory.after", "journal.after")
+]
+RESTARTS = [Kill(victim="source", point=f"recovery.raise.{name}") for name in ("before", "after")]
+
+STRANGE = _target("arrival.turn.before", "arrival.settle.after")
+
+
+def points() -> Iterator[str]:
+    """The points of all cases but the pairs, which are drawn."""
+    for cases in JOURNEYS.values():
+        yield from (kill.point for case in cases for kill in case.kills)
+    yield from (kill.point for kill in (*BIRTHS, *ENDS, *RESTARTS))

@@ -1,0 +1,98 @@
+"""How a mesh goes on through deaths: one function for each part of a paglet's life."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.kill.kills import Kill, Kills, arm, deaths
+from tests.kill.mesh import Mesh
+from tests.kill.story import begun_story
+
+__all__ = ["birth", "end", "journey", "restart", "strangeness"]
+
+
+async def journey(mesh: Mesh, case: Kills) -> None:
+    """A journey from source to target through deaths; then one that nothing disturbs, and the end."""
+    await arm(mesh, case.kills)
+    async with begun_story(mesh, case.kind) as story:
+        async with story.writers as writers:
+            await writers.more()
+            async with deaths(mesh, story):
+                error = await story.dispatch(mesh.target, door=mesh.source)
+            await writers.more()
+            owner = mesh.target if error is None else mesh.source
+            assert not (case.refused and error is None), "the refused journey was made"
+            await story.settled_at(owner)
+            last = mesh.source if owner == mesh.target else mesh.directory if case.refused else mesh.target
+            await story.move(last)
+        await story.check_ledger(last)
+        await story.end()
+
+
+async def birth(mesh: Mesh, kill: Kill) -> None:
+    """A creation through a death, asked for until it is acknowledged: there is one paglet, and it can travel."""
+    await arm(mesh, [kill])
+
+    async def die() -> None:
+        name = mesh.role(kill.victim)
+        await mesh.died(name)
+        await mesh.start(name)
+
+    async with begun_story(mesh, beside=die) as story:
+        async with story.writers:
+            await story.move(mesh.target)
+        await story.check_ledger(mesh.target)
+        await story.end()
+
+
+async def end(mesh: Mesh, kill: Kill) -> None:
+    """A paglet that has travelled is disposed of, through a death of the host it is on."""
+    await arm(mesh, [kill])
+    async with begun_story(mesh) as story:
+        async with story.writers:
+            await story.move(mesh.target)
+        await story.check_ledger(mesh.target)
+        async with deaths(mesh, story):
+            await story.end()
+
+
+async def restart(mesh: Mesh, kill: Kill) -> None:
+    """A host dies while it comes back from its death."""
+    name = mesh.role(kill.victim)
+    async with begun_story(mesh) as story:
+        async with story.writers as writers:
+            await writers.more()
+            await mesh.hosts[name].kill()
+            await mesh.launch(name, kill.fault)
+            await mesh.died(name)
+            story.check_sources()
+            await mesh.start(name)
+            await writers.more()
+            await story.settled_at(mesh.source)
+            await story.move(mesh.target)
+        await story.check_ledger(mesh.target)
+        await story.end()
+
+
+async def strangeness(mesh: Mesh, kill: Kill) -> None:
+    """The target dies as a paglet arrives and comes back without its type; once the type is back, so is the paglet."""
+    await arm(mesh, [kill])
+    target = mesh.hosts[mesh.target]
+    async with begun_story(mesh) as story:
+        async with story.writers as writers:
+            await writers.more()
+        async with asyncio.TaskGroup() as group:
+            moving = group.create_task(story.dispatch(mesh.target, door=mesh.source))
+            await mesh.died(mesh.target)
+            target.allow, known = ["tests.kill.stranger"], target.allow
+            await mesh.start(mesh.target)
+            error = await moving
+        assert error is not None
+        assert error.reason == "ARRIVAL_FAILED"
+        story.visits += [mesh.target] if kill.point == "arrival.settle.after" else []
+        for allow in (target.allow, known):
+            target.allow = allow
+            await mesh.restart(mesh.target, "")
+        await story.settled_at(mesh.target, is_kept=True)
+        await story.check_ledger(mesh.target)
+        await story.end()

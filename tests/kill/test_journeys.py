@@ -1,0 +1,76 @@
+"""A host is killed at each named point of a journey, of a creation, a disposal and a restart, and comes back."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from paglets.host.host import HOST_POINTS
+from tests.kill import cases, survival
+from tests.kill.kills import Kill, Kills
+from tests.kill.meshes import Meshes
+
+pytestmark = pytest.mark.timeout(120)
+
+_APPLY = {"directory.apply.before", "directory.apply.after"}
+_JOURNEYS = [(layout, case) for layout, found in cases.JOURNEYS.items() for case in found]
+_NUMBER_OF_PAIRS = 6
+
+
+def test_every_point_has_a_case() -> None:
+    """Each case fails unless its process died at its point, so no point of a host or directory goes unkilled."""
+    assert set(cases.points()) == {*HOST_POINTS, *_APPLY}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("layout", "case"), _JOURNEYS, ids=str)
+async def test_a_journey_survives(meshes: Meshes, layout: str, case: Kills) -> None:
+    """Whoever dies when: one live copy, no acknowledged write lost, none twice, whole files, and nothing left over."""
+    async with meshes.mesh(layout) as mesh:
+        await survival.journey(mesh, case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", cases.BIRTHS, ids=str)
+async def test_a_creation_survives(meshes: Meshes, kill: Kill) -> None:
+    """Asked for until it is acknowledged, there is one paglet, with the files that it registered."""
+    async with meshes.mesh("third") as mesh:
+        await survival.birth(mesh, kill)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", cases.ENDS, ids=str)
+async def test_a_disposal_survives(meshes: Meshes, kill: Kill) -> None:
+    """Asked for until it is acknowledged, nothing of the paglet is left on any host."""
+    async with meshes.mesh("third") as mesh:
+        await survival.end(mesh, kill)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", cases.RESTARTS, ids=str)
+async def test_a_restart_survives(meshes: Meshes, kill: Kill) -> None:
+    """A host that is killed while it raises its epochs raises them again."""
+    async with meshes.mesh("third") as mesh:
+        await survival.restart(mesh, kill)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", cases.STRANGE, ids=str)
+async def test_an_arrival_where_the_type_is_gone_survives(meshes: Meshes, kill: Kill) -> None:
+    """What cannot be read on arrival is kept with its files, whatever is restarted, until it can be read."""
+    async with meshes.mesh("third") as mesh:
+        await survival.strangeness(mesh, kill)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(_NUMBER_OF_PAIRS))
+async def test_two_kills_in_one_journey(meshes: Meshes, seed: int, number: int) -> None:
+    """Two hosts die in one journey, at points drawn by the session's seed."""
+    case = random.Random(seed).sample(cases.PAIRS, _NUMBER_OF_PAIRS)[number]
+    async with meshes.mesh("third") as mesh:
+        try:
+            await survival.journey(mesh, case)
+        except BaseException as error:
+            error.add_note(f"the kills were {case}")
+            raise

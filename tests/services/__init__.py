@@ -1,0 +1,1 @@
+"""Tests of `paglets.services` and `paglets.server`: the doors of a host, over real TCP."""

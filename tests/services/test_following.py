@@ -1,0 +1,173 @@
+"""Calls follow their paglet: during a journey, after it, and through hosts that know nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2
+
+from paglet.v1 import lifecycle_pb2, lifecycle_pb2_grpc
+from paglets.client.client import Client
+from paglets.directory.contract import Guard, HostRegistration, PagletRow, RowWrite
+from paglets.testing import local_host
+from paglets.values import PagletState
+from tests.host.conftest import Mesh
+from tests.host.probe_service import SERVICE
+from tests.host.stage import STAGE
+from tests.host.support import PROBE_TYPE, ask, eventually, refused
+
+
+@pytest.fixture
+async def stranger(mesh: Mesh) -> AsyncIterator[Client]:
+    """A third host of the mesh, which knows no probes."""
+    async with (
+        local_host("gamma", join=mesh.alpha.running.address) as gamma,
+        Client(gamma.address) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("spot", ["on_dispatching", "on_arrival"])
+async def test_calls_wait_for_the_end_of_a_journey(mesh: Mesh, spot: str) -> None:
+    """Turns and reads that come while the paglet is on its way run at the new place, whichever host they came to."""
+    probe = await mesh.probe()
+    await ask(mesh.alpha.channel, probe, "Append", "a")
+    STAGE.hold(spot)
+    move = asyncio.create_task(mesh.alpha.client.dispatch(probe, "beta"))
+    await STAGE.reached(spot)
+    calls = [
+        asyncio.create_task(ask(site.channel, probe, operation, "b"))
+        for site in (mesh.alpha, mesh.beta)
+        for operation in ("Append", "Read")
+    ]
+    info = await mesh.beta.client.get(probe)
+    assert (info.host, info.state) == {"on_dispatching": ("alpha", "active"), "on_arrival": ("beta", "arriving")}[spot]
+    assert not any(running.done() for running in calls)
+    STAGE.release(spot)
+    replies = await asyncio.gather(*calls)
+    assert {reply.trailing["paglet-host"] for reply in replies} == {"beta"}
+    assert (await ask(mesh.alpha.channel, probe, "Read")).text == "a b b"
+    await move
+
+
+async def test_answers_teach_the_way(mesh: Mesh, stranger: Client) -> None:
+    """Replies and refusals name the host that answered and its epoch, through however many hosts they came."""
+    probe = await mesh.probe()
+    epochs: list[int] = []
+    for owner in ("alpha", "beta"):
+        await mesh.alpha.client.dispatch(probe, owner)
+        row = await mesh.alpha.client.get(probe)
+        epochs.append(row.epoch)
+        for channel in (mesh.alpha.channel, mesh.beta.channel, stranger.channel):
+            reply = await ask(channel, probe, "Read")
+            failed = await refused(ask(channel, probe, "Fail", "refused"))
+            for trailing in (reply.trailing, failed.trailing):
+                assert (trailing["paglet-host"], trailing["paglet-epoch"]) == (owner, str(row.epoch))
+    assert epochs[0] < epochs[1]
+
+
+async def test_host_that_knows_no_such_type_passes_on(mesh: Mesh, stranger: Client) -> None:
+    """A host without the type forwards bytes; what it describes has no services, since it knows of none."""
+    probe = await mesh.probe()
+    assert (await ask(stranger.channel, probe, "Append", "a")).text == "a"
+    await mesh.alpha.client.dispatch(probe, "beta")
+    assert (await ask(stranger.channel, probe, "Append", "b")).text == "a b"
+    assert (await stranger.get(probe)).services == ()
+    assert (await mesh.alpha.client.get(probe)).services == (SERVICE,)
+    refusal = await refused(_dispatch(stranger, probe, "gamma"))
+    assert refusal.what == (grpc.StatusCode.FAILED_PRECONDITION, "TYPE_NOT_ALLOWED")
+    await stranger.dispatch(probe, "alpha")
+    await stranger.dispose(probe)
+    gone = await refused(ask(mesh.alpha.channel, probe, "Read"))
+    assert gone.what == (grpc.StatusCode.NOT_FOUND, "PAGLET_NOT_FOUND")
+
+
+async def test_reflection_is_the_owners(mesh: Mesh, stranger: Client) -> None:
+    """Reflection with `paglet-id` is answered by the owner, also about services that the asked host does not have."""
+    probe = await mesh.probe()
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    assert SERVICE not in await _services(stranger.channel, request, [])
+    for owner in ("alpha", "beta"):
+        await mesh.alpha.client.dispatch(probe, owner)
+        assert SERVICE in await _services(stranger.channel, request, [("paglet-id", probe)])
+    for paglet_id, code in (("nobody", grpc.StatusCode.NOT_FOUND), ("..", grpc.StatusCode.INVALID_ARGUMENT)):
+        refusal = await refused(_services(stranger.channel, request, [("paglet-id", paglet_id)]))
+        assert refusal.code is code
+        assert refusal.reason
+
+
+async def test_reflection_never_goes_in_circles(mesh: Mesh) -> None:
+    """A paglet that is nowhere, though the directory says where, ends a reflection with an error."""
+    lost = PagletRow(paglet_id="lost", type=PROBE_TYPE, owner="beta", state=PagletState.ACTIVE)
+    await mesh.alpha.host.parts.directory.apply([RowWrite(Guard("lost", absent=True), lost)])
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    for channel in (mesh.alpha.channel, mesh.beta.channel):
+        refusal = await refused(_services(channel, request, [("paglet-id", "lost")]))
+        assert refusal.what == (grpc.StatusCode.UNAVAILABLE, "PAGLET_MOVED")
+        call_refusal = await refused(ask(channel, "lost", "Read"))
+        assert call_refusal.what == (grpc.StatusCode.UNAVAILABLE, "PAGLET_MOVED")
+
+
+async def test_owner_that_is_away_is_named(mesh: Mesh) -> None:
+    """A call for a paglet of a host that does not answer says which host that is; other calls go on."""
+    ghost = HostRegistration(name="ghost", uid="ghost", address="127.0.0.1:9")
+    directory = mesh.alpha.host.parts.directory
+    await directory.lease_register(ghost, 60)
+    row = PagletRow(paglet_id="away", type=PROBE_TYPE, owner="ghost", state=PagletState.ACTIVE)
+    await directory.apply([RowWrite(Guard("away", absent=True), row)])
+    for channel in (mesh.alpha.channel, mesh.beta.channel):
+        refusal = await refused(ask(channel, "away", "Read"))
+        assert refusal.what == (grpc.StatusCode.UNAVAILABLE, "TRANSPORT")
+        assert refusal.metadata == {"host": "ghost"}
+        assert refusal.retry_s is not None
+    info = await mesh.beta.client.get("away")
+    assert (info.host, info.state) == ("ghost", "active")
+
+
+async def test_remembered_place_that_died_is_forgotten(mesh: Mesh, tmp_path: Path) -> None:
+    """A host that remembers a place nobody answers at any more asks the directory again."""
+    async with AsyncExitStack() as stack:
+        gamma = await stack.enter_async_context(
+            local_host("gamma", allow=["tests.host.probe"], join=mesh.alpha.running.address, data=tmp_path / "gamma")
+        )
+        probe = await mesh.probe()
+        await mesh.alpha.client.dispatch(probe, "gamma")
+        assert (await ask(mesh.beta.channel, probe, "Append", "a")).trailing["paglet-host"] == "gamma"
+        await mesh.alpha.client.dispatch(probe, "alpha")
+        assert gamma.host.residents.get(probe) is None
+
+    async def found() -> bool:
+        try:
+            return (await ask(mesh.beta.channel, probe, "Read")).text == "a"
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return False
+
+    await eventually(found)
+
+
+async def _dispatch(client: Client, paglet_id: str, target: str) -> None:
+    stub = lifecycle_pb2_grpc.LifecycleServiceStub(client.channel)
+    await stub.DispatchPaglet(lifecycle_pb2.DispatchPagletRequest(paglet_id=paglet_id, target=target), timeout=20)
+
+
+async def _services(
+    channel: grpc.aio.Channel,
+    request: reflection_pb2.ServerReflectionRequest,
+    metadata: list[tuple[str, str | bytes]],
+) -> set[str]:
+    rpc = channel.stream_stream(
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    names: set[str] = set()
+    async for answer in rpc(iter([request]), metadata=metadata, timeout=20):
+        names |= {service.name for service in answer.list_services_response.service}
+    return names

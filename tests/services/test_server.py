@@ -1,0 +1,125 @@
+"""How a host starts: its folder, its name, its port, and whom it lets listen."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from paglets.client.client import Client
+from paglets.config import HostSettings
+from paglets.errors import AlreadyExistsError, InvalidArgumentError, PagletError, PermissionDeniedError
+from paglets.server import running_host
+from paglets.testing import local_host
+
+
+async def _refusal(settings: HostSettings) -> PagletError:
+    with pytest.raises(PagletError) as caught:
+        async with running_host(settings):
+            pass
+    return caught.value
+
+
+async def test_host_keeps_its_port(tmp_path: Path) -> None:
+    """A host that may choose its port takes the one it had, so that addresses survive a restart."""
+    async with local_host(data=tmp_path) as first:
+        address = first.address
+    async with local_host(data=tmp_path) as again:
+        assert again.address == address
+    port = int(address.rpartition(":")[2])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        async with local_host(data=tmp_path) as elsewhere:
+            assert elsewhere.address != address
+            moved = elsewhere.address
+    async with local_host(data=tmp_path) as there:
+        assert there.address == moved
+
+
+async def test_port_that_is_taken_is_refused(tmp_path: Path) -> None:
+    """Two hosts never share a port."""
+    async with local_host() as first:
+        error = await _refusal(HostSettings(name="beta", data=tmp_path, listen=first.address))
+        assert first.address in error.message
+        async with Client(first.address) as client:
+            assert (await client.host()).name == "alpha"
+
+
+async def test_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    """Another folder cannot take the name of a host that lives; its own folder can again."""
+    async with local_host() as alpha:
+        async with local_host("beta", join=alpha.address, data=tmp_path / "one"):
+            with pytest.raises(AlreadyExistsError) as caught:
+                async with local_host("beta", join=alpha.address, data=tmp_path / "two"):
+                    pass
+            assert caught.value.reason == "HOST_NAME_TAKEN"
+        async with local_host("beta", join=alpha.address, data=tmp_path / "one") as again:
+            assert again.host.name == "beta"
+
+
+async def test_folder_has_one_host_at_a_time(tmp_path: Path) -> None:
+    """Two processes never use one folder; nor does a host of another name, or of another mesh."""
+    mine = HostSettings(name="alpha", data=tmp_path, listen="127.0.0.1:0")
+    async with local_host(data=tmp_path) as alpha:
+        assert (await _refusal(mine)).reason == "DATA_FOLDER_LOCKED"
+        address = alpha.address
+    settings: Mapping[str, HostSettings] = {
+        "name": HostSettings(name="beta", data=tmp_path, listen="127.0.0.1:0"),
+        "mesh": HostSettings(name="alpha", data=tmp_path, listen="127.0.0.1:0", join=address),
+    }
+    for key, wanted in settings.items():
+        error = await _refusal(wanted)
+        assert error.reason == "DATA_FOLDER_LOCKED"
+        assert key in error.metadata
+    async with local_host(data=tmp_path) as again:
+        assert again.address == address
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "example.org:0", ":0"])
+async def test_listening_beyond_this_machine_is_refused(tmp_path: Path, listen: str) -> None:
+    """Without transport security a host is for its own machine; the error names the flag that says otherwise."""
+    error = await _refusal(HostSettings(name="alpha", data=tmp_path, listen=listen))
+    assert isinstance(error, PermissionDeniedError)
+    assert "--insecure" in error.message
+
+
+async def test_insecure_listening_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With the flag the host listens, and says what that means."""
+    settings = HostSettings(name="alpha", data=tmp_path, listen="0.0.0.0:0", insecure=True)
+    async with running_host(settings) as running, Client(f"127.0.0.1:{running.address.rpartition(':')[2]}") as client:
+        assert (await client.host()).name == "alpha"
+    assert "without encryption" in caplog.text
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "127.0.0.1:x", "127.0.0.1:99999", "", "unix"])
+async def test_addresses_that_are_none_are_refused(tmp_path: Path, listen: str) -> None:
+    """What is no address is refused before anything is opened."""
+    error = await _refusal(HostSettings(name="alpha", data=tmp_path / "new", listen=listen))
+    assert isinstance(error, InvalidArgumentError)
+    assert not (tmp_path / "new").exists()
+
+
+async def test_unix_socket(tmp_path: Path) -> None:
+    """A host may listen on a socket of the file system."""
+    settings = HostSettings(name="alpha", data=tmp_path / "data", listen=f"unix:{tmp_path}/paglets.sock")
+    async with running_host(settings) as running, Client(running.address) as client:
+        assert (await client.host()).address == running.address
+    error = await _refusal(HostSettings(name="alpha", data=tmp_path / "data", listen="unix:/nowhere/at/all.sock"))
+    assert error.reason == "TRANSPORT"
+
+
+@pytest.mark.parametrize("name", ["", "Alpha", "a/b", "..", "x" * 129])
+async def test_names_that_are_none_are_refused(tmp_path: Path, name: str) -> None:
+    """A host's name is an id."""
+    assert (await _refusal(HostSettings(name=name, data=tmp_path, listen="127.0.0.1:0"))).reason == "INVALID_ID"
+
+
+@pytest.mark.parametrize("module", ["no.such.module", "json", "paglets.errors"])
+async def test_modules_without_paglets_are_refused(tmp_path: Path, module: str) -> None:
+    """A module that cannot be imported, or defines no type, is a mistake that is told at the start."""
+    error = await _refusal(HostSettings(name="alpha", data=tmp_path, listen="127.0.0.1:0", allow=(module,)))
+    assert (error.reason, error.field) == ("MALFORMED_REQUEST", "allow")
+    assert module in error.message

@@ -1,0 +1,117 @@
+"""One writer, group commit, and writes that are whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from paglets.sqlite import Database
+
+SCHEMA = "CREATE TABLE numbers (n INTEGER PRIMARY KEY)"
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncGenerator[Database]:
+    """An empty table of numbers."""
+    opened = Database(tmp_path / "numbers.db", SCHEMA)
+    yield opened
+    await opened.close()
+
+
+async def _numbers(database: Database) -> list[int]:
+    rows = await database.read(lambda db: db.execute("SELECT n FROM numbers ORDER BY n").fetchall())
+    return [row["n"] for row in rows]
+
+
+async def test_write_is_seen_by_the_next_read(database: Database) -> None:
+    """What was acknowledged can be read."""
+    await database.write(lambda db: db.execute("INSERT INTO numbers VALUES (1)"))
+    assert await _numbers(database) == [1]
+
+
+async def test_failed_write_undoes_itself_alone(database: Database) -> None:
+    """A write that raises takes its own changes back and nobody else's, though they share a commit."""
+
+    def broken(db: sqlite3.Connection) -> None:
+        db.execute("INSERT INTO numbers VALUES (2)")
+        raise LookupError("no")
+
+    good, bad = database.submit(lambda db: db.execute("INSERT INTO numbers VALUES (1)")), database.submit(broken)
+    last = database.submit(lambda db: db.execute("INSERT INTO numbers VALUES (3)"))
+    outcomes = await asyncio.gather(good, bad, last, return_exceptions=True)
+    assert isinstance(outcomes[1], LookupError)
+    assert await _numbers(database) == [1, 3]
+
+
+async def test_writes_are_made_in_the_order_of_submission(database: Database) -> None:
+    """A later write sees what an earlier one did."""
+    seen: list[int] = []
+
+    def add(db: sqlite3.Connection) -> None:
+        seen.append(db.execute("SELECT COUNT(*) FROM numbers").fetchone()[0])
+        db.execute("INSERT INTO numbers VALUES (NULL)")
+
+    await asyncio.gather(*(database.submit(add) for _ in range(500)))
+    assert seen == list(range(500))
+
+
+async def test_waiting_writes_share_a_commit(tmp_path: Path) -> None:
+    """Hundreds of writes at once cost a few commits: the log grows by frames of a commit, not of a write."""
+    database = Database(tmp_path / "numbers.db", SCHEMA)
+    before = (tmp_path / "numbers.db-wal").stat().st_size
+    writes = [database.submit(lambda db: db.execute("INSERT INTO numbers VALUES (NULL)")) for _ in range(250)]
+    await asyncio.gather(*writes)
+    grown = (tmp_path / "numbers.db-wal").stat().st_size - before
+    await database.close()
+    assert grown < 250 * 4096 / 4
+
+
+async def test_cancelled_caller_does_not_take_the_write_back(database: Database) -> None:
+    """The write was submitted; who asked for it is gone."""
+    waiting = database.submit(lambda db: db.execute("INSERT INTO numbers VALUES (7)"))
+    waiting.cancel()
+    await database.write(lambda _: None)
+    assert await _numbers(database) == [7]
+
+
+async def test_closed_database_takes_nothing(tmp_path: Path) -> None:
+    """Closing finishes what is queued; whoever comes later is told."""
+    database = Database(tmp_path / "numbers.db", SCHEMA)
+    queued = database.submit(lambda db: db.execute("INSERT INTO numbers VALUES (1)"))
+    await database.close()
+    await database.close()
+    assert queued.done()
+    with pytest.raises(sqlite3.ProgrammingError):
+        await database.write(lambda _: None)
+
+
+async def test_layout_of_another_version_is_refused(tmp_path: Path) -> None:
+    """A file of a newer version is left alone."""
+    await Database(tmp_path / "numbers.db", SCHEMA, version=2).close()
+    with pytest.raises(sqlite3.DatabaseError, match="layout 2"):
+        Database(tmp_path / "numbers.db", SCHEMA, version=1)
+
+
+async def test_failed_commit_reaches_every_caller_and_the_owner(tmp_path: Path) -> None:
+    """When the commit itself fails, nobody is told that his write was made."""
+    told: list[sqlite3.Error] = []
+    database = Database(tmp_path / "numbers.db", SCHEMA, on_failure=told.append)
+
+    def spoil(db: sqlite3.Connection) -> None:
+        db.execute("PRAGMA defer_foreign_keys = ON")
+        db.execute("INSERT INTO child VALUES (1)")
+
+    await database.write(lambda db: db.execute("CREATE TABLE child (n REFERENCES numbers(n))"))
+    outcomes = await asyncio.gather(
+        database.submit(spoil),
+        database.submit(lambda db: db.execute("INSERT INTO numbers VALUES (5)")),
+        return_exceptions=True,
+    )
+    assert all(isinstance(outcome, sqlite3.IntegrityError) for outcome in outcomes)
+    assert len(told) == 1
+    assert await _numbers(database) == []
+    await database.close()

@@ -1,0 +1,106 @@
+"""Errors come out of a status as they went in."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import (
+    BadRequest,
+    ErrorInfo,
+    PreconditionFailure,
+    QuotaFailure,
+    ResourceInfo,
+    RetryInfo,
+)
+from google.rpc.status_pb2 import Status
+
+from paglet.v1.errors_pb2 import ErrorReason
+from paglets import errors
+from paglets.errors import Code, ExhaustedError, InvalidArgumentError, PagletError, PreconditionError, Resource
+from paglets.wire.status import DOMAIN, from_status, from_status_bytes, to_status
+
+LEAVES = [leaf for leaf in vars(errors).values() if isinstance(leaf, type) and issubclass(leaf, PagletError)]
+LEAVES.remove(PagletError)
+HOUSE = Path(__file__).resolve().parents[2] / "paglets"
+
+
+@pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.__name__)
+def test_error_survives_the_wire(leaf: type[PagletError]) -> None:
+    """Class, reason, message, resource, metadata, delay and field are the same at the other end."""
+    sent = leaf(
+        "QUOTA_EXCEEDED",
+        "no room",
+        resource=Resource("artifact", "a1"),
+        metadata={"limit_bytes": "10"},
+        retry_after_s=1.5,
+        field="size",
+    )
+    found = from_status_bytes(to_status(sent).SerializeToString())
+    assert type(found) is leaf
+    assert (found.reason, found.message, found.resource) == ("QUOTA_EXCEEDED", "no room", Resource("artifact", "a1"))
+    assert (found.metadata, found.retry_after_s, found.field) == ({"limit_bytes": "10"}, 1.5, "size")
+
+
+def test_every_code_but_ok_has_one_leaf() -> None:
+    """No two leaves share a code, and only UNAUTHENTICATED waits for its day."""
+    codes = [leaf.code for leaf in LEAVES]
+    assert len(codes) == len(set(codes))
+    assert set(Code) - set(codes) == {Code.UNAUTHENTICATED}
+
+
+def test_codes_are_those_of_grpc() -> None:
+    """The numbers and names are gRPC's own."""
+    assert {code.name: code.value for code in Code} == {
+        code.name: code.value[0] for code in grpc.StatusCode if code is not grpc.StatusCode.OK
+    }
+
+
+def _details(error: PagletError) -> set[str]:
+    return {detail.type_url.rpartition("/")[2] for detail in to_status(error).details}
+
+
+def test_details_fit_the_error() -> None:
+    """Each error carries the google.rpc messages that a program of any language looks for."""
+    info = {ErrorInfo.DESCRIPTOR.full_name}
+    assert _details(InvalidArgumentError("INVALID_ID", "x")) == info
+    assert _details(InvalidArgumentError("INVALID_ID", "x", field="id")) == info | {BadRequest.DESCRIPTOR.full_name}
+    assert _details(ExhaustedError("QUOTA_EXCEEDED", "x")) == info | {QuotaFailure.DESCRIPTOR.full_name}
+    assert _details(ExhaustedError("DISK_FULL", "x", retry_after_s=1)) == info | {RetryInfo.DESCRIPTOR.full_name}
+    assert _details(PreconditionError("TASK_RUNNING", "x", resource=Resource("paglet", "p"))) == info | {
+        PreconditionFailure.DESCRIPTOR.full_name,
+        ResourceInfo.DESCRIPTOR.full_name,
+    }
+    (detail,) = to_status(InvalidArgumentError("INVALID_ID", "x")).details
+    found = ErrorInfo()
+    detail.Unpack(found)
+    assert (found.domain, found.reason) == (DOMAIN, "INVALID_ID") == ("paglet", "INVALID_ID")
+
+
+def test_foreign_status_becomes_a_leaf() -> None:
+    """A status of somebody else's keeps its code and message; its reason says that it is none of ours."""
+    found = from_status(Status(code=grpc.StatusCode.ABORTED.value[0], message="theirs"))
+    assert (type(found), found.reason, found.message) == (errors.ConflictError, "HANDLER_FAILED", "theirs")
+
+
+def _reasons_raised() -> dict[str, str]:
+    """Every reason that the house raises, with one place of its use."""
+    found: dict[str, str] = {}
+    names = {leaf.__name__ for leaf in LEAVES}
+    for path in HOUSE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names and node.args:
+                reason = node.args[0]
+                if isinstance(reason, ast.Constant) and isinstance(reason.value, str):
+                    found[reason.value] = f"{path.relative_to(HOUSE)}:{node.lineno}"
+    return found
+
+
+def test_reasons_are_from_the_closed_list() -> None:
+    """No reason is raised that the proto does not name."""
+    listed = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.DESCRIPTOR.values_by_name}
+    raised = _reasons_raised()
+    assert raised
+    assert {reason: place for reason, place in raised.items() if reason not in listed} == {}
