@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +21,7 @@ from typing import TypeVar
 from paglets.config import HostSettings
 from paglets.server import RunningHost, running_host
 
-__all__ = ["HostProcess", "eventually", "local_host"]
+__all__ = ["HostProcess", "eventually", "local_host", "send_signal"]
 
 T = TypeVar("T")
 _LOOK_AGAIN_S = 0.02
@@ -68,6 +68,16 @@ async def eventually(look: Callable[[], Awaitable[T | None]], timeout_s: float =
         if loop.time() > end:
             raise TimeoutError(f"{what} did not come about within {timeout_s:g} s")
         await asyncio.sleep(_LOOK_AGAIN_S)
+
+
+def send_signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Sends a signal; one that has ended meanwhile is left alone. Safe to repeat.
+
+    `process.send_signal` of Pythons before 3.12.8 looks whether the process has ended first, and thereby takes its exit
+    code away from the loop that waits for it: who awaits the process is then told 255.
+    """
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, number)
 
 
 @dataclass(kw_only=True)
@@ -137,7 +147,7 @@ class HostProcess:
     async def _end(self, signal_number: signal.Signals) -> int:
         process = self._require()
         if process.returncode is None:
-            process.send_signal(signal_number)
+            send_signal(process, signal_number)
         return await process.wait()
 
     def _require(self) -> asyncio.subprocess.Process:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,12 +75,18 @@ async def _address(name: str, process: Process, log: Path) -> str:
 async def _end(process: Process) -> None:
     """Asks the process to end, and makes it end if it does not."""
     if process.returncode is None:
-        process.terminate()
+        _send_signal(process, signal.SIGTERM)
         try:
             await asyncio.wait_for(process.wait(), _GRACE_S)
         except TimeoutError:
-            process.kill()
+            _send_signal(process, signal.SIGKILL)
             await process.wait()
+
+
+def _send_signal(process: Process, number: signal.Signals) -> None:
+    """Signals the session of a host. Not by the process's own method, which may take its exit code from the loop."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _ended(name: str, pid: int, code: int, log: Path) -> HostEndedError:

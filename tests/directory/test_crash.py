@@ -17,6 +17,7 @@ from paglets.client.directory import RemoteDirectory
 from paglets.directory.contract import PagletRow
 from paglets.directory.sqlite import SqliteDirectory
 from paglets.errors import UnavailableError
+from paglets.testing import send_signal
 from tests.directory.support import PATIENCE_S, changed, free_port, new, put, take
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +39,7 @@ async def served(
         yield process, bound
     finally:
         if process.returncode is None:
-            process.kill()
+            send_signal(process, signal.SIGKILL)
         await process.wait()
 
 
@@ -102,7 +103,7 @@ class Writers:
                 return
             self.acknowledged.update((row.paglet_id, row.revision) for row in rows)
             if len(self.acknowledged) >= last and process.returncode is None:
-                process.kill()
+                send_signal(process, signal.SIGKILL)
 
 
 async def followed(rows: AsyncIterator[PagletRow], last: str) -> list[PagletRow]:
