@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import ipaddress
 import logging
+import os
 import signal
 import socket
 import uuid
@@ -70,7 +71,7 @@ async def serve(settings: HostSettings, ready: Callable[[str], None]) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, _on_signal, stopping)
+        loop.add_signal_handler(signal_number, _on_signal, signal_number, stopping)
     serving = asyncio.create_task(_serve_until(settings, ready, stopping))
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
@@ -82,9 +83,9 @@ async def serve(settings: HostSettings, ready: Callable[[str], None]) -> None:
             raise
 
 
-def _on_signal(stopping: asyncio.Event) -> None:
+def _on_signal(number: int, stopping: asyncio.Event) -> None:
     if stopping.is_set():
-        signal.raise_signal(signal.SIGKILL)
+        os._exit(128 + number)
     stopping.set()
 
 
@@ -187,7 +188,7 @@ async def _open_directory(stack: AsyncExitStack, settings: HostSettings, data: P
         return directory
     channel = open_channel(settings.join)
     stack.push_async_callback(channel.close)
-    return RemoteDirectory(channel)
+    return RemoteDirectory(channel, address=settings.join)
 
 
 def _add_services(services: GuardedServices, host: Host, router: Router, status: health.aio.HealthServicer) -> None:

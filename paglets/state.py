@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -54,8 +56,9 @@ class StateCodec(Generic[StateT]):
             raise self._invalid(error) from error
 
     def from_json(self, text: str) -> StateT:
-        """Decodes a state that a person wrote; unknown fields are refused. Raises STATE_INVALID."""
+        """Decodes a state that a person wrote; unknown and repeated fields are refused. Raises STATE_INVALID."""
         try:
+            json.loads(text, object_pairs_hook=_refuse_repeated)
             raw = msgspec.json.decode(text)
             state = msgspec.json.decode(text, type=self.state_class, strict=True)
         except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
@@ -100,6 +103,13 @@ class StateCodec(Generic[StateT]):
         return InvalidArgumentError(
             "STATE_INVALID", f"the state does not fit {self.state_class.__qualname__}: {error}", field="state"
         )
+
+
+def _refuse_repeated(pairs: list[tuple[str, object]]) -> None:
+    """JSON may give a key twice, and which of the two counts is anybody's guess."""
+    for key, count in Counter(key for key, _ in pairs).items():
+        if count > 1:
+            raise ValueError(f"{key!r} is given twice")
 
 
 def _walk(kind: types.Type, seen: set[int]) -> Iterator[types.Type]:

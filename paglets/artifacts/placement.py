@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,7 @@ class PrivateFile:
         if not self._overwrite and os.path.lexists(self._target):
             raise refusals.destination_exists(self._target)
         with unwritable_told(self._target):
+            _require_replaceable(self._target)
             _make_folders(self._target.parent)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
@@ -104,6 +106,7 @@ class PrivateFile:
     def _give_name(self) -> None:
         try:
             if self._overwrite:
+                _require_replaceable(self._target)
                 self._path.replace(self._target)
             else:
                 # Unlike a rename, a link fails if the name is taken, whoever took it a moment ago.
@@ -119,6 +122,26 @@ class PrivateFile:
             os.close(descriptor)
             with unwritable_told(self._target):
                 self._path.unlink(missing_ok=True)
+
+
+def _require_replaceable(target: Path) -> None:
+    """Raises DESTINATION_UNWRITABLE for a device, a pipe or a socket: a rename would put a file in its place.
+
+    Raises DESTINATION_EXISTS for a folder.
+    """
+    try:
+        mode = target.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise refusals.destination_exists(target, is_folder=True)
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        raise PermissionDeniedError(
+            "DESTINATION_UNWRITABLE",
+            f"{target} is a device, a pipe or a socket, and only a file is replaced by a file",
+            resource=Resource("file", str(target)),
+            metadata={"path": str(target), "cause": "not a file"},
+        )
 
 
 def _hidden_name(target: Path) -> Path:

@@ -212,15 +212,18 @@ def source_not_a_file(path: Path) -> PagletError:
     )
 
 
-def destination_exists(path: Path) -> PagletError:
-    """There is something at the target already."""
-    return AlreadyExistsError("DESTINATION_EXISTS", f"{path} exists already", resource=Resource("file", str(path)))
+def destination_exists(path: Path, *, is_folder: bool = False) -> PagletError:
+    """There is something at the target already; a folder is never replaced."""
+    what = "is a folder" if is_folder else "exists already"
+    return AlreadyExistsError("DESTINATION_EXISTS", f"{path} {what}", resource=Resource("file", str(path)))
 
 
 def folder_locked(path: Path) -> PagletError:
     """Another process has the store open."""
     return PreconditionError(
-        "DATA_FOLDER_LOCKED", f"another process holds {path}", resource=Resource("folder", str(path))
+        "DATA_FOLDER_LOCKED",
+        f"another process holds {path}: stop it, or take another folder",
+        resource=Resource("folder", str(path)),
     )
 
 

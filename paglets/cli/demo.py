@@ -26,7 +26,7 @@ def demo(context: click.Context, file: Path | None) -> None:
     """Show in a few seconds what paglets are: two hosts on this machine, a counter, and FILE on a journey.
 
     Without FILE the running Python's standard library is packed and sent. All happens in a temporary folder; when this
-    ends, however it ends, no process, port or file is left.
+    ends, by itself or by a signal, no process, port or file is left; SIGKILL alone leaves the folder.
     """
     session = context.ensure_object(Session)
     stopped_by = asyncio.run(_until_signal(_tell(file, as_json=session.json)))
@@ -45,9 +45,9 @@ async def _tell(file: Path | None, *, as_json: bool) -> None:
 
 
 async def _until_signal(story: Coroutine[Any, Any, None]) -> int | None:
-    """Runs the story to its end, or until SIGINT or SIGTERM, which is returned; in any case to the end of its clean-up.
+    """Runs the story to its end, or until a signal that asks for that, which is returned.
 
-    Signals after the first change nothing: the clean-up is short, and bounded.
+    In any case its clean-up is run to the end. Signals after the first change nothing: the clean-up is bounded.
     """
     received: list[int] = []
     task = asyncio.create_task(story)
@@ -58,7 +58,7 @@ async def _until_signal(story: Coroutine[Any, Any, None]) -> int | None:
         received.append(number)
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         loop.add_signal_handler(number, stop, number)
     try:
         await task

@@ -24,15 +24,18 @@ _HINTS = {
     "DESTINATION_UNWRITABLE": "Give another destination, or let that host's user write there.",
     "QUOTA_EXCEEDED": "Delete artifacts with `paglets artifact rm`, or start that host with a larger --artifact-quota.",
     "ARTIFACT_TOO_LARGE": "Start that host with a larger --artifact-max-size.",
-    "DATA_FOLDER_LOCKED": "Stop the other process, or give another folder with --data.",
+    "DATA_FOLDER_LOCKED": "--data names the folder.",
     "HOST_NAME_TAKEN": "Give another name with --name, or wait until the other host's lease has run out.",
     "ARRIVAL_FAILED": "`paglets paglet show` tells where the paglet is; nothing was deleted at the source.",
+    "TRANSPORT": "`paglets host ls` tells which hosts are online.",
     "DEADLINE_EXCEEDED": "Give more time with --timeout SECONDS.",
 }
 
 
 def hint_for(error: PagletError) -> str:
     """What to do next; empty when the message says it, or nobody knows."""
+    if error.reason == "TRANSPORT" and "host" not in error.metadata:
+        return ""  # it is the host itself that was asked
     return _HINTS.get(error.reason, "")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -51,7 +51,7 @@ def push(
 ) -> None:
     """Bring the file SRC of the host that is asked to another host; whole and proven, or not at all.
 
-    Both hosts need `--allow paglets.patterns.file_mobility` and a `--file-root` that the path is in.
+    Both hosts need a `--file-root` that the path is in.
     """
     from paglet.v1.file_transfer_pb2 import FileTransferRequest
     from paglets.values import FileMode
@@ -82,8 +82,7 @@ async def _push(client: Client, request: FileTransferRequest, session: Session) 
     try:
         snapshot = await carry(proxy, request, timeout_s)
     except BaseException:
-        if problem := await _dispose(proxy):
-            _tell_going_on(session, proxy.paglet_id, request, problem)
+        await _interrupt(session, proxy, request)
         raise
     if snapshot is not None and (problem := await _dispose(proxy)):
         _tell_left_behind(session, proxy.paglet_id, problem)
@@ -118,10 +117,38 @@ async def carry(
         return None
 
 
-async def _dispose(proxy: PagletProxy) -> str:
-    """Ends the paglet that carries the file; says why that could not be done, empty when it is done."""
+async def _interrupt(session: Session, proxy: PagletProxy, request: FileTransferRequest) -> None:
+    """Ends a transfer that is under way, and tells of what that came too late for.
+
+    A paglet on a journey answers, and ends, when it has arrived: by then the file is there.
+    """
+    looking = asyncio.create_task(_result(proxy))
+    try:
+        if problem := await _dispose(proxy, looking):
+            _tell_going_on(session, proxy.paglet_id, request, problem)
+        elif looking.done() and (result := looking.result()):
+            _warn(session, proxy.paglet_id, f"it was too late to stop the transfer: {_sentence(result)}")
+    finally:
+        looking.cancel()
+
+
+async def _result(proxy: PagletProxy) -> FileTransferResult | None:
+    """What a transfer came to; None when it brought nothing, or nobody knows."""
+    from paglet.v1.file_transfer_pb2 import FileTransferRequest, FileTransferResult
+    from paglets.client.tasks import TaskClient
+
+    try:
+        return (await TaskClient(proxy, FileTransferRequest, FileTransferResult).get()).result
+    except PagletError:
+        return None
+
+
+async def _dispose(proxy: PagletProxy, first: asyncio.Future[Any] | None = None) -> str:
+    """Ends the paglet that carries the file, after `first`; says why that was not done, empty when it is done."""
     try:
         async with asyncio.timeout(_DISPOSAL_S):
+            if first is not None:
+                await asyncio.wait([first])
             await proxy.dispose()
     except TimeoutError:
         return f"it did not answer within {_DISPOSAL_S:g} s"

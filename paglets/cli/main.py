@@ -57,6 +57,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         given = sys.argv[1:] if arguments is None else arguments
         show_failure(error, as_json=session.json or "--json" in given)
         return error.exit_code
+    except UnicodeEncodeError as error:  # what is sent to a host is text, and an argument may be any bytes
+        wrong = click.UsageError(f"an argument holds bytes that are no UTF-8 text: {error.object!a}")
+        show_failure(wrong, as_json=session.json)
+        return wrong.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
     except PagletError as error:

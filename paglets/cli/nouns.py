@@ -9,7 +9,7 @@ from typing import ClassVar
 import click
 
 from paglets.cli.session import DEFAULT_ADDRESS, Session
-from paglets.cli.types import address
+from paglets.cli.types import address, timeout
 
 __all__ = ["Noun", "Nouns", "Verb"]
 
@@ -46,7 +46,7 @@ def _shared(*, root: bool) -> list[click.Parameter]:
         ),
         click.Option(
             ["--timeout"],
-            type=click.FloatRange(min=0, min_open=True),
+            type=timeout,
             metavar="SECONDS",
             help="How long to wait for an answer; 30 unless given, for moves and transfers as long as it takes.",
             allow_from_autoenv=root,
@@ -69,9 +69,11 @@ def _check_settings(context: click.Context, known: set[str]) -> None:
     """Refuses a setting of the configuration file that nothing would ever read."""
     unknown = sorted(set(context.default_map or {}) - known)
     if unknown:
+        # What is said to the root is the table [client], where the address is called host.
+        told = {"host" if name == "address" and context.parent is None else name for name in known}
         raise click.UsageError(
             f"the configuration file sets {', '.join(unknown)} for `{context.command_path}`,"
-            f" which knows {', '.join(sorted(known))}",
+            f" which knows {', '.join(sorted(told))}",
             context,
         )
 
@@ -132,4 +134,4 @@ class Nouns(Noun):
 
 
 def _names(parameters: Sequence[click.Parameter]) -> set[str]:
-    return {parameter.name for parameter in parameters if parameter.name}
+    return {parameter.name for parameter in parameters if parameter.name and not parameter.name.startswith("_")}

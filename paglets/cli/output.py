@@ -66,7 +66,7 @@ def write_record(record: Record, *, as_json: bool) -> None:
 def write_table(columns: Sequence[str], rows: Iterable[Record]) -> None:
     """Rows for people: a table on a terminal, aligned columns elsewhere."""
     cells = [[plain(row.get(column)) for column in columns] for row in rows]
-    if sys.stdout.isatty() and find_spec("rich"):
+    if sys.stdout is not None and sys.stdout.isatty() and find_spec("rich"):
         _write_rich(columns, cells)
     else:
         _write_aligned(columns, cells)
@@ -85,8 +85,8 @@ def _write_rich(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.upper().replace("_", " "), overflow="fold")
+    for index, column in enumerate(columns):  # the first is the id, which is to be copied
+        table.add_column(column.upper().replace("_", " "), overflow="fold", no_wrap=index == 0)
     for line in cells:
         table.add_row(*(Text(cell) for cell in line))
     Console().print(table)

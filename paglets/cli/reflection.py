@@ -5,6 +5,7 @@ Nothing of the service needs to be installed here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -55,6 +56,7 @@ class Reflection:
 
     async def parse(self, text: str, message: Message) -> None:
         """Fills a message from JSON. Raises ParseError for what does not fit."""
+        _require_object(text, message)
         await self._learning(lambda pool: json_format.Parse(text, message, descriptor_pool=pool))
 
     async def to_dict(self, message: Message) -> dict[str, Any]:
@@ -130,6 +132,21 @@ def _files(
             )
         raise error_for(reply.error_response.error_code)("HANDLER_FAILED", reply.error_response.error_message)
     return [FileDescriptorProto.FromString(data) for data in reply.file_descriptor_response.file_descriptor_proto]
+
+
+def _require_object(text: str, message: Message) -> None:
+    """Raises ParseError for JSON that is no object, which protobuf takes for an empty message, or stumbles over.
+
+    Some of protobuf's own messages are something else in JSON, e.g. a Timestamp is a string.
+    """
+    if message.DESCRIPTOR.full_name.startswith("google.protobuf."):
+        return
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return  # protobuf says where it is no JSON
+    if not isinstance(found, dict):
+        raise json_format.ParseError("a request is a JSON object, in braces")
 
 
 class _NotingPool:

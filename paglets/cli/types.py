@@ -5,17 +5,20 @@ Each is a function that click calls; a text that is none of its kind is a usage 
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from pathlib import Path
 
 import click
 
-__all__ = ["address", "address_or_none", "label", "listening_address", "read_text_argument", "size", "span"]
+__all__ = ["address", "address_or_none", "label", "listening_address", "read_text_argument", "size", "span", "timeout"]
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?", re.IGNORECASE)
 _MAX_PORT = 65535
+_MAX_SECONDS = 100 * 366 * 86400  # a century: what clocks and messages of any host can add to now
+_MAX_TIMEOUT_S = 10_000_000
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -64,7 +67,21 @@ def span(text: str) -> float:
     found = _SPAN.fullmatch(text.strip())
     if found is None:
         raise click.BadParameter(f"{text!r} is no span of time; give seconds, or 30s, 15m, 12h, 7d")
-    return float(found[1]) * _SECONDS[(found[2] or "s").lower()]
+    seconds = float(found[1]) * _SECONDS[(found[2] or "s").lower()]
+    if seconds > _MAX_SECONDS:
+        raise click.BadParameter(f"{text!r} is too long; give at most {_MAX_SECONDS // _SECONDS['w']}w, or nothing")
+    return seconds
+
+
+def timeout(value: object) -> float:
+    """How long to wait, in seconds."""
+    try:
+        seconds = float(str(value))
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _MAX_TIMEOUT_S:
+        raise click.BadParameter(f"{value!r} is no number of seconds above 0, at most {_MAX_TIMEOUT_S}")
+    return seconds
 
 
 def label(text: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
 from paglets.core.paglet import Paglet
 from paglets.errors import InvalidArgumentError, UnavailableError
-from paglets.values import HostRef, JourneyInfo, PagletInfo, PagletProxyRef, new_id
+from paglets.values import HostRef, JourneyInfo, PagletInfo, PagletProxyRef, check_id, new_id
 from paglets.wire.lifecycle import paglet_info_from_message
 from paglets.wire.mesh import host_from_message
 
@@ -99,8 +99,11 @@ class Client:
             request.page_token = reply.next_page_token
 
     def proxy(self, paglet: str | PagletProxyRef | PagletInfo) -> PagletProxy:
-        """A handle to a paglet, from its id or a reference to it. Nothing is asked: the paglet need not be there."""
-        return PagletProxy(paglet if isinstance(paglet, str) else paglet.paglet_id, self)
+        """A handle to a paglet, from its id or a reference to it. Nothing is asked: the paglet need not be there.
+
+        Raises INVALID_ID for what is no id.
+        """
+        return PagletProxy(check_id(paglet if isinstance(paglet, str) else paglet.paglet_id, "paglet_id"), self)
 
     async def create(
         self,

@@ -40,12 +40,14 @@ class RemoteDirectory:
     """Keeps the contract of `paglets.directory.contract.Directory` over a channel, which stays its owner's to close.
 
     A call that gets no answer within `deadline_s` raises DIRECTORY_UNAVAILABLE. What is safe to repeat is tried once
-    more, briefly, when the host cannot be reached; `apply` never is: its outcome is unknown then.
+    more, briefly, when the host cannot be reached; `apply` never is: its outcome is unknown then. `address` is what the
+    errors say of where the directory was looked for.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, *, deadline_s: float = 5.0) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, deadline_s: float = 5.0, address: str = "") -> None:
         self._stub: directory_pb2_grpc.DirectoryServiceAsyncStub = directory_pb2_grpc.DirectoryServiceStub(channel)
         self._deadline_s = deadline_s
+        self._address = address
 
     async def get(self, paglet_id: str) -> PagletRow | None:
         """Reads one row, a tombstone included; None when the id was never used, or its tombstone was dropped."""
@@ -79,7 +81,7 @@ class RemoteDirectory:
         request = directory_pb2.ApplyRowsRequest(
             writes=map(row_write_to_message, writes), journeys=map(journey_to_message, journeys), forget=forget
         )
-        reply = await _call_once(self._stub.ApplyRows, request, timeout_s=self._deadline_s)
+        reply = await self._call_once(self._stub.ApplyRows, request, timeout_s=self._deadline_s)
         return [row_from_message(row) for row in reply.rows]
 
     def watch(self, after_revision: int) -> AsyncGenerator[PagletRow, None]:
@@ -121,31 +123,33 @@ class RemoteDirectory:
         loop = asyncio.get_running_loop()
         end = loop.time() + self._deadline_s
         try:
-            return await _call_once(method, request, timeout_s=self._deadline_s)
+            return await self._call_once(method, request, timeout_s=self._deadline_s)
         except UnavailableError:
             left_s = min(end - loop.time(), _RETRY_S)
             if left_s <= 0:
                 raise
-        return await _call_once(method, request, timeout_s=left_s, wait_for_ready=True)
+        return await self._call_once(method, request, timeout_s=left_s, wait_for_ready=True)
 
+    async def _call_once(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[RequestT, ReplyT],
+        request: RequestT,
+        *,
+        timeout_s: float,
+        wait_for_ready: bool = False,
+    ) -> ReplyT:
+        try:
+            with errors_of_calls():
+                return await method(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
+        except PagletError as error:
+            raise self._directory_error(error) from error
 
-async def _call_once(
-    method: grpc.aio.UnaryUnaryMultiCallable[RequestT, ReplyT],
-    request: RequestT,
-    *,
-    timeout_s: float,
-    wait_for_ready: bool = False,
-) -> ReplyT:
-    try:
-        with errors_of_calls():
-            return await method(request, timeout=timeout_s, wait_for_ready=wait_for_ready)
-    except PagletError as error:
-        raise _directory_error(error) from error
-
-
-def _directory_error(error: PagletError) -> PagletError:
-    """The directory's own refusals as they are; DIRECTORY_UNAVAILABLE for all that kept it from answering."""
-    silent = isinstance(error, UnavailableError | DeadlineError | CancelledCallError)
-    if not silent and error.reason != "TRANSPORT":
-        return error
-    return UnavailableError("DIRECTORY_UNAVAILABLE", f"the mesh's directory cannot be reached: {error.message}")
+    def _directory_error(self, error: PagletError) -> PagletError:
+        """The directory's own refusals as they are; DIRECTORY_UNAVAILABLE for all that kept it from answering."""
+        silent = isinstance(error, UnavailableError | DeadlineError | CancelledCallError)
+        if not silent and error.reason != "TRANSPORT":
+            return error
+        where = f" at {self._address}" if self._address else ""
+        return UnavailableError(
+            "DIRECTORY_UNAVAILABLE", f"the mesh's directory cannot be reached{where}: {error.message}"
+        )

@@ -75,6 +75,8 @@ def services_of(paglet_type: type[Paglet[Any]]) -> tuple[str, ...]:
 
 def _types_of(module_name: str) -> dict[str, type[Paglet[Any]]]:
     try:
+        if not all(map(str.isidentifier, module_name.split("."))):
+            raise ImportError("a module's name is identifiers with dots between")
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise InvalidArgumentError(

@@ -81,7 +81,7 @@ class Door(grpc.GenericRpcHandler):
             if await self._host.resident(meta.paglet_id) is not None:
                 answers = self._own_reflection(path, requests, context)
             else:
-                answers = await self._forwarded(path, meta, requests)
+                answers = self._forwarded(path, meta, requests)
             try:
                 async for answer in answers:
                     yield answer
@@ -93,7 +93,13 @@ class Door(grpc.GenericRpcHandler):
     async def _forwarded(self, path: str, meta: CallMeta, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         owner = await self._router.elsewhere(meta)
         forwarder = await self._host.parts.peers.forwarder(owner)
-        return forwarder.stream(path, requests, meta.onward(), meta.timeout_s)
+        try:
+            async for answer in forwarder.stream(path, requests, meta.onward(), meta.timeout_s):
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            if (lost := self._router.lost(meta, owner, error)) is not None:
+                raise lost from error
+            raise
 
     async def _own_reflection(
         self, path: str, requests: AsyncIterator[bytes], context: ServerContext

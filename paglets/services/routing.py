@@ -96,10 +96,9 @@ class Router:
                 forwarder = await self._host.parts.peers.forwarder(owner)
                 reply, trailing = await forwarder.unary(path, request, meta.onward(), meta.timeout_s)
             except grpc.aio.AioRpcError as error:
-                failure = from_rpc_error(error)
-                if isinstance(failure, UnavailableError) and failure.reason == "TRANSPORT":
-                    raise self._lost(meta, owner, failure) from error
-                if trust and _not_run(failure, meta.paglet_id):
+                if (lost := self.lost(meta, owner, error)) is not None:
+                    raise lost from error
+                if trust and _not_run(from_rpc_error(error), meta.paglet_id):
                     continue
                 await pass_on(context, error)
             self._learn(meta.paglet_id, dict(trailing))
@@ -120,8 +119,14 @@ class Router:
                 raise
             return None
 
-    def _lost(self, meta: CallMeta, owner: str, failure: PagletError) -> PagletError:
-        """The owner does not answer, and may have run the call. The next one will not trust what was remembered."""
+    def lost(self, meta: CallMeta, owner: str, error: grpc.aio.AioRpcError) -> PagletError | None:
+        """What to tell when the owner does not answer, which may have run the call; None when the error is an answer.
+
+        The next call will not trust what was remembered.
+        """
+        failure = from_rpc_error(error)
+        if not isinstance(failure, UnavailableError) or failure.reason != "TRANSPORT":
+            return None
         self._places.pop(meta.paglet_id, None)
         self._host.parts.peers.distrust(owner)
         return UnavailableError(

@@ -476,6 +476,18 @@ async def test_export_to_what_cannot_be_a_file(store: ArtifactStore, tmp_path: P
     assert names_in(tmp_path) <= {"folder", "store"}
 
 
+async def test_export_never_replaces_what_is_no_file(store: ArtifactStore, tmp_path: Path) -> None:
+    """Overwriting is for files: a pipe (a device, a socket) stays what it is, and nothing is left beside it."""
+    ref = (await store.create_from_chunks(ArtifactWrite(), pieces(b"x"))).ref
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    error = await refused(store.export_to_path(ref.artifact_id, pipe))
+    assert (type(error), error.reason) == (PermissionDeniedError, "DESTINATION_UNWRITABLE")
+    assert "only a file is replaced" in error.message
+    assert pipe.is_fifo()
+    assert names_in(tmp_path) <= {"pipe", "store"}
+
+
 @pytest.mark.parametrize(("name", "cause"), [("file/below", "ENOTDIR"), ("x" * 256, "ENAMETOOLONG")])
 @pytest.mark.parametrize("overwrite", [True, False])
 async def test_export_to_where_nothing_can_be_written(

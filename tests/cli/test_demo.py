@@ -97,10 +97,15 @@ def test_own_file_is_sent_and_kept(stage: Stage, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "at"),
-    [(signal.SIGINT, 130, "host"), (signal.SIGINT, 130, "counted"), (signal.SIGTERM, 143, "counted")],
+    [
+        (signal.SIGINT, 130, "host"),
+        (signal.SIGINT, 130, "counted"),
+        (signal.SIGTERM, 143, "counted"),
+        (signal.SIGHUP, 129, "counted"),
+    ],
 )
 def test_signal_leaves_nothing(stage: Stage, number: signal.Signals, code: int, at: str) -> None:
-    """Ctrl-C and SIGTERM end it with 128 + the signal, without a word of Python's, and nothing is left."""
+    """Ctrl-C, SIGTERM and a closed terminal end it with 128 + the signal and without a word; nothing is left."""
     process = stage.start()
     events(process, at)
     process.send_signal(number)

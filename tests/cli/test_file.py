@@ -169,6 +169,26 @@ def test_ctrl_c_tells_of_a_paglet_that_is_left(
 
 
 @pytest.mark.slow
+def test_ctrl_c_tells_of_a_transfer_that_was_done_all_the_same(
+    pair: tuple[Cli, subprocess.Popen[str], subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """Interrupted when the journey can no longer be stopped, it ends with 130 and says where the file is now."""
+    cli, _, far = pair
+    (tmp_path / "a.txt").write_text("a")
+    far.send_signal(signal.SIGSTOP)
+    process = cli.start("file", "push", str(tmp_path / "a.txt"), "--to", "far", "--dest", "b.txt", "--mode", "move")
+    until(lambda: phase(cli) == "prepare", "the journey to begin")
+    process.send_signal(signal.SIGINT)
+    far.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, out) == (130, "")
+    moved = f"moved near:{tmp_path / 'a.txt'} to far:{tmp_path / 'b.txt'}, 1 B"
+    assert f"Warning: it was too late to stop the transfer: {moved}" in err
+    assert (tmp_path / "b.txt").read_text() == "a"
+    assert cli("paglet", "ls", "--json").out == ""
+
+
+@pytest.mark.slow
 def test_dead_target_is_told_with_code_and_reason(
     pair: tuple[Cli, subprocess.Popen[str], subprocess.Popen[str]], tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ def test_default_folder_is_among_the_users_own(cli: Cli) -> None:
         (["--listen", "nowhere"], 2, "--listen"),
         (["--name", "No Good"], 67, "name"),
         (["--allow", "no.such.module"], 67, "no.such.module"),
+        (["--allow", ".."], 67, "identifiers"),
         (["--file-root", "/nowhere"], 2, "/nowhere"),
     ],
 )

@@ -56,6 +56,9 @@ def test_version(cli: Cli) -> None:
         (["paglet", "show"], "Missing argument 'ID'"),
         (["paglet", "show", "x", "--nope"], "No such option '--nope'"),
         (["--timeout", "0", "host", "ls"], "0"),
+        (["--timeout", "nan", "host", "ls"], "'nan' is no number of seconds"),
+        (["host", "ls", "--timeout", "inf"], "'inf' is no number of seconds"),
+        (["artifact", "put", "-", "--ttl", "99999999999999w"], "too long"),
         (["host", "serve", "--artifact-quota", "much"], "'much' is no size"),
         (["artifact", "put", "/nowhere"], "does not exist"),
         (["artifact", "put", "-", "--ttl", "soon"], "'soon' is no span of time"),
@@ -163,6 +166,7 @@ def test_settings_of_one_command_come_from_its_table(tmp_path: Path) -> None:
         ("[client]\nhots = 1\n", ["version"], "hots"),
         ("[paglet.shwo]\n", ["paglet", "ls"], "shwo"),
         ("[host.serve]\nlissten = 1\n", ["host", "serve"], "lissten"),
+        ("[client]\nhots = 1\n", ["version"], "which knows artifact, bench, config, demo, file, host, json, op"),
     ],
 )
 def test_setting_that_nothing_would_read_is_refused(cli: Cli, text: str, arguments: list[str], told: str) -> None:
@@ -183,3 +187,10 @@ def test_grpc_is_kept_quiet_unless_told_otherwise(cli: Cli) -> None:
             env.pop("GRPC_VERBOSITY", None)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
         assert done.stdout.splitlines()[-1] == wanted
+
+
+def test_argument_that_is_no_text_is_wrong_usage(cli: Cli) -> None:
+    """What is sent to a host is text: bytes that are none are told as wrong usage, before anything is done."""
+    ran = cli.process("demo", "--json", "nowhere\udcff")
+    assert (ran.code, ran.out) == (2, "")
+    assert "Traceback" not in ran.err

@@ -74,6 +74,8 @@ def test_refusals_have_their_codes_and_say_what_to_do(mesh: Mesh) -> None:
         (["paglet", "create", COUNTER, "--id", "taken"], 70, "taken"),
         (["paglet", "create", COUNTER, "--id", "Not An Id"], 67, "[a-z0-9]"),
         (["paglet", "create", COUNTER, "--state", '{"valeu": 1}'], 67, "valeu"),
+        (["paglet", "create", COUNTER, "--state", '{"value": 1, "value": 2}'], 67, "'value' is given twice"),
+        (["op", "call", "Not An Id", GET], 67, "[a-z0-9]"),
         (["paglet", "create", "shop.Cart"], 73, "--allow"),
         (["paglet", "dispatch", "taken", "gamma"], 69, "paglets host ls"),
         (["paglet", "dispose", "absent"], 69, "absent"),
@@ -113,6 +115,8 @@ def test_wrong_calls_say_what_there_is(mesh: Mesh) -> None:
         (["paglet.examples.counter.v1.CounterService/Nope"], 76, "Add, Get"),
         ([ADD, '{"amoun": 1}'], 2, "amoun"),
         ([ADD, "{"], 2, "AddRequest"),
+        ([ADD, "[]"], 2, "JSON object"),
+        ([ADD, "null"], 2, "JSON object"),
         ([ADD, '{"amount": "9223372036854775807"}'], 0, ""),
         ([ADD, '{"amount": 1}'], 67, "64 bits"),
     ]

@@ -16,6 +16,14 @@ def test_table_on_a_terminal(mesh: Mesh) -> None:
     assert "\x1b" not in mesh.cli("host", "ls").out
 
 
+def test_ids_are_never_broken(mesh: Mesh) -> None:
+    """On a narrow terminal the id stays whole, so that it can be copied; other columns are folded."""
+    artifact_id = mesh.cli("artifact", "put", "-", "--name", "narrow", given="x").out.strip()
+    code, drawn = mesh.cli.on_terminal("artifact", "ls", env={"COLUMNS": "60"})
+    assert code == 0
+    assert artifact_id in drawn
+
+
 def test_progress_with_bytes_speed_and_time(mesh: Mesh, seed: int) -> None:
     """A transfer draws how many bytes of how many, how fast, and how long; without a terminal it draws nothing."""
     (mesh.cli.home / "big.bin").write_bytes(random.Random(seed).randbytes(3_000_000))

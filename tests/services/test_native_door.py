@@ -140,6 +140,36 @@ async def test_reflection_describes_the_users_service(tally: Tally, reflection: 
         assert [method.name for method in described.service[0].method] == ["Mark", "Show"]
 
 
+@pytest.mark.parametrize("reflection", REFLECTIONS)
+async def test_reflection_describes_all_that_it_lists(tally: Tally, reflection: str) -> None:
+    """Each service that is listed, and each of its rpcs, is found by its name: tools list first and then describe."""
+    listed = await _reflect(tally, "alpha", reflection, reflection_pb2.ServerReflectionRequest(list_services=""))
+    for service in listed.list_services_response.service:
+        for name in (service.name, *await _rpcs(tally, reflection, service.name)):
+            asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=name)
+            answer = await _reflect(tally, "alpha", reflection, asked)
+            assert answer.WhichOneof("message_response") == "file_descriptor_response", name
+    unknown = reflection_pb2.ServerReflectionRequest(file_containing_symbol="paglet.v1.ArtifactService.Nope")
+    answer = await _reflect(tally, "alpha", reflection, unknown)
+    assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
+async def _rpcs(tally: Tally, reflection: str, service: str) -> list[str]:
+    """The full names of a service's rpcs; there are some."""
+    asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=service)
+    answer = await _reflect(tally, "alpha", reflection, asked)
+    files = map(descriptor_pb2.FileDescriptorProto.FromString, answer.file_descriptor_response.file_descriptor_proto)
+    found = [
+        f"{service}.{method.name}"
+        for file in files
+        for described in file.service
+        if f"{file.package}.{described.name}" == service
+        for method in described.method
+    ]
+    assert found, service
+    return found
+
+
 async def test_buf_curl_calls_the_paglet(tally: Tally) -> None:
     """A tool that knows nothing but reflection calls the paglet through either host."""
     ensure(MAIN)
