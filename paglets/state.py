@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeGuard, TypeVar
 
 import msgspec
 from msgspec import inspect as types
@@ -20,6 +20,7 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 """Turns the fields of version v into those of v + 1; pure."""
 
 _REFUSED = (types.AnyType, types.CustomType, types.ExtType, types.RawType)
+_WITH_FIELDS = (types.DataclassType, types.StructType, types.TypedDictType, types.NamedTupleType)
 
 
 class StateCodec(Generic[StateT]):
@@ -32,9 +33,12 @@ class StateCodec(Generic[StateT]):
     def __init__(self, state_class: type[StateT], version: int, upcasters: Mapping[int, Upcaster]) -> None:
         if not dataclasses.is_dataclass(state_class):
             raise TypeError(f"the state class {state_class.__qualname__} must be a dataclass")
-        for kind in _walk(types.type_info(state_class), set()):
+        self._kind = types.type_info(state_class)
+        for kind in _walk(self._kind, set()):
             if isinstance(kind, _REFUSED):
                 raise TypeError(f"{state_class.__qualname__} has a field of type {kind}; state fields must be typed")
+            if isinstance(kind, types.DictType):
+                _refuse_map_keys(state_class, kind)
         self.state_class = state_class
         self.version = version
         self._upcasters = dict(upcasters)
@@ -63,7 +67,7 @@ class StateCodec(Generic[StateT]):
             state = msgspec.json.decode(text, type=self.state_class, strict=True)
         except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
             raise self._invalid(error) from error
-        self._refuse_unknown(raw, msgspec.to_builtins(state, str_keys=True))
+        self._refuse_unknown(raw)
         return state
 
     def load(self, data: bytes, version: int) -> StateT:
@@ -80,7 +84,7 @@ class StateCodec(Generic[StateT]):
             state = msgspec.convert(raw, self.state_class, strict=True)
         except (msgspec.DecodeError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise self._invalid(error) from error
-        self._refuse_unknown(raw, msgspec.to_builtins(state, builtin_types=(bytes, bytearray)))
+        self._refuse_unknown(raw)
         return state
 
     def require_readable(self, version: int) -> None:
@@ -94,8 +98,8 @@ class StateCodec(Generic[StateT]):
                 metadata={"found": str(version), "supported": str(self.version)},
             )
 
-    def _refuse_unknown(self, raw: object, known: object) -> None:
-        path = _unknown_path(raw, known, "")
+    def _refuse_unknown(self, raw: object) -> None:
+        path = _unknown_path(raw, self._kind, "")
         if path is not None:
             raise self._invalid(ValueError(f"{path!r} is no field of it"))
 
@@ -103,6 +107,12 @@ class StateCodec(Generic[StateT]):
         return InvalidArgumentError(
             "STATE_INVALID", f"the state does not fit {self.state_class.__qualname__}: {error}", field="state"
         )
+
+
+def _refuse_map_keys(state_class: type[Any], kind: types.DictType) -> None:
+    """A key that is encoded as a map, as a dataclass is, cannot be read without its type."""
+    if any(isinstance(part, (*_WITH_FIELDS[:3], types.DictType)) for part in _walk(kind.key_type, set())):
+        raise TypeError(f"{state_class.__qualname__} has a dict whose keys hold fields; take a tuple or text instead")
 
 
 def _refuse_repeated(pairs: list[tuple[str, object]]) -> None:
@@ -118,42 +128,68 @@ def _walk(kind: types.Type, seen: set[int]) -> Iterator[types.Type]:
         return
     seen.add(id(kind))
     yield kind
-    if isinstance(kind, (types.DataclassType, types.StructType, types.TypedDictType, types.NamedTupleType)):
-        parts = [field.type for field in kind.fields]
-    elif isinstance(kind, types.UnionType):
-        parts = list(kind.types)
-    elif isinstance(kind, types.DictType):
-        parts = [kind.key_type, kind.value_type]
-    elif isinstance(kind, types.TupleType):
-        parts = list(kind.item_types)
-    elif isinstance(kind, types.CollectionType):
-        parts = [kind.item_type]
-    else:
-        parts = []
-    for part in parts:
+    for part in _parts(kind):
         yield from _walk(part, seen)
 
 
-def _unknown_path(raw: object, known: object, path: str) -> str | None:
-    """Where `raw` has a key that `known` has not; None when nowhere."""
-    mine, theirs = _items(raw), _items(known)
-    for key, value in mine.items():
-        here = f"{path}.{key}" if path else str(key)
-        if key not in theirs:
-            return here
-        found = _unknown_path(value, theirs[key], here)
+def _parts(kind: types.Type) -> Iterable[types.Type]:
+    """The types that a type is made of."""
+    if isinstance(kind, _WITH_FIELDS):
+        return [field.type for field in kind.fields]
+    if isinstance(kind, types.UnionType):
+        return kind.types
+    if isinstance(kind, types.DictType):
+        return kind.key_type, kind.value_type
+    if isinstance(kind, types.TupleType):
+        return kind.item_types
+    if isinstance(kind, types.CollectionType):
+        return (kind.item_type,)
+    return ()
+
+
+def _unknown_path(raw: object, kind: types.Type, path: str) -> str | None:
+    """Where `raw`, which was read as this type, has a field that the type has not; None when nowhere."""
+    if isinstance(kind, types.UnionType):
+        paths = [_unknown_path(raw, member, path) for member in kind.types if _may_be(raw, member)]
+        return None if None in paths else next(iter(paths), None)
+    for key, value, part in _inside(raw, kind):
+        here = f"{path}.{key}" if path else key
+        found = here if part is None else _unknown_path(value, part, here)
         if found is not None:
             return found
     return None
 
 
-def _items(value: object) -> dict[Any, object]:
-    """What a mapping or a sequence holds, by key or index; nothing for any other value."""
-    try:
-        return msgspec.convert(value, dict[Any, object])
-    except msgspec.ValidationError:
-        pass
-    try:
-        return dict(enumerate(msgspec.convert(value, list[object])))
-    except msgspec.ValidationError:
-        return {}
+def _may_be(raw: object, kind: types.Type) -> bool:
+    """Whether what was decoded has the shape of a type: maps and arrays are all that has something inside."""
+    if _is_map(raw):
+        return isinstance(kind, (*_WITH_FIELDS, types.DictType))
+    return not _is_array(raw) or isinstance(kind, (*_WITH_FIELDS, types.TupleType, types.CollectionType))
+
+
+def _inside(raw: object, kind: types.Type) -> Iterator[tuple[str, object, types.Type | None]]:
+    """What a map or an array holds: key, value, and the value's type, None for a field that the type has not.
+
+    Only the fields of a class have names to be wrong; the keys of a dict are values like any other.
+    """
+    if _is_map(raw):
+        if isinstance(kind, types.DictType):
+            yield from ((str(key), value, kind.value_type) for key, value in raw.items())
+        elif isinstance(kind, _WITH_FIELDS):
+            known = {field.encode_name: field.type for field in kind.fields}
+            tag = kind.tag_field if isinstance(kind, types.StructType) else None
+            yield from ((str(key), value, known.get(key)) for key, value in raw.items() if key != tag)
+    elif _is_array(raw):
+        if isinstance(kind, types.CollectionType):
+            yield from ((str(index), item, kind.item_type) for index, item in enumerate(raw))
+        else:
+            parts = zip(raw, _parts(kind), strict=False)
+            yield from ((str(index), item, part) for index, (item, part) in enumerate(parts))
+
+
+def _is_map(raw: object) -> TypeGuard[dict[Any, object]]:
+    return isinstance(raw, dict)
+
+
+def _is_array(raw: object) -> TypeGuard[list[object]]:
+    return isinstance(raw, list)

@@ -12,9 +12,10 @@ __all__ = ["Mailbox", "Ticket"]
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """A place in the queue, held by a call of `size_bytes`."""
+    """A place in the queue, held by a call of `size_bytes`, or by work of the paglet's `own`."""
 
     size_bytes: int = 0
+    own: bool = False
 
 
 class Mailbox:
@@ -42,8 +43,11 @@ class Mailbox:
         return self._serving is not None
 
     def put(self, ticket: Ticket) -> None:
-        """Queues a ticket. Raises MAILBOX_FULL when it would be one, or its bytes, too many."""
-        if len(self._waiting) >= self._max_calls or self._bytes + ticket.size_bytes > self._max_bytes:
+        """Queues a ticket. Raises MAILBOX_FULL when it would be one, or its bytes, too many.
+
+        The bounds are for callers: the paglet's own work is never turned away, whoever besieges it.
+        """
+        if not ticket.own and self._is_full(ticket):
             raise ExhaustedError(
                 "MAILBOX_FULL",
                 f"{len(self._waiting)} calls with {self._bytes} bytes wait for paglet {self._paglet_id} already;"
@@ -53,6 +57,9 @@ class Mailbox:
             )
         self._waiting[ticket] = None
         self._bytes += ticket.size_bytes
+
+    def _is_full(self, ticket: Ticket) -> bool:
+        return len(self._waiting) >= self._max_calls or self._bytes + ticket.size_bytes > self._max_bytes
 
     def remove(self, ticket: Ticket) -> None:
         """Takes a waiting ticket out of the queue; one that does not wait is ignored."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from paglets.errors import InvalidArgumentError
 from paglets.state import StateCodec
 
-__all__ = ["StateCell", "Turn", "current_turn"]
+__all__ = ["OwnRequest", "StateCell", "Turn", "current_turn"]
 
 StateT = TypeVar("StateT")
 
@@ -25,6 +26,13 @@ def current_turn() -> Turn[Any] | None:
     """The turn that the running code belongs to; None in the background."""
     turn = _current.get()
     return turn if turn is not None and turn.open else None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRequest:
+    """What a paglet asks to be done with itself: a move to the host `target`, or, without one, its end."""
+
+    target: str = ""
 
 
 class StateCell(Generic[StateT]):
@@ -64,12 +72,16 @@ class StateCell(Generic[StateT]):
 
 
 class Turn(Generic[StateT]):
-    """One exclusive use of the state. `state` is a private copy until `finish` has been committed."""
+    """One exclusive use of the state. `state` is a private copy until `finish` has been committed.
+
+    `outputs` are let out then; `request` is what the paglet asks of its host for itself, the last one if it asks again.
+    """
 
     def __init__(self, cell: StateCell[StateT]) -> None:
         self.cell = cell
         self.open = True
         self.outputs: list[Callable[[], None]] = []
+        self.request: OwnRequest | None = None
         self._state: StateT | None = None
 
     @property
@@ -108,3 +120,4 @@ class Turn(Generic[StateT]):
         self.open = False
         self._state = None
         self.outputs.clear()
+        self.request = None

@@ -159,14 +159,14 @@ class SqliteDirectory:
         written.add_done_callback(lambda _: self._wake())
         try:
             return await asyncio.shield(written)
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise _unusable(error) from error
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         self._check_open()
         try:
             return await self._database.read(work)
-        except sqlite3.OperationalError as error:
+        except sqlite3.Error as error:
             raise _unusable(error) from error
 
     def _check_open(self) -> None:
@@ -179,5 +179,5 @@ class SqliteDirectory:
         changed.set()
 
 
-def _unusable(error: sqlite3.OperationalError) -> UnavailableError:
+def _unusable(error: sqlite3.Error) -> UnavailableError:
     return UnavailableError("DIRECTORY_UNAVAILABLE", f"the directory's file cannot be used now: {error}")

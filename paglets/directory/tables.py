@@ -121,10 +121,19 @@ def find_journey(connection: sqlite3.Connection, transfer_id: str) -> JourneyRec
 
 
 def write_journeys(connection: sqlite3.Connection, journeys: Sequence[JourneyRecord], forget: Sequence[str]) -> None:
-    """Writes records over those of the same transfers, then deletes those to be forgotten."""
+    """Inserts records of journeys that begin, notes how others ended, then deletes those to be forgotten.
+
+    An outcome that is told again, because its first answer was lost, must not bring back what its source has forgotten.
+    """
+    begun = [one for one in journeys if one.state is PagletState.ARRIVING]
+    ended = [one for one in journeys if one.state is not PagletState.ARRIVING]
     connection.executemany(
         "REPLACE INTO journeys (transfer_id, paglet_id, source, target, state, status) VALUES (?, ?, ?, ?, ?, ?)",
-        [(one.transfer_id, one.paglet_id, one.source, one.target, one.state.value, one.status) for one in journeys],
+        [(one.transfer_id, one.paglet_id, one.source, one.target, one.state.value, one.status) for one in begun],
+    )
+    connection.executemany(
+        "UPDATE journeys SET state = ?, status = ? WHERE transfer_id = ?",
+        [(one.state.value, one.status, one.transfer_id) for one in ended],
     )
     connection.executemany("DELETE FROM journeys WHERE transfer_id = ?", [(transfer_id,) for transfer_id in forget])
 

@@ -99,7 +99,7 @@ class Births:
     async def _bear(self, resident: Resident, request: CreateRequest, after_epoch: int) -> PagletRow:
         event = CreationEvent(self._parts.name)
         try:
-            outputs = await resident.first_hook(resident.paglet.on_creation, event)
+            first = await resident.first_hook(resident.paglet.on_creation, event)
         except InternalError as error:
             raise PreconditionError(
                 "HOOK_FAILED",
@@ -116,7 +116,8 @@ class Births:
         )
         try:
             point("create.journal.before")
-            await self._parts.journal.save_newborn(stored, tuple(resident.files.values()), after_epoch)
+            files = tuple(resident.files.values())
+            await self._parts.journal.save_newborn(stored, files, after_epoch, first.request)
             point("create.journal.after")
             guard = Guard(resident.paglet_id, absent=True)
             resident.row = await settle_write(self._parts.directory, guard, resident.row)
@@ -129,7 +130,7 @@ class Births:
         point("create.directory.after")
         self._residents.add(resident)
         await self._parts.journal.set_epochs([(resident.paglet_id, resident.row.epoch)])
-        resident.open(outputs)
+        resident.open(first)
         return resident.row
 
 

@@ -5,37 +5,25 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from paglets.artifacts.store import ArtifactStore
+from paglets.core.turn import OwnRequest
 from paglets.errors import NotFoundError, Resource
 from paglets.host.files import register
 from paglets.host.parts import HostParts
 from paglets.host.resident import Resident
 from paglets.values import FileMode, HostRef, PagletFileRef
 
-__all__ = ["HostContext", "Requests"]
-
-
-class Requests(Protocol):
-    """What a paglet may ask to be done with itself."""
-
-    def depart(self, paglet_id: str, target: str) -> None:
-        """Begins a journey."""
-        ...
-
-    def dispose(self, paglet_id: str) -> None:
-        """Begins the paglet's end."""
-        ...
+__all__ = ["HostContext"]
 
 
 class HostContext:
     """The host, as one resident paglet sees it."""
 
-    def __init__(self, parts: HostParts, resident: Resident, requests: Requests) -> None:
+    def __init__(self, parts: HostParts, resident: Resident) -> None:
         self._parts = parts
         self._resident = resident
-        self._requests = requests
 
     @property
     def paglet_id(self) -> str:
@@ -75,17 +63,18 @@ class HostContext:
 
     def request_dispatch(self, target: str) -> None:
         """Moves the paglet when the running turn or body has ended well."""
-        self._resident.after_turn(lambda: self._requests.depart(self.paglet_id, target))
+        self._resident.request(OwnRequest(target))
 
     def request_dispose(self) -> None:
         """Ends the paglet when the running turn or body has ended well."""
-        self._resident.after_turn(lambda: self._requests.dispose(self.paglet_id))
+        self._resident.request(OwnRequest())
 
     async def register_file(self, path: Path, name: str, mode: FileMode) -> PagletFileRef:
         """Reads a file once and keeps its registration durably."""
         found = await register(path, name, mode, self.host)
-        await self._parts.journal.put_file(self.paglet_id, found)
+        # In memory first: once begun the write is made, also when the caller gives up waiting for it.
         self._resident.files[name] = found
+        await self._parts.journal.put_file(self.paglet_id, found)
         return found.ref
 
     async def unregister_file(self, name: str) -> None:

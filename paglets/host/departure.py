@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from paglet.v1 import transfer_pb2
 from paglets.core.events import MobilityEvent
 from paglets.core.lifecycle import LifecycleEvent, next_state
+from paglets.core.turn import OwnRequest
 from paglets.directory.contract import Guard, Intent, JourneyRecord
 from paglets.errors import (
     ConflictError,
@@ -70,13 +71,13 @@ DEPARTURE_POINTS = (
 
 @dataclass(frozen=True, slots=True)
 class MoveRequest:
-    """Who asks for a move: principal, request id (empty for none), its fingerprint, or the paglet of its own accord."""
+    """Who asks for a move: principal, request id (empty for none) and its fingerprint; or the paglet by its `own`."""
 
     target: str
     principal: str = ""
     request_id: str = ""
     fingerprint: bytes = b""
-    own: bool = False
+    own: OwnRequest | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -126,7 +127,8 @@ class Departures:
             fingerprint=request.fingerprint,
         )
         journey = self._enter(departure)
-        self._tasks.start(self._travel(journey, resident, own=request.own))
+        journey.own_request = request.own
+        self._tasks.start(self._travel(journey, resident))
         return journey
 
     def _enter(self, departure: Departure) -> Journey:
@@ -135,14 +137,16 @@ class Departures:
         self._journeys[departure.paglet_id] = journey
         return journey
 
-    async def _travel(self, journey: Journey, resident: Resident, *, own: bool) -> None:
+    async def _travel(self, journey: Journey, resident: Resident) -> None:
         """The whole journey. It ends `journey.ended` whatever happens, unless the host itself ends."""
         try:
             await attempt(self._parts.peers.online(journey.departure.target), "a look at the target")
         except PagletError as error:
             self._end(journey, error)
-            if own:
-                await resident.tell_refused(error)
+            if journey.own_request is not None:
+                await self.refuse(resident, journey.own_request, error)
+            else:
+                resident.take_up()
             return
         async with resident.life:
             left = await self._leave(journey, resident)
@@ -156,10 +160,9 @@ class Departures:
             point("journey.quiesce.before")
             await resident.quiet(self._parts.settings.quiesce_s)
         except PagletError as error:
-            if not isinstance(error, UnavailableError):  # of a host that ends: the same request may come again
-                await self._keep_outcome(journey, resident, error)
+            await self._keep_outcome(journey, resident, error)
             self._end(journey, error)
-            self._tasks.start(resident.tell_refused(error))
+            self._tasks.start(self.refuse(resident, journey.own_request, error))
             return False
         try:
             await self._freeze(journey, resident)
@@ -205,7 +208,9 @@ class Departures:
         for file in files:
             await asyncio.to_thread(require_unchanged, file)
         journey.departure = replace(journey.departure, files=files)
-        await self._parts.journal.put_departure(journey.departure)
+        await self._parts.journal.put_departure(journey.departure, journey.own_request)
+        if resident.own_request == journey.own_request:
+            resident.own_request = None
         point("journey.quiesce.after")
 
     async def _intend(self, journey: Journey, resident: Resident) -> None:
@@ -262,6 +267,7 @@ class Departures:
     async def _give_up(self, journey: Journey, resident: Resident, error: PagletError) -> None:
         """The journey ends: the paglet is told and goes on where it is, and whoever asked has the error."""
         await self._keep_outcome(journey, resident, error)
+        await self._drop_request(resident, journey.own_request)
         await self.resume(resident, error)
         self._end(journey, error)
 
@@ -297,6 +303,24 @@ class Departures:
         await self._parts.journal.end_departure(departure, left=True)
         self._end(journey, fenced)
 
+    async def refuse(self, resident: Resident, own: OwnRequest | None, error: PagletError) -> None:
+        """A move was refused before it began: the paglet is told, and is not moved by the same request again.
+
+        Of a host that ends it is not told: the request is taken up when the host is started again.
+        """
+        if error.reason == "SHUTTING_DOWN":
+            return
+        await self._drop_request(resident, own)
+        await resident.tell_refused(error)
+        resident.take_up()
+
+    async def _drop_request(self, resident: Resident, own: OwnRequest | None) -> None:
+        if own is None:
+            return
+        if resident.own_request == own:
+            resident.own_request = None
+        await self._parts.journal.drop_own_request(resident.paglet_id, own)
+
     async def resume(self, resident: Resident, error: PagletError) -> None:
         """Lets a paglet whose journey was given up go on; it is told first."""
         try:
@@ -306,9 +330,12 @@ class Departures:
         resident.open()
 
     async def _keep_outcome(self, journey: Journey, resident: Resident, error: PagletError) -> None:
-        """The move's request has run; who asks again gets the same error, while there is a paglet to ask."""
+        """The move's request has run; who asks again gets the same error, while there is a paglet to ask.
+
+        Unless that is UNAVAILABLE, which tells him to ask again: the paglet is where it was, and is moved anew then.
+        """
         departure = journey.departure
-        if not departure.request_id:
+        if not departure.request_id or isinstance(error, UnavailableError):
             return
         key = (departure.principal, departure.request_id)
         made = resident.book.make(key, departure.fingerprint, status=to_status(error).SerializeToString())

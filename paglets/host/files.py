@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import stat
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +16,7 @@ from paglets.values import FileMode, PagletFileRef
 
 __all__ = ["FileRoots", "RegisteredFile", "delete_source", "read_source", "register", "require_unchanged"]
 
+_log = logging.getLogger(__name__)
 _READ_BYTES = 1024 * 1024
 
 
@@ -185,8 +187,15 @@ async def read_source(path: str, on_bytes: Callable[[int], None]) -> AsyncIterat
 
 
 def delete_source(file: RegisteredFile) -> bool:
-    """Deletes a moved source if it is still the file that was sent; says whether it is gone. Safe to repeat."""
+    """Deletes a moved source if it is still the file that was sent; says whether it is gone. Safe to repeat.
+
+    One that cannot be deleted stays: the paglet has its bytes, and its journey must come to an end.
+    """
     path = Path(file.path)
-    if _is_unchanged(file):
-        path.unlink(missing_ok=True)
-    return not path.exists()
+    try:
+        if _is_unchanged(file):
+            path.unlink(missing_ok=True)
+        return not path.exists()
+    except OSError:
+        _log.exception("a moved file cannot be deleted")
+        return False

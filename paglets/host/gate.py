@@ -27,13 +27,15 @@ class Gate:
         """How many wait for a turn."""
         return len(self._mailbox)
 
-    async def enter(self, size_bytes: int = 0, deadline: float | None = None) -> Ticket:
+    async def enter(self, size_bytes: int = 0, deadline: float | None = None, *, own: bool = False) -> Ticket:
         """Waits for a turn; give the ticket to `leave`. `deadline` is a time of the loop's clock.
+
+        What the paglet does of its `own` finds room however many wait.
 
         Raises MAILBOX_FULL, DEADLINE_BEFORE_RUN, or why the gate is shut.
         """
         self._require_present()
-        ticket = Ticket(size_bytes)
+        ticket = Ticket(size_bytes, own)
         self._mailbox.put(ticket)
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[ticket] = granted
@@ -60,7 +62,8 @@ class Gate:
         self._require_present()
         try:
             async with asyncio.timeout_at(deadline):
-                await self._opened.wait()
+                while not self._opened.is_set():  # it may be closed again before this is awake
+                    await self._opened.wait()
         except TimeoutError as error:
             raise self._too_late() from error
         self._require_present()

@@ -27,6 +27,7 @@ from paglets.host.parts import HostParts
 from paglets.host.recovery import RECOVERY_POINTS, Recovery
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
+from paglets.host.runner import attempt
 from paglets.host.settle import backoff, settle_write, until_reached
 from paglets.host.tasks import Tasks
 from paglets.values import JourneyInfo, PagletState
@@ -49,7 +50,7 @@ class Host:
 
     def __init__(self, parts: HostParts, uid: str, version: str) -> None:
         self.parts = parts
-        self.residents = Residents(parts, self)
+        self.residents = Residents(parts, self._fulfil)
         self.departures = Departures(parts, self.residents)
         self.arrivals = Arrivals(parts, self.residents)
         self.births = Births(parts, self.residents)
@@ -74,7 +75,7 @@ class Host:
         """
         await until_reached(self._register)
         self._loops.start(self._keep_lease())
-        await Recovery(self.parts, self.residents, self.departures, self.arrivals).run()
+        await Recovery(self.parts, self.residents, self.departures, self.arrivals, self._tasks).run()
         self._loops.start(self._watch_rows())
         self._ready.set()
 
@@ -122,14 +123,14 @@ class Host:
 
     async def _watch_rows(self) -> None:
         """Follows the directory for as long as the host lives; what fails is taken up again where it was."""
-        attempt = 0
+        failures = 0
         while True:
             try:
-                await self._follow_rows()
+                await attempt(self._follow_rows(), "following the directory")
             except PagletError as error:
                 _log.warning("following the directory failed, beginning again: %s", error)
-            await asyncio.sleep(backoff(attempt))
-            attempt += 1
+            await asyncio.sleep(backoff(failures))
+            failures += 1
 
     async def _follow_rows(self) -> None:
         """Decides transfers, and deletes what goes with owners that are gone."""
@@ -239,27 +240,26 @@ class Host:
             raise moved(resident.paglet_id)
         return found
 
-    def depart(self, paglet_id: str, target: str) -> None:
-        """Begins a move that the paglet itself asked for; a failure is told to the paglet."""
-        self._tasks.start(self._depart(paglet_id, target))
+    def _fulfil(self, resident: Resident) -> None:
+        """Begins what a paglet asked to be done with itself."""
+        self._tasks.start(self._do_own_request(resident))
 
-    async def _depart(self, paglet_id: str, target: str) -> None:
-        resident = self.residents.get(paglet_id)
-        if resident is None:
+    async def _do_own_request(self, resident: Resident) -> None:
+        """A journey that is under way comes first: it takes the request along, or the paglet asks again at its end."""
+        wanted, journey = resident.own_request, self.departures.journey(resident.paglet_id)
+        if wanted is None or (journey is not None and not journey.committed.is_set()):
             return
         try:
-            self.departures.start(resident, MoveRequest(target, own=True))
+            if wanted.target:
+                self.departures.start(resident, MoveRequest(wanted.target, own=wanted))
+            else:
+                await self.end_paglet(resident.row, "", b"")
+        except UnavailableError as error:
+            _log.info("what paglet %s asked for is done elsewhere, or later: %s", resident.paglet_id, error)
         except PagletError as error:
-            await resident.tell_refused(error)
+            await self.departures.refuse(resident, wanted, error)
 
     # The end of a paglet.
-
-    def dispose(self, paglet_id: str) -> None:
-        """Begins the end that the paglet itself asked for."""
-        self._tasks.start(self._dispose_own(paglet_id))
-
-    async def _dispose_own(self, paglet_id: str) -> None:
-        await self.end_paglet(await self.row(paglet_id), "", b"")
 
     async def end_paglet(self, row: PagletRow, request_id: str, fingerprint: bytes) -> None:
         """Ends a paglet of this host, whatever it is doing and whatever becomes of the caller.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from paglets.core.turn import OwnRequest
 from paglets.errors import ConflictError, Resource
 from paglets.host.files import RegisteredFile
 from paglets.host.records import Arrival, Departure, Settled, StoredPaglet, StoredReply
@@ -35,6 +36,7 @@ CREATE TABLE replies (
     PRIMARY KEY (paglet_id, principal, request_id)) WITHOUT ROWID;
 CREATE TABLE files (
     paglet_id TEXT NOT NULL, name TEXT NOT NULL, file BLOB NOT NULL, PRIMARY KEY (paglet_id, name)) WITHOUT ROWID;
+CREATE TABLE own_requests (paglet_id TEXT PRIMARY KEY, target TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE departures (transfer_id TEXT PRIMARY KEY, departure BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE arrivals (
     transfer_id TEXT PRIMARY KEY, phase TEXT NOT NULL, attempt INTEGER NOT NULL,
@@ -70,7 +72,13 @@ class Journal:
 
     # Paglets and their turns.
 
-    async def save_newborn(self, paglet: StoredPaglet, files: Iterable[RegisteredFile], after_epoch: int) -> None:
+    async def save_newborn(
+        self,
+        paglet: StoredPaglet,
+        files: Iterable[RegisteredFile],
+        after_epoch: int,
+        own_request: OwnRequest | None = None,
+    ) -> None:
         """Keeps a paglet that is being created, in place of what is left of a life that ended at `after_epoch`.
 
         Raises EPOCH_FENCED when a later life of the same id is kept here.
@@ -83,6 +91,7 @@ class Journal:
             _forget_paglet(db, paglet.paglet_id)
             _put_paglet(db, paglet)
             _put_files(db, paglet.paglet_id, files)
+            _put_own_request(db, paglet.paglet_id, own_request)
 
         await self._database.write(work)
 
@@ -93,6 +102,7 @@ class Journal:
         version: int,
         reply: StoredReply | None,
         evicted: Sequence[tuple[str, str]] = (),
+        own_request: OwnRequest | None = None,
     ) -> asyncio.Future[None]:
         """Keeps what a turn did; turns of one paglet become durable in the order of these calls.
 
@@ -112,6 +122,7 @@ class Journal:
                     "DELETE FROM replies WHERE paglet_id = ? AND principal = ? AND request_id = ?", (paglet_id, *key)
                 )
             _put_replies(db, paglet_id, () if reply is None else (reply,))
+            _put_own_request(db, paglet_id, own_request)
 
         return self._database.submit(work)
 
@@ -137,6 +148,16 @@ class Journal:
         statement = "SELECT * FROM replies WHERE paglet_id = ? ORDER BY create_ms, request_id"
         rows = await self._database.read(lambda db: db.execute(statement, (paglet_id,)).fetchall())
         return [_reply(row) for row in rows]
+
+    async def own_request(self, paglet_id: str) -> OwnRequest | None:
+        """What a paglet asked to be done with itself, and was not done yet."""
+        statement = "SELECT target FROM own_requests WHERE paglet_id = ?"
+        row = await self._database.read(lambda db: db.execute(statement, (paglet_id,)).fetchone())
+        return None if row is None else OwnRequest(row["target"])
+
+    async def drop_own_request(self, paglet_id: str, request: OwnRequest) -> None:
+        """Drops what a paglet asked for, unless it asked for something else since."""
+        await self._database.write(lambda db: _drop_own_request(db, paglet_id, request))
 
     async def forget_paglet(self, paglet_id: str, up_to_epoch: int) -> None:
         """Drops a paglet with its replies and registrations, unless a later life of its id is kept by now.
@@ -178,13 +199,15 @@ class Journal:
 
     # Journeys.
 
-    async def put_departure(self, departure: Departure) -> None:
-        """Keeps a journey of which this host is the source."""
+    async def put_departure(self, departure: Departure, own_request: OwnRequest | None = None) -> None:
+        """Keeps a journey of which this host is the source, in place of the paglet's own request for it."""
         row = (departure.transfer_id, msgspec.msgpack.encode(departure))
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("INSERT OR REPLACE INTO departures VALUES (?, ?)", row)
             db.execute("UPDATE paglets SET epoch = ? WHERE paglet_id = ?", (departure.epoch, departure.paglet_id))
+            if own_request is not None:
+                _drop_own_request(db, departure.paglet_id, own_request)
 
         await self._database.write(work)
 
@@ -226,6 +249,7 @@ class Journal:
             _put_paglet(db, paglet)
             _put_replies(db, paglet.paglet_id, settled.replies)
             _put_files(db, paglet.paglet_id, settled.files)
+            _put_own_request(db, paglet.paglet_id, settled.own_request)
             _put_arrival(db, settled.arrival)
 
         await self._database.write(work)
@@ -243,6 +267,7 @@ def _forget_paglet(db: sqlite3.Connection, paglet_id: str) -> None:
     db.execute("DELETE FROM paglets WHERE paglet_id = ?", (paglet_id,))
     db.execute("DELETE FROM replies WHERE paglet_id = ?", (paglet_id,))
     db.execute("DELETE FROM files WHERE paglet_id = ?", (paglet_id,))
+    db.execute("DELETE FROM own_requests WHERE paglet_id = ?", (paglet_id,))
 
 
 def _put_paglet(db: sqlite3.Connection, paglet: StoredPaglet) -> None:
@@ -270,6 +295,15 @@ def _put_replies(db: sqlite3.Connection, paglet_id: str, replies: Iterable[Store
 def _put_files(db: sqlite3.Connection, paglet_id: str, files: Iterable[RegisteredFile]) -> None:
     rows = [(paglet_id, file.name, msgspec.msgpack.encode(file)) for file in files]
     db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
+
+
+def _put_own_request(db: sqlite3.Connection, paglet_id: str, request: OwnRequest | None) -> None:
+    if request is not None:
+        db.execute("INSERT OR REPLACE INTO own_requests VALUES (?, ?)", (paglet_id, request.target))
+
+
+def _drop_own_request(db: sqlite3.Connection, paglet_id: str, request: OwnRequest) -> None:
+    db.execute("DELETE FROM own_requests WHERE paglet_id = ? AND target = ?", (paglet_id, request.target))
 
 
 def _put_arrival(db: sqlite3.Connection, arrival: Arrival) -> None:

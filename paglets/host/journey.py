@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from paglets.core.turn import OwnRequest
 from paglets.errors import PagletError
 from paglets.host.records import Departure
 from paglets.values import JourneyInfo, JourneyPhase, PagletState
@@ -22,13 +23,17 @@ class Outcome:
 
 @dataclass(slots=True)
 class Journey:
-    """How far a journey has come. `ended` holds its outcome, or why it was given up before its commit."""
+    """How far a journey has come. `ended` holds its outcome, or why it was given up before its commit.
+
+    `own_request` is that of the paglet itself, if it was the paglet that asked for the journey.
+    """
 
     departure: Departure
     source: str
     phase: JourneyPhase = JourneyPhase.QUIESCE
     bytes_done: int = 0
     bytes_total: int = 0
+    own_request: OwnRequest | None = None
     committed: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 

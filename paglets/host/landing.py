@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from paglet.v1 import transfer_pb2
 from paglets.core.events import MobilityEvent
 from paglets.core.lifecycle import LifecycleEvent, next_state
+from paglets.core.turn import Turn
 from paglets.directory.contract import Guard, JourneyRecord, PagletRow
 from paglets.errors import (
     DataLossError,
@@ -28,9 +29,9 @@ from paglets.host.offer import (
 from paglets.host.parts import HostParts
 from paglets.host.records import ArrivalPhase, Settled, StoredPaglet
 from paglets.host.resident import Resident
-from paglets.host.residents import Residents
+from paglets.host.residents import Residents, load_state
 from paglets.host.settle import settle_write
-from paglets.host.snapshot import delivered_file, replies_of
+from paglets.host.snapshot import delivered_file, own_request_of, replies_of
 from paglets.values import PagletState
 from paglets.wire.status import from_status_bytes, to_status
 
@@ -61,32 +62,34 @@ class Landing:
         async with resident.life:
             self._residents.add(resident)
             try:
-                error, outputs = await self._live(incoming, resident)
+                error, first = await self._live(incoming, resident)
             except BaseException:
                 self._residents.remove(resident)
                 resident.leave()
                 raise
-            resident.open(outputs)
+            resident.open(first)
         await self._finish(incoming, error)
 
-    async def _live(
-        self, incoming: Incoming, resident: Resident
-    ) -> tuple[PagletError | None, list[Callable[[], None]]]:
-        """The first turn, durable here and known to the directory; its error, and what it asked for."""
+    async def _live(self, incoming: Incoming, resident: Resident) -> tuple[PagletError | None, Turn[Any] | None]:
+        """The first turn, durable here and known to the directory; its error, and the turn that counts."""
         point("arrival.turn.before")
-        error, outputs = await self._first_turn(incoming, resident)
+        error, first = await self._first_turn(incoming, resident)
+        if first is not None:
+            resident.own_request = first.request or resident.own_request
         point("arrival.turn.after")
         await self._settle(incoming, resident, error)
         point("arrival.settle.after")
         await self._record(incoming, resident, error)
-        return error, outputs
+        return error, first
 
     async def _unpack(self, incoming: Incoming, row: PagletRow) -> Resident:
         snapshot = transfer_pb2.Snapshot.FromString(incoming.kept.snapshot)
         paglet_type = self._parts.registry.get(row.type)
-        state = paglet_type.codec.load(snapshot.state, snapshot.state_version)
+        state = await load_state(paglet_type, snapshot.state, snapshot.state_version)
         files = [await self._file(artifact_id, file) for artifact_id, file in incoming.blobs()]
-        return self._residents.build(row, paglet_type, state, replies_of(snapshot), files)
+        resident = self._residents.build(row, paglet_type, state, replies_of(snapshot), files)
+        resident.own_request = own_request_of(snapshot)
+        return resident
 
     async def _keep_unread(self, incoming: Incoming, row: PagletRow, error: PagletError) -> None:
         """What was sealed cannot be read after all: its bytes are kept as they came, for when they can be."""
@@ -101,8 +104,14 @@ class Landing:
         files = [await self._file_if_there(artifact_id, file) for artifact_id, file in incoming.blobs()]
         status = to_status(failed).SerializeToString()
         kept = replace(incoming.kept, phase=ArrivalPhase.ARRIVED, snapshot=b"", status=status)
-        replies = replies_of(snapshot)
-        await self._parts.journal.settle_arrival(Settled(arrival=kept, paglet=paglet, replies=replies, files=files))
+        settled = Settled(
+            arrival=kept,
+            paglet=paglet,
+            replies=replies_of(snapshot),
+            files=files,
+            own_request=own_request_of(snapshot),
+        )
+        await self._parts.journal.settle_arrival(settled)
         incoming.kept = kept
         await self._quarantine(incoming, row, error)
         await self._finish(incoming, failed)
@@ -126,9 +135,7 @@ class Landing:
         except NotFoundError:
             return delivered_file(file, artifact_id, Path())
 
-    async def _first_turn(
-        self, incoming: Incoming, resident: Resident
-    ) -> tuple[PagletError | None, list[Callable[[], None]]]:
+    async def _first_turn(self, incoming: Incoming, resident: Resident) -> tuple[PagletError | None, Turn[Any] | None]:
         """Runs on_arrival; when it fails, rolls it back and tells the paglet."""
         manifest, paglet = incoming.manifest, resident.paglet
         event = MobilityEvent(manifest.source, manifest.target, incoming.transfer_id, incoming.kept.attempt + 1)
@@ -140,7 +147,7 @@ class Landing:
             return error, await resident.first_hook(paglet.on_arrival_failed, error)
         except PagletError as failed:
             _log.error("on_arrival_failed of paglet %s failed: %s", manifest.paglet_id, failed)
-            return error, []
+            return error, None
 
     async def _settle(self, incoming: Incoming, resident: Resident, error: PagletError | None) -> None:
         """Keeps the paglet, what moved with it and how its first turn ended, in one step."""
@@ -158,9 +165,14 @@ class Landing:
             state_version=cell.codec.version,
         )
         files = tuple(resident.files.values())
-        await self._parts.journal.settle_arrival(
-            Settled(arrival=kept, paglet=paglet, replies=resident.book.all(), files=files)
+        settled = Settled(
+            arrival=kept,
+            paglet=paglet,
+            replies=resident.book.all(),
+            files=files,
+            own_request=resident.own_request,
         )
+        await self._parts.journal.settle_arrival(settled)
         incoming.kept = kept
 
     def _failure(self, incoming: Incoming, error: PagletError) -> PreconditionError:
@@ -193,9 +205,13 @@ class Landing:
         )
 
     async def _land_again(self, incoming: Incoming, row: PagletRow) -> None:
-        """A restart cut the last steps of an arrival: takes them up again. Told to the directory, they are done."""
+        """A restart cut the last steps of an arrival: takes them up again. Told to the directory, they are done.
+
+        What the first turn began beside the turns was cut too, as by any restart, and the paglet is told so.
+        """
         error = from_status_bytes(incoming.kept.status) if incoming.kept.status else None
-        if row.state is PagletState.ARRIVING and row.owner == self._parts.name:
+        is_this_one = row.epoch == incoming.manifest.epoch + 1
+        if row.state is PagletState.ARRIVING and row.owner == self._parts.name and is_this_one:
             try:
                 resident = await self._reload(row)
             except PagletError as unread:
@@ -205,6 +221,7 @@ class Landing:
             async with resident.life:
                 self._residents.add(resident)
                 await self._record(incoming, resident, error)
+                await resident.activate(self._parts.settings.quiesce_s)
                 resident.open()
         await self._finish(incoming, error)
 

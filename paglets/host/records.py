@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from paglets.core.turn import OwnRequest
 from paglets.host.files import RegisteredFile
 
 __all__ = ["Arrival", "ArrivalPhase", "Departure", "Settled", "StoredPaglet", "StoredReply"]
@@ -82,3 +83,4 @@ class Settled:
     paglet: StoredPaglet
     replies: Sequence[StoredReply] = ()
     files: Sequence[RegisteredFile] = ()
+    own_request: OwnRequest | None = None

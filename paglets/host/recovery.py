@@ -6,12 +6,12 @@ One whose row bears an intent stays frozen until its journey is decided.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from paglets.core.events import ActivationEvent
 from paglets.core.lifecycle import LifecycleEvent, next_state
 from paglets.directory.contract import Guard, PagletRow, RowWrite
 from paglets.errors import ConflictError, PagletError, PreconditionError
@@ -23,6 +23,7 @@ from paglets.host.records import Departure
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
 from paglets.host.settle import until_reached
+from paglets.host.tasks import Tasks
 from paglets.values import PagletState
 
 __all__ = ["RECOVERY_POINTS", "Recovery"]
@@ -36,9 +37,12 @@ RECOVERY_POINTS = ("recovery.raise.before", "recovery.raise.after")
 
 
 class Recovery:
-    """One restart of one host."""
+    """One restart of one host. `tasks` owns the first turns, for which the host does not wait."""
 
-    def __init__(self, parts: HostParts, residents: Residents, departures: Departures, arrivals: Arrivals) -> None:
+    def __init__(
+        self, parts: HostParts, residents: Residents, departures: Departures, arrivals: Arrivals, tasks: Tasks
+    ) -> None:
+        self._tasks = tasks
         self._parts = parts
         self._residents = residents
         self._departures = departures
@@ -109,13 +113,19 @@ class Recovery:
         self._residents.add(resident)
         if departure is not None:
             await self._parts.journal.end_departure(departure, left=False)
-            await self._departures.resume(resident, cut_journey(departure))
-            return
-        try:
-            await resident.hook(resident.paglet.on_activation, ActivationEvent(self._parts.name, "restart"))
-        except PagletError as error:
-            _log.error("on_activation of paglet %s failed: %s", row.paglet_id, error)
-        resident.open()
+        begun = asyncio.Event()
+        self._tasks.start(self._begin(resident, departure, begun))
+        await begun.wait()
+
+    async def _begin(self, resident: Resident, departure: Departure | None, begun: asyncio.Event) -> None:
+        """The first turn after the restart; until it has ended nobody else has anything to do with the paglet."""
+        async with resident.life:
+            begun.set()
+            if departure is not None:
+                await self._departures.resume(resident, cut_journey(departure))
+                return
+            await resident.activate(self._parts.settings.quiesce_s)
+            resident.open()
 
     async def _load(self, row: PagletRow) -> Resident | None:
         """The paglet as the journal keeps it; None when it cannot be read: it is then quarantined, its bytes kept."""

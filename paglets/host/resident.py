@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 from blake3 import blake3
 from google.protobuf.message import DecodeError, Message
 
+from paglets.core.events import ActivationEvent
 from paglets.core.handlers import Handler
 from paglets.core.mailbox import Ticket
 from paglets.core.paglet import Paglet
-from paglets.core.turn import current_turn
+from paglets.core.turn import OwnRequest, Turn, current_turn
 from paglets.directory.contract import PagletRow
 from paglets.errors import (
     DeadlineError,
@@ -25,6 +26,7 @@ from paglets.errors import (
     PagletError,
     PreconditionError,
     Resource,
+    UnavailableError,
 )
 from paglets.host.files import RegisteredFile
 from paglets.host.gate import Gate, moved, shutting_down
@@ -71,7 +73,7 @@ class Resident:
     """One paglet in memory.
 
     `row` is its directory row as this host last wrote or read it; who holds `life` is alone in changing where the
-    paglet is, or whether.
+    paglet is, or whether. `own_request` is what the paglet asked of its host and was not done yet; `fulfil` begins it.
     """
 
     def __init__(
@@ -88,6 +90,9 @@ class Resident:
         self._reads: dict[asyncio.Task[Any], asyncio.Event] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._run: asyncio.Task[None] | None = None
+        self.own_request: OwnRequest | None = None
+        self.fulfil: Callable[[], None]
+        runner.on_request = self._requested
 
     @property
     def paglet_id(self) -> str:
@@ -132,7 +137,7 @@ class Resident:
             self.gate.leave(ticket)
             await self.runner.catch_up()  # an error tells of the state too
             raise
-        except asyncio.CancelledError:
+        except BaseException:
             self.gate.leave(ticket)
             raise
         self.gate.leave(ticket)
@@ -198,7 +203,13 @@ class Resident:
         return Reply(reply)
 
     async def _fail(self, error: PagletError, key: tuple[str, str], fingerprint: bytes) -> NoReturn:
-        """A failed turn changed nothing, but its request has run: a duplicate gets the same error."""
+        """A failed turn changed nothing, but its request has run: a duplicate gets the same error.
+
+        Unless that is UNAVAILABLE, which tells the caller to ask again: then it is as if it had not.
+        """
+        if isinstance(error, UnavailableError):
+            await self.runner.catch_up()
+            raise error
         made = self.book.make(key, fingerprint, status=to_status(error).SerializeToString())
         await self.runner.store(made, self.book.add(made))
         raise error
@@ -221,13 +232,21 @@ class Resident:
         """Runs a hook as a turn. The gate must be closed, or not open yet, or the caller has its ticket."""
         await attempt(self.runner.run(lambda: self.runner.invoke(hook, *arguments)), self._where(hook))
 
-    async def first_hook(self, hook: Callable[..., Awaitable[None]], *arguments: object) -> list[Callable[[], None]]:
-        """Runs a hook as a turn that the caller keeps; returns the turn's outputs, to be let out then."""
+    async def first_hook(self, hook: Callable[..., Awaitable[None]], *arguments: object) -> Turn[Any]:
+        """Runs a hook as a turn that the caller keeps; `open` lets its outputs out then."""
         return await attempt(self.runner.rehearse(lambda: self.runner.invoke(hook, *arguments)), self._where(hook))
+
+    async def activate(self, timeout_s: float) -> None:
+        """Tells the paglet that its host was restarted, in the first turn of its new life; nothing keeps it from it."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.hook(self.paglet.on_activation, ActivationEvent(self.row.owner, "restart"))
+        except (PagletError, TimeoutError) as error:
+            _log.error("on_activation of paglet %s failed: %r", self.paglet_id, error)
 
     async def tell_refused(self, error: PagletError) -> None:
         """A move was refused before it began: a turn like any other tells the paglet, if it is here still."""
-        ticket = await self.gate.enter()
+        ticket = await self.gate.enter(own=True)
         try:
             await self.hook(self.paglet.on_dispatch_aborted, error)
         finally:
@@ -236,12 +255,20 @@ class Resident:
     def _where(self, hook: Callable[..., object]) -> str:
         return f"{getattr(hook, '__name__', 'a hook')} of paglet {self.paglet_id}"
 
-    def open(self, outputs: Iterable[Callable[[], None]] = ()) -> None:
-        """Lets the waiting in, begins `run()`, and lets out what the first turn asked for."""
+    def open(self, first: Turn[Any] | None = None) -> None:
+        """Lets the waiting in, begins `run()`, and what the paglet asked for, in its first turn or earlier."""
         self.gate.reopen()
         self.start_run()
-        for output in outputs:
-            output()
+        if first is not None:
+            self.own_request = first.request or self.own_request
+            for output in first.outputs:
+                output()
+        self.take_up()
+
+    def take_up(self) -> None:
+        """Begins what the paglet asked for and was not done yet, now that nothing stands in the way."""
+        if self.own_request is not None:
+            self.fulfil()
 
     def start_run(self) -> None:
         """Begins the paglet's `run()`, if it has one of its own that is not at work; never that of a FAILED paglet."""
@@ -256,6 +283,21 @@ class Resident:
             self.spawn(body)
 
         self.after_turn(begin)
+
+    def request(self, wanted: OwnRequest) -> None:
+        """Asks the host to do something with this paglet when the running turn or body has ended well.
+
+        Asked in a turn it is as durable as the turn; it is asked once more after a restart, and travels along.
+        """
+        turn = current_turn()
+        if turn is not None and turn.cell is self.runner.cell:
+            turn.request = wanted
+        else:
+            self.after_turn(lambda: self._requested(wanted))
+
+    def _requested(self, wanted: OwnRequest) -> None:
+        self.own_request = wanted
+        self.fulfil()
 
     def after_turn(self, output: Callable[[], None]) -> None:
         """Lets `output` out when the running turn or background body has ended well; at once outside of both."""
@@ -293,6 +335,7 @@ class Resident:
         Raises QUIESCE_TIMEOUT when a turn does not end in time; everything then goes on.
         """
         await self.gate.close(timeout_s)
+        await self.runner.settle()  # what the last turn began has begun by then, and is ended with the rest
         self._interrupt_reads()
         self.runner.interrupt_sections()
         if not await self._cancel(timeout_s):
@@ -308,6 +351,8 @@ class Resident:
         """Sends away whoever waits: the paglet is no longer here."""
         self.gate.shut(error or moved(self.paglet_id))
         self.runner.fence(closed=True)
+        for task in self._background:  # of a paglet that was ended though it could not be quieted
+            task.cancel()
 
     async def stop(self, timeout_s: float) -> None:
         """Ends everything at the host's own end: whoever waits is sent away, what runs may finish in time."""

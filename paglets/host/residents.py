@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from paglets.core.mailbox import Mailbox
 from paglets.core.paglet import Paglet
 from paglets.core.turn import StateCell
 from paglets.directory.contract import PagletRow
-from paglets.host.context import HostContext, Requests
+from paglets.host.context import HostContext
 from paglets.host.files import RegisteredFile
 from paglets.host.gate import Gate
 from paglets.host.parts import HostParts
 from paglets.host.records import StoredPaglet, StoredReply
 from paglets.host.replies import ReplyBook, ReplyLimits
 from paglets.host.resident import Resident
-from paglets.host.runner import Runner
+from paglets.host.runner import Runner, attempt
 
-__all__ = ["Residents"]
+__all__ = ["Residents", "load_state"]
 
 
 class Residents:
-    """Residents by paglet id."""
+    """Residents by paglet id. `fulfil` begins what one of them asked of its host for itself."""
 
-    def __init__(self, parts: HostParts, requests: Requests) -> None:
+    def __init__(self, parts: HostParts, fulfil: Callable[[Resident], None]) -> None:
         self._parts = parts
-        self._requests = requests
+        self._fulfil = fulfil
         self._residents: dict[str, Resident] = {}
 
     def __iter__(self) -> Iterator[Resident]:
@@ -48,13 +49,15 @@ class Residents:
     async def load(self, row: PagletRow, stored: StoredPaglet) -> Resident:
         """Makes a resident of what the journal keeps. Its gate is closed; nobody finds it yet.
 
-        Raises TYPE_NOT_ALLOWED, STATE_VERSION_UNSUPPORTED, STATE_INVALID.
+        Raises TYPE_NOT_ALLOWED, STATE_VERSION_UNSUPPORTED, STATE_INVALID, INTERNAL for code of the author that fails.
         """
         replies = await self._parts.journal.replies(row.paglet_id)
         files = await self._parts.journal.files(row.paglet_id)
         paglet_type = self._parts.registry.get(row.type)
-        state = paglet_type.codec.load(stored.state, stored.state_version)
-        return self.build(row, paglet_type, state, replies, files)
+        state = await load_state(paglet_type, stored.state, stored.state_version)
+        resident = self.build(row, paglet_type, state, replies, files)
+        resident.own_request = await self._parts.journal.own_request(row.paglet_id)
+        return resident
 
     def build(
         self,
@@ -73,5 +76,15 @@ class Residents:
         limits = ReplyLimits(settings.dedupe_keep_s, settings.dedupe_max_replies, settings.dedupe_max_bytes)
         book = ReplyBook(row.paglet_id, limits, replies)
         resident = Resident(row, runner, gate, book, {file.name: file for file in files})
-        resident.paglet = paglet_type(HostContext(self._parts, resident, self._requests), cell)
+        resident.fulfil = partial(self._fulfil, resident)
+        resident.paglet = paglet_type(HostContext(self._parts, resident), cell)
         return resident
+
+
+async def load_state(paglet_type: type[Paglet[Any]], data: bytes, version: int) -> Any:  # noqa: ANN401 - as declared
+    """Decodes a stored state; upcasters and state classes are what authors wrote, and may raise anything."""
+
+    async def load() -> object:
+        return paglet_type.codec.load(data, version)
+
+    return await attempt(load(), f"reading a state of {paglet_type.type_name()}")

@@ -16,7 +16,7 @@ import anyio
 from anyio import to_thread
 
 from paglets.core.mailbox import Ticket
-from paglets.core.turn import StateCell, Turn, current_turn
+from paglets.core.turn import OwnRequest, StateCell, Turn, current_turn
 from paglets.errors import ConflictError, PagletError, PreconditionError, Resource, as_paglet_error
 from paglets.host.gate import Gate
 from paglets.host.journal import Journal
@@ -35,6 +35,30 @@ async def attempt(work: Awaitable[T], where: str) -> T:
         raise as_paglet_error(error, where) from error
 
 
+async def _tame(work: Awaitable[T]) -> T:
+    """Awaits what an author wrote; what would end the whole process, e.g. `sys.exit()`, is a failure like any other."""
+    try:
+        return await work
+    except (Exception, asyncio.CancelledError):
+        raise
+    except BaseException as error:
+        raise _wild(error) from error
+
+
+def _call_tamed(function: Callable[..., T], *arguments: object) -> T:
+    """As `_tame`, for what is called in a thread."""
+    try:
+        return function(*arguments)
+    except (Exception, asyncio.CancelledError):
+        raise
+    except BaseException as error:
+        raise _wild(error) from error
+
+
+def _wild(error: BaseException) -> RuntimeError:
+    return RuntimeError(f"{type(error).__name__} came out of what an author wrote")
+
+
 def is_cancelled() -> bool:
     """Whether the running task itself is being cancelled, rather than something that it awaits."""
     task = asyncio.current_task()
@@ -42,7 +66,10 @@ def is_cancelled() -> bool:
 
 
 class Runner:
-    """The turns of one paglet. `limiter` bounds how many `def` handlers of the host run at once."""
+    """The turns of one paglet. `limiter` bounds how many `def` handlers of the host run at once.
+
+    `on_request` is called when what a turn asked of the host is durable.
+    """
 
     def __init__(
         self, paglet_id: str, cell: StateCell[Any], gate: Gate, journal: Journal, limiter: anyio.CapacityLimiter
@@ -57,6 +84,7 @@ class Runner:
         self._fenced = False
         self._changed = asyncio.Event()
         self._entering: set[asyncio.Task[Ticket]] = set()
+        self.on_request: Callable[[OwnRequest], None]
 
     async def invoke(self, function: Callable[..., object], *arguments: object) -> object:
         """Calls a handler or hook: a coroutine function on the loop, any other in a worker thread.
@@ -65,9 +93,9 @@ class Runner:
         """
         try:
             if inspect.iscoroutinefunction(function):
-                return await function(*arguments)
-            result = await self._in_thread(function, *arguments)
-            return await result if inspect.isawaitable(result) else result
+                return await _tame(function(*arguments))
+            result = await self._in_thread(_call_tamed, function, *arguments)
+            return await _tame(result) if inspect.isawaitable(result) else result
         except asyncio.CancelledError as error:
             if is_cancelled():
                 raise
@@ -117,8 +145,8 @@ class Runner:
             raise
         return result, self._commit(turn, changed, kept)
 
-    async def rehearse(self, body: Callable[[], Awaitable[object]]) -> list[Callable[[], None]]:
-        """Runs `body` as a turn that the caller keeps by other means; returns the turn's outputs, to be let out then.
+    async def rehearse(self, body: Callable[[], Awaitable[object]]) -> Turn[Any]:
+        """Runs `body` as a turn that the caller keeps by other means; returns it, its outputs to be let out then.
 
         For the first turn of a paglet whose gate is closed still.
         """
@@ -132,7 +160,7 @@ class Runner:
             raise
         if changed is not None:
             self.cell.latest, self.cell.view = changed
-        return turn.outputs
+        return turn
 
     async def store(self, reply: StoredReply, evicted: list[tuple[str, str]]) -> None:
         """Keeps the outcome of a request whose turn was rolled back."""
@@ -178,7 +206,7 @@ class Runner:
 
     async def open_section(self) -> tuple[Ticket, Turn[Any]]:
         """Waits for a turn and opens it."""
-        entering = asyncio.ensure_future(self.gate.enter())
+        entering = asyncio.ensure_future(self.gate.enter(own=True))
         self._entering.add(entering)
         entering.add_done_callback(self._entering.discard)
         try:
@@ -231,15 +259,15 @@ class Runner:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def wait(self, predicate: Callable[[Any], bool], timeout_s: float | None) -> bool:
-        """Waits until the durable state satisfies `predicate`; False at the timeout."""
+        """Waits until the durable state satisfies `predicate`, which is given a copy; False at the timeout."""
         if self._own_turn() is not None:
             raise self._in_turn("wait for its own state: wait in the background, or in a read-only operation")
         try:
             async with asyncio.timeout(None if timeout_s is None else max(0.0, timeout_s)):
-                while not predicate(self.cell.view):
+                while not predicate(self.cell.read()):
                     await self._changed.wait()
         except TimeoutError:
-            return bool(predicate(self.cell.view))
+            return bool(predicate(self.cell.read()))
         return True
 
     def _own_turn(self) -> Turn[Any] | None:
@@ -270,8 +298,9 @@ class Runner:
 
         A turn that changed nothing may have seen what the turns before it changed, and waits for those.
         """
-        if changed is not None or kept is not None:
-            self._pending = self._write(changed, kept)
+        own_request = turn.request
+        if changed is not None or kept is not None or own_request is not None:
+            self._pending = self._write(changed, kept, own_request)
         durable = self._pending
         if durable is None or durable.done():
             _release(turn.outputs)
@@ -283,12 +312,17 @@ class Runner:
             if changed is not None:
                 self._show(changed[1])
             _release(turn.outputs)
+            if own_request is not None:
+                self.on_request(own_request)
 
         durable.add_done_callback(committed)
         return durable
 
     def _write(
-        self, changed: tuple[bytes, Any] | None, kept: tuple[StoredReply, list[tuple[str, str]]] | None
+        self,
+        changed: tuple[bytes, Any] | None,
+        kept: tuple[StoredReply, list[tuple[str, str]]] | None,
+        own_request: OwnRequest | None,
     ) -> asyncio.Future[None]:
         self._require_unfenced()
         state, reply, evicted = None, None, list[tuple[str, str]]()
@@ -296,7 +330,8 @@ class Runner:
             state = self.cell.latest = changed[0]
         if kept is not None:
             reply, evicted = kept
-        return self._journal.commit_turn(self._paglet_id, state, self.cell.codec.version, reply, evicted)
+        version = self.cell.codec.version
+        return self._journal.commit_turn(self._paglet_id, state, version, reply, evicted, own_request)
 
     def _show(self, view: object) -> None:
         """Makes a durable state the one that everybody sees, and wakes who waits for a change."""

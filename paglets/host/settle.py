@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from paglets.directory.contract import Directory, Guard, JourneyRecord, PagletRow, RowWrite
-from paglets.errors import ConflictError, UnavailableError
+from paglets.errors import ConflictError, InternalError, UnavailableError
 
 __all__ = ["backoff", "settle_write", "until_reached"]
 
@@ -25,12 +25,15 @@ def backoff(attempt: int) -> float:
 
 
 async def until_reached(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeats a call that is safe to repeat until the directory answers, however long that takes."""
+    """Repeats a call that is safe to repeat until the directory answers, however long that takes.
+
+    An answer that only says that something went wrong there is none: what it did is not known either.
+    """
     attempt = 0
     while True:
         try:
             return await call()
-        except UnavailableError as error:
+        except (UnavailableError, InternalError) as error:
             if attempt == 0:
                 _log.warning("the directory does not answer, trying on: %s", error)
         await asyncio.sleep(backoff(attempt))

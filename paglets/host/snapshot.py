@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from paglet.v1 import transfer_pb2
+from paglets.core.turn import OwnRequest
 from paglets.host.files import RegisteredFile
 from paglets.host.records import Departure, StoredReply
 from paglets.host.resident import Resident
@@ -12,7 +13,15 @@ from paglets.values import PagletFileRef
 from paglets.wire.digest import digest_from_message, digest_to_message
 from paglets.wire.files import file_mode_from_message, file_mode_to_message
 
-__all__ = ["delivered_file", "file_artifact", "manifest_of", "offered_files", "replies_of", "snapshot_of"]
+__all__ = [
+    "delivered_file",
+    "file_artifact",
+    "manifest_of",
+    "offered_files",
+    "own_request_of",
+    "replies_of",
+    "snapshot_of",
+]
 
 
 def file_artifact(transfer_id: str, index: int) -> str:
@@ -21,7 +30,7 @@ def file_artifact(transfer_id: str, index: int) -> str:
 
 
 def snapshot_of(resident: Resident) -> transfer_pb2.Snapshot:
-    """State and stored outcomes of a paglet whose gate is closed."""
+    """State, stored outcomes and unfulfilled request of a paglet whose gate is closed."""
     cell = resident.runner.cell
     replies = [
         transfer_pb2.KeptReply(
@@ -35,7 +44,18 @@ def snapshot_of(resident: Resident) -> transfer_pb2.Snapshot:
         )
         for kept in resident.book.all()
     ]
-    return transfer_pb2.Snapshot(state=cell.latest, state_version=cell.codec.version, replies=replies)
+    wanted = resident.own_request
+    return transfer_pb2.Snapshot(
+        state=cell.latest,
+        state_version=cell.codec.version,
+        replies=replies,
+        own_request=None if wanted is None else transfer_pb2.OwnRequest(target=wanted.target),
+    )
+
+
+def own_request_of(snapshot: transfer_pb2.Snapshot) -> OwnRequest | None:
+    """What the paglet of a snapshot asked to be done with itself, and was not done yet."""
+    return OwnRequest(snapshot.own_request.target) if snapshot.HasField("own_request") else None
 
 
 def replies_of(snapshot: transfer_pb2.Snapshot) -> list[StoredReply]:

@@ -41,6 +41,14 @@ class MailboxModel(RuleBasedStateMachine):
             assert (full.value.reason, full.value.retry_after_s) == ("MAILBOX_FULL", 0.1)
         return ticket
 
+    @rule(target=tickets, size_bytes=st.integers(0, MAX_BYTES + 1))
+    def put_own(self, size_bytes: int) -> Ticket:
+        """The paglet's own work always finds room."""
+        ticket = Ticket(size_bytes, own=True)
+        self.mailbox.put(ticket)
+        self.waiting.append(ticket)
+        return ticket
+
     @rule(ticket=consumes(tickets))
     def remove(self, ticket: Ticket) -> None:
         """A ticket leaves the queue wherever it stands; one that does not wait is ignored."""

@@ -250,6 +250,8 @@ async def test_journey_is_kept_until_it_is_forgotten(directory: Directory) -> No
     assert await directory.journey("x-1") == failed
     await directory.apply([], forget=["x-1", "x-unknown"])
     assert await directory.journey("x-1") is None
+    await directory.apply([], journeys=[failed])
+    assert await directory.journey("x-1") is None, "an outcome told again brings back what was forgotten"
 
 
 def _refused() -> list[object]:

@@ -27,7 +27,7 @@ SECRET = "/root/hunter2"  # noqa: S105 - a word to look for
 
 @dataclass
 class ProbeState:
-    """What a probe keeps. `refuse` names hooks that raise; `wild` is for what cannot be kept."""
+    """What a probe keeps. `refuse` names hooks that raise, or `go HOST`; `wild` is for what cannot be kept."""
 
     lines: list[str] = field(default_factory=list[str])
     refuse: dict[str, str] = field(default_factory=dict[str, str])
@@ -99,8 +99,13 @@ class Probe(OperationPaglet[ProbeState]):
         return StringValue(value="x" * int(request.value))
 
     async def ask(self, request: StringValue) -> StringValue:
-        """Asks something of the host: `dispatch TARGET`, `dispose`, `body dispatch TARGET`, `register PATH`, ..."""
-        word, _, rest = request.value.partition(" ")
+        """Asks something of the host: `dispatch TARGET`, `dispose`, `body dispatch TARGET`, `copy PATH`, ...
+
+        After `held ` it does so once it has been at that spot.
+        """
+        if request.value.startswith("held "):
+            await STAGE.at("held")
+        word, _, rest = request.value.removeprefix("held ").partition(" ")
         if word == "dispatch":
             self.state.lines.append("asked")
             return StringValue(value=self.dispatch(rest).paglet_id)
@@ -200,6 +205,8 @@ class Probe(OperationPaglet[ProbeState]):
         STAGE.note(name)
         await STAGE.at(name)
         _refuse(self.state, name)
+        if (how := self.state.refuse.pop(name, "")).startswith("go "):
+            self.dispatch(how.removeprefix("go "))
 
     # Background.
 
@@ -238,8 +245,8 @@ class Probe(OperationPaglet[ProbeState]):
 
 
 def _refuse(state: ProbeState, hook: str) -> None:
-    how = state.refuse.get(hook)
+    how = state.refuse.get(hook, "go on")
     if how == "refused":
         raise PreconditionError("TASK_RUNNING", f"{hook} says no", metadata={"hook": hook})
-    if how is not None:
+    if not how.startswith("go "):
         raise ValueError(SECRET)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from paglets.host.journal import Journal
-from paglets.host.records import StoredReply
 
 __all__ = ["HeldCommits"]
 
@@ -26,18 +25,11 @@ class HeldCommits:
         """Lets the commits go, and all that come."""
         self._free.set()
 
-    def _held(
-        self,
-        paglet_id: str,
-        state: bytes | None,
-        version: int,
-        reply: StoredReply | None,
-        evicted: Sequence[tuple[str, str]] = (),
-    ) -> asyncio.Future[None]:
+    def _held(self, *commit_of_a_turn: Any) -> asyncio.Future[None]:  # noqa: ANN401 - as the journal declares them
         self.count += 1
 
         async def commit() -> None:
             await self._free.wait()
-            await self._commit(paglet_id, state, version, reply, evicted)
+            await self._commit(*commit_of_a_turn)
 
         return asyncio.ensure_future(commit())

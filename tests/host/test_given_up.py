@@ -31,7 +31,7 @@ async def test_turn_that_does_not_end_keeps_its_paglet(strict: Mesh, tmp_path: P
     assert refusal.what == (grpc.StatusCode.DEADLINE_EXCEEDED, "QUIESCE_TIMEOUT")
     STAGE.release("long")
     assert (await turn).text == "a long< >long"
-    await eventually(lambda: _noted("aborted QUIESCE_TIMEOUT"))
+    await ask(strict.alpha.channel, "probe", "WaitFor", "aborted DEADLINE_EXCEEDED QUIESCE_TIMEOUT")
     case = Case(nothing, refusal.code, refusal.reason, intended=False)
     await assert_unharmed(strict, tmp_path, before, case, lines="a long< >long")
 

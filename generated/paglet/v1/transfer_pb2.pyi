@@ -169,6 +169,28 @@ class KeptReply(_message.Message):
 Global___KeptReply: _TypeAlias = KeptReply  # noqa: Y015
 
 @_typing.final
+class OwnRequest(_message.Message):
+    """OwnRequest is what a paglet asked to be done with itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    target: _builtins.str
+    """The host to move to; empty when it asked for its end."""
+    def __init__(
+        self,
+        *,
+        target: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnRequest: _TypeAlias = OwnRequest  # noqa: Y015
+
+@_typing.final
 class Snapshot(_message.Message):
     """Snapshot is a paglet at rest: all that moves but its files."""
 
@@ -177,6 +199,7 @@ class Snapshot(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     STATE_VERSION_FIELD_NUMBER: _builtins.int
     REPLIES_FIELD_NUMBER: _builtins.int
+    OWN_REQUEST_FIELD_NUMBER: _builtins.int
     state: _builtins.bytes
     """The encoded state."""
     state_version: _builtins.int
@@ -185,16 +208,21 @@ class Snapshot(_message.Message):
     def replies(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptReply]:
         """Stored outcomes of requests."""
 
+    @_builtins.property
+    def own_request(self) -> Global___OwnRequest:
+        """What the paglet asked for in its last turns, while another move had begun already: it is done where it arrives."""
+
     def __init__(
         self,
         *,
         state: _builtins.bytes = ...,
         state_version: _builtins.int = ...,
         replies: _abc.Iterable[Global___KeptReply] | None = ...,
+        own_request: Global___OwnRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["own_request", b"own_request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["replies", b"replies", "state", b"state", "state_version", b"state_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["own_request", b"own_request", "replies", b"replies", "state", b"state", "state_version", b"state_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,131 @@
+"""What a paglet asks to be done with itself is as durable as the turn in which it asked, and is done once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+
+from paglets.client.client import Client
+from paglets.testing import HostProcess
+from paglets.values import PagletState
+from tests.host.conftest import Mesh
+from tests.host.midway import do
+from tests.host.stage import STAGE
+from tests.host.support import PROBE_MODULE, PROBE_TYPE, ask, eventually, refused
+from tests.host.unharmed import dispatch, row_of
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("wanted", ["dispose", "dispatch alpha"])
+async def test_asked_while_another_move_begins(mesh: Mesh, wanted: str) -> None:
+    """Its last turn before a move that somebody else began may ask for more: that is done where it arrives."""
+    await mesh.probe()
+    STAGE.hold("held")
+    asking = asyncio.create_task(ask(mesh.alpha.channel, "probe", "Ask", f"held {wanted}"))
+    await STAGE.reached("held")
+    moving = asyncio.create_task(dispatch(mesh.alpha, "probe", "beta"))
+    await eventually(lambda: do(mesh.alpha.host.journey("probe") is not None), what="the other move")
+    STAGE.release("held")
+    await asking
+    await asyncio.wait([moving])
+    if wanted == "dispose":
+        await eventually(lambda: _is_gone(mesh), what="its end")
+        assert (await row_of(mesh)).owner == "beta"
+    else:
+        await eventually(lambda: _arrivals(2), what="the second arrival")
+        await eventually(lambda: _is_at(mesh.beta.client, "alpha"), what="its return")
+
+
+async def test_asked_while_another_move_is_given_up(mesh: Mesh) -> None:
+    """When the other move is refused, what it asked for meanwhile is done after all."""
+    await mesh.probe()
+    await ask(mesh.alpha.channel, "probe", "Ask", "refuse check_arrival refused")
+    STAGE.hold("held")
+    asking = asyncio.create_task(ask(mesh.alpha.channel, "probe", "Ask", "held dispose"))
+    await STAGE.reached("held")
+    moving = asyncio.create_task(refused(dispatch(mesh.alpha, "probe", "beta")))
+    await eventually(lambda: do(mesh.alpha.host.journey("probe") is not None), what="the other move")
+    STAGE.release("held")
+    await asking
+    assert (await moving).code is grpc.StatusCode.FAILED_PRECONDITION
+    await eventually(lambda: _is_gone(mesh), what="its end")
+    assert (await row_of(mesh)).owner == "alpha"
+
+
+async def test_refused_request_is_told_once(mesh: Mesh) -> None:
+    """A move to nowhere is told to the paglet, and is not tried again, also not by a later life of the host."""
+    await mesh.probe()
+    await ask(mesh.alpha.channel, "probe", "Ask", "dispatch nowhere")
+    told = "aborted NOT_FOUND HOST_NOT_FOUND"
+    await ask(mesh.alpha.channel, "probe", "WaitFor", told)
+    assert (await ask(mesh.alpha.channel, "probe", "Read")).text == f"asked {told}"
+    assert await mesh.alpha.host.parts.journal.own_request("probe") is None
+
+
+@pytest.fixture
+async def hosts(tmp_path: Path) -> AsyncIterator[tuple[HostProcess, HostProcess]]:
+    """Two hosts as processes, the second of one mesh with the first."""
+    async with AsyncExitStack() as stack:
+        alpha, beta = (
+            HostProcess(name=name, data=tmp_path / name, allow=[PROBE_MODULE], python_path=[_ROOT])
+            for name in ("alpha", "beta")
+        )
+        for host in (alpha, beta):
+            beta.join = alpha.address
+            await host.start()
+            stack.push_async_callback(host.kill)
+        yield alpha, beta
+
+
+@pytest.mark.slow
+async def test_acknowledged_move_outlives_a_kill(hosts: tuple[HostProcess, HostProcess]) -> None:
+    """A host that was killed before it began what a turn asked for begins it when it is started again."""
+    alpha, beta = hosts
+    await alpha.kill()
+    await alpha.start({"PAGLETS_FAULT": "journey.quiesce.before"})
+    async with Client(alpha.address) as client, Client(beta.address) as other:
+        await client.create(PROBE_TYPE, paglet_id="probe")
+        await ask(client.channel, "probe", "Ask", "dispatch beta")
+        await alpha.ended()
+        await alpha.start()
+        await eventually(lambda: _is_at(other, "beta"), what="its arrival")
+        assert (await ask(other.channel, "probe", "Read")).text == "asked"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["arrival.settle.after", "arrival.record.after"])
+async def test_move_that_an_arrival_asks_for_outlives_a_kill(
+    hosts: tuple[HostProcess, HostProcess], point: str
+) -> None:
+    """What `on_arrival` asked for is kept with the arrival: killed right after, the target does it when it is back."""
+    alpha, beta = hosts
+    await beta.kill()
+    await beta.start({"PAGLETS_FAULT": point})
+    async with Client(alpha.address) as client:
+        await client.create(PROBE_TYPE, paglet_id="probe")
+        await ask(client.channel, "probe", "Ask", "refuse on_arrival go alpha")
+        moving = asyncio.create_task(client.dispatch("probe", "beta"))
+        await beta.ended()
+        before = (await client.get("probe")).epoch
+        await beta.start()
+        await moving
+        await eventually(lambda: _is_at(client, "alpha", after=before), what="its return")
+
+
+async def _is_at(client: Client, host: str, after: int = 0) -> bool:
+    found = await client.get("probe")
+    return (found.host, found.state) == (host, PagletState.ACTIVE) and found.epoch > after
+
+
+async def _is_gone(mesh: Mesh) -> bool:
+    return (await row_of(mesh)).state is PagletState.DISPOSED
+
+
+async def _arrivals(count: int) -> bool:
+    return STAGE.notes.count("on_arrival") >= count
