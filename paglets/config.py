@@ -52,6 +52,7 @@ class HostSettings:
     mailbox: MailboxSettings = field(default_factory=MailboxSettings)
     lease_s: float = 10.0
     drain_s: float = 10.0
+    shutdown_budget_s: float = 10.0
     quiesce_s: float = 30.0
     unary_deadline_s: float = 30.0
     dedupe_keep_s: float = 24 * 3600.0

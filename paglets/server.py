@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -64,7 +65,9 @@ class RunningHost:
 async def serve(settings: HostSettings, ready: Callable[[str], None]) -> None:
     """Runs a host until SIGTERM or SIGINT, then drains it; a second signal ends it at once.
 
-    `ready` is called with the host's address once it serves. Raises PagletErrors that say what to change.
+    What has not ended when the drain time and the shutdown budget are over, e.g. a handler in its thread, is cut off as
+    by a kill, with exit code 1. `ready` is called with the host's address once it serves. Raises PagletErrors that say
+    what to change.
     """
     _use_one_arena()
     arm_from_environment()
@@ -76,11 +79,20 @@ async def serve(settings: HostSettings, ready: Callable[[str], None]) -> None:
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
+    cut_off = threading.Timer(settings.drain_s + settings.shutdown_budget_s, _cut_off)
+    cut_off.daemon = True
+    cut_off.start()
     try:
         await serving
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
+
+
+def _cut_off() -> None:
+    """Ends the process. A thread cannot be killed; what it does is rolled back, since nothing of it was committed."""
+    _log.error("something on this host does not end; it is cut off")
+    os._exit(1)
 
 
 def _on_signal(number: int, stopping: asyncio.Event) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -152,6 +152,52 @@ def test_nothing_is_converted(fields: dict[str, Any], said: str) -> None:
 def test_unknown_field_is_refused(fields: dict[str, Any], where: str) -> None:
     """A field that the class does not have is an error that names it, however deep it lies."""
     assert f"{where} is no field of it" in refused(fields)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Something that a set may hold."""
+
+    text: str = ""
+    by: tuple[str, ...] | None = None
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (set[tuple[str, ...]], {("a",), ("b", "c"), ("d", "e", "f")}),
+        (frozenset[Page], frozenset({Page("a"), Page("b", ("x",)), Page("c", ("x", "y"))})),
+        (
+            dict[dt.datetime, int],
+            {dt.datetime(2026, 1, 2, tzinfo=dt.UTC): 1, dt.datetime(2026, 1, 3, tzinfo=dt.UTC): 2},
+        ),
+        (dict[tuple[int, str], Page], {(1, "a"): Page("x")}),
+        (dict[Colour, list[Page | None]], {Colour.BLUE: [Page("x"), None]}),
+        (dict[str, dict[int, list[set[tuple[int, ...]]]]], {"a": {1: [{(1,), (2, 3), (4, 5, 6)}]}}),
+        (Page | int | None, Page("x")),
+    ],
+)
+def test_what_a_turn_may_keep_is_loaded(kind: Any, value: object) -> None:  # noqa: ANN401 - a type, as authors write it
+    """What is accepted after a turn is read back after a restart, in whatever order a set was written."""
+    holder = make_dataclass("Holder", [("value", kind)])
+    codec: StateCodec[Any] = StateCodec(holder, 1, {})
+    data = codec.encode(holder(value))
+    assert codec.check(data) == codec.load(data, 1) == holder(value)
+
+
+@pytest.mark.parametrize("kind", [dict[Page, int], dict[tuple[Page, ...], int], dict[frozenset[Page], str]], ids=str)
+def test_keys_that_cannot_be_read_back_are_refused(kind: Any) -> None:  # noqa: ANN401 - a type, as authors write it
+    """A dict whose keys are classes is refused when the class is defined, not when its host is started again."""
+    with pytest.raises(TypeError, match="keys hold fields"):
+        StateCodec(make_dataclass("Holder", [("value", kind)]), 1, {})
+
+
+def test_unknown_field_inside_a_set_is_refused() -> None:
+    """What the class does not have is found wherever it lies."""
+    holder = make_dataclass("Holder", [("value", set[Page])])
+    data = msgspec.msgpack.encode({"value": [{"text": "a"}, {"text": "b", "who": "me"}]})
+    with pytest.raises(InvalidArgumentError, match=r"'value\.1\.who' is no field of it"):
+        StateCodec(holder, 1, {}).load(data, 1)
 
 
 @pytest.mark.parametrize("count", [2**64, -(2**63) - 1])

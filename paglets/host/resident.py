@@ -34,6 +34,7 @@ from paglets.host.records import StoredReply
 from paglets.host.replies import ReplyBook, require_same
 from paglets.host.runner import Runner, attempt, is_cancelled
 from paglets.values import PagletState
+from paglets.wire.channel_options import MAX_MESSAGE_BYTES
 from paglets.wire.status import from_status_bytes, to_status
 
 __all__ = ["Call", "Reply", "Resident"]
@@ -224,7 +225,15 @@ class Resident:
                 f"{handler.operation.full_name} answered with {type(reply).__name__}, not {expected.__name__}",
                 metadata={"operation": handler.operation.full_name},
             )
-        return reply.SerializeToString()
+        data = reply.SerializeToString()
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise InternalError(
+                "REPLY_INVALID",
+                f"{handler.operation.full_name} answered with {len(data)} bytes, a message has at most"
+                f" {MAX_MESSAGE_BYTES}; give more as an artifact",
+                metadata={"operation": handler.operation.full_name},
+            )
+        return data
 
     # Hooks, background work, the way out.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from google.protobuf.empty_pb2 import Empty
@@ -113,9 +114,9 @@ class Probe(OperationPaglet[ProbeState]):
             self.dispatch(rest)
             raise ValueError(SECRET)
         if word == "body":
-            self.context.start_background(lambda: self._body(rest))
+            self.context.start_background(partial(self._body, rest))
         elif word == "thread":
-            self.context.start_background(lambda: self._thread_body(rest))
+            self.context.start_background(partial(self._thread_body, rest))
         elif word in {"copy", "move"}:
             found = await self.register_file(rest, mode=FileMode(word))
             return StringValue(value=found.digest.hex)

@@ -8,8 +8,9 @@ import pytest
 
 from tests.host.conftest import Mesh, Site
 from tests.host.probe import SECRET
+from tests.host.slow_disk import HeldCommits
 from tests.host.stage import STAGE
-from tests.host.support import PROBE_TYPE, ask, eventually
+from tests.host.support import PROBE_TYPE, ask, eventually, refused
 
 
 @pytest.fixture
@@ -56,6 +57,36 @@ async def test_run_begins_and_ends_with_the_stay(mesh: Mesh) -> None:
     )
     await mesh.beta.client.dispose(probe)
     assert STAGE.notes[-2:] == ["run ended", "disposing"]
+
+
+async def test_what_the_last_turn_begins_is_ended_too(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that a turn begins just before a move, while its commit is under way, does not go on where it was."""
+    probe = await mesh.probe()
+    STAGE.hold("body")
+    held = HeldCommits(mesh.alpha.host.parts.journal, monkeypatch)
+    asked = asyncio.create_task(ask(mesh.alpha.channel, probe, "Ask", "body append late", request_id="r-1"))
+    await eventually(lambda: _is(held.count == 1))
+    moving = asyncio.create_task(mesh.alpha.client.dispatch(probe, "beta"))
+    await eventually(lambda: _is(mesh.alpha.host.journey(probe) is not None))
+    held.release()
+    await asked
+    await moving
+    STAGE.release("body")
+    assert (await ask(mesh.beta.channel, probe, "Append", "there")).text == "there"
+    assert not [task for task in asyncio.all_tasks() if "_run_body" in repr(task)]
+
+
+async def test_background_ends_with_a_paglet_that_cannot_be_quieted(strict: Mesh) -> None:
+    """A paglet that is disposed of in the middle of a turn without end leaves no `run()` behind."""
+    await strict.probe(state='{"runs": true}')
+    await eventually(lambda: _is("run" in STAGE.notes))
+    STAGE.hold("long")
+    stuck = asyncio.create_task(refused(ask(strict.alpha.channel, "probe", "Hold", "long")))
+    await STAGE.reached("long")
+    await strict.alpha.client.dispose("probe")
+    await eventually(lambda: _is("run ended" in STAGE.notes))
+    STAGE.release("long")
+    assert (await stuck).code is not None
 
 
 async def test_turn_moves_its_paglet(mesh: Mesh) -> None:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 
 from paglets.config import HostSettings
+from paglets.errors import UnavailableError
 from tests.host.conftest import Mesh, Site, site
+from tests.host.probe import Probe
 from tests.host.slow_disk import HeldCommits
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, eventually, refused
@@ -93,6 +96,26 @@ async def test_error_is_replayed(alpha: Site, probe: str, how: str) -> None:
     second = await refused(ask(alpha.channel, probe, "Fail", how, request_id="r-1"))
     assert replace(first, trailing={}) == replace(second, trailing={})
     assert STAGE.notes.count(f"fail {how}") == 1
+
+
+async def test_unavailable_is_no_outcome(alpha: Site, probe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that asks its caller to come again is run again by the same request."""
+    away = [True]
+
+    async def append(found: Probe, request: StringValue) -> StringValue:
+        found.state.lines.append(request.value)
+        if away.pop():
+            away.append(False)
+            raise UnavailableError("HOST_UNREACHABLE", "somebody is away")
+        away.append(False)
+        return StringValue(value=" ".join(found.state.lines))
+
+    monkeypatch.setattr(Probe, "append", append)
+    refusal = await refused(ask(alpha.channel, probe, "Append", "a", request_id="r-1"))
+    assert refusal.what == (grpc.StatusCode.UNAVAILABLE, "HOST_UNREACHABLE")
+    first, second = [await ask(alpha.channel, probe, "Append", "a", request_id="r-1") for _ in range(2)]
+    assert (first.text, first.replayed) == ("a", False)
+    assert (second.text, second.replayed) == ("a", True)
 
 
 async def test_reply_too_large_to_keep_is_never_run_again(tmp_path: Path) -> None:

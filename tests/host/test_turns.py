@@ -6,9 +6,10 @@ import asyncio
 
 import grpc
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 
 from tests.host.conftest import Site
-from tests.host.probe import SECRET
+from tests.host.probe import SECRET, Probe, ProbeState
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, eventually, refused
 
@@ -63,6 +64,51 @@ async def test_handler_that_cancels_itself_fails(alpha: Site, probe: str, reques
     """A handler from which a cancellation escapes has failed: the caller is told at once, the paglet goes on."""
     refusal = await refused(ask(alpha.channel, probe, "Fail", "cancelled", request_id=request_id, timeout_s=5))
     assert refusal.what == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    assert (await ask(alpha.channel, probe, "Append", "a")).text == "a"
+
+
+@pytest.mark.parametrize("operation", ["Append", "AppendInThread", "Read", "ReadInThread"])
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, BaseException])
+async def test_handler_cannot_end_its_host(
+    alpha: Site, probe: str, monkeypatch: pytest.MonkeyPatch, operation: str, kind: type[BaseException]
+) -> None:
+    """Whatever a handler raises is its own failure: the caller is told, and paglet and host go on."""
+    name = {"Append": "append", "AppendInThread": "append_in_thread", "Read": "read"}.get(operation, "read_in_thread")
+
+    def in_thread(_probe: Probe, _request: StringValue) -> StringValue:
+        raise kind
+
+    async def on_loop(_probe: Probe, _request: StringValue) -> StringValue:
+        raise kind
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Probe, name, in_thread if "thread" in name else on_loop)
+        refusal = await refused(ask(alpha.channel, probe, operation))
+    assert refusal.what == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    assert (await ask(alpha.channel, probe, "Append", "a")).text == "a"
+
+
+async def test_reply_that_fits_no_message_is_not_committed(alpha: Site, probe: str) -> None:
+    """A reply that nobody could receive fails its turn, which is rolled back."""
+    refusal = await refused(ask(alpha.channel, probe, "Repeat", str(4 * 1024 * 1024)))
+    assert refusal.what == (grpc.StatusCode.INTERNAL, "REPLY_INVALID")
+    assert (await ask(alpha.channel, probe, "Look")).text == ""
+    assert len((await ask(alpha.channel, probe, "Repeat", str(4 * 1024 * 1024 - 100))).text) == 4 * 1024 * 1024 - 100
+
+
+async def test_predicate_of_a_wait_is_given_a_copy(alpha: Site, probe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a predicate does to the state that it looks at is seen by nobody."""
+
+    def scribble(state: ProbeState) -> bool:
+        state.lines.append("scribbled")
+        return True
+
+    async def wait_for(found: Probe, _request: StringValue) -> StringValue:
+        return StringValue(value=str(await found.wait_state(scribble, 1)))
+
+    monkeypatch.setattr(Probe, "wait_for", wait_for)
+    assert (await ask(alpha.channel, probe, "WaitFor", "x")).text == "True"
+    assert (await ask(alpha.channel, probe, "Read")).text == ""
     assert (await ask(alpha.channel, probe, "Append", "a")).text == "a"
 
 

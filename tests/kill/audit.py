@@ -168,7 +168,11 @@ def _link(path: Path) -> str:
 
 
 def _is_whole(blob: Path) -> bool:
-    return Digest.of(blob.read_bytes()).hex == blob.name.partition(".")[0]
+    """Whether a blob has its bytes; one that was unlinked since it was listed is the next look's."""
+    try:
+        return Digest.of(blob.read_bytes()).hex == blob.name.partition(".")[0]
+    except FileNotFoundError:
+        return True
 
 
 def _size(path: Path) -> int:

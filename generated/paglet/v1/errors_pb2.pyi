@@ -123,7 +123,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 46
     """INTERNAL: an unexpected exception; the text stays in the host's log under metadata `incident`."""
     ERROR_REASON_REPLY_INVALID: _ErrorReason.ValueType  # 47
-    """INTERNAL: the operation's handler answered with a message of another type than its rpc declares."""
+    """INTERNAL: the operation's handler answered with a message of another type than its rpc declares, or with one that is
+    larger than 4 MiB. Metadata: operation. The turn was rolled back.
+    """
     ERROR_REASON_HANDLER_FAILED: _ErrorReason.ValueType  # 48
     """Any code: the status carries no paglet reason: it is the operation's own, or somebody else's."""
     ERROR_REASON_SOURCE_NOT_A_FILE: _ErrorReason.ValueType  # 49
@@ -241,7 +243,9 @@ ERROR_REASON_OPERATION_NOT_FOUND: ErrorReason.ValueType  # 45
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 46
 """INTERNAL: an unexpected exception; the text stays in the host's log under metadata `incident`."""
 ERROR_REASON_REPLY_INVALID: ErrorReason.ValueType  # 47
-"""INTERNAL: the operation's handler answered with a message of another type than its rpc declares."""
+"""INTERNAL: the operation's handler answered with a message of another type than its rpc declares, or with one that is
+larger than 4 MiB. Metadata: operation. The turn was rolled back.
+"""
 ERROR_REASON_HANDLER_FAILED: ErrorReason.ValueType  # 48
 """Any code: the status carries no paglet reason: it is the operation's own, or somebody else's."""
 ERROR_REASON_SOURCE_NOT_A_FILE: ErrorReason.ValueType  # 49

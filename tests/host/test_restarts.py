@@ -1,0 +1,162 @@
+"""What keeps a paglet from coming back keeps nobody else: its host starts, and says what is wrong with the one."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+
+from paglets.client.client import Client
+from paglets.core.events import ActivationEvent
+from paglets.host import farewell, files
+from paglets.host.files import RegisteredFile
+from paglets.testing import send_signal
+from paglets.values import PagletState
+from tests.host.conftest import Mesh, Site, site
+from tests.host.midway import do
+from tests.host.probe import Probe
+from tests.host.stage import STAGE
+from tests.host.support import PROBE_TYPE, ask, eventually, refused
+from tests.host.unharmed import dispatch, probe_with_file
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    """Whatever a test starts ends with it."""
+    async with AsyncExitStack() as opened:
+        yield opened
+        STAGE.clear()
+
+
+async def _restarted(stack: AsyncExitStack, folder: Path, *paglets: str) -> Site:
+    """A host that has these probes and was started again."""
+    async with AsyncExitStack() as first:
+        alpha = await site(first, folder, "alpha")
+        for paglet_id in paglets:
+            await alpha.client.create(PROBE_TYPE, paglet_id=paglet_id)
+            await ask(alpha.channel, paglet_id, "Append", "a")
+    return await site(stack, folder, "alpha")
+
+
+async def test_activation_that_does_not_end_keeps_nobody_waiting(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host serves though an `on_activation` goes on; its own paglet's callers wait for it."""
+
+    async def on_activation(found: Probe, _event: ActivationEvent) -> None:
+        await STAGE.at(f"{found.paglet_id} activated")
+
+    monkeypatch.setattr(Probe, "on_activation", on_activation)
+    STAGE.hold("slow activated")
+    alpha = await _restarted(stack, tmp_path, "quick", "slow")
+    assert (await ask(alpha.channel, "quick", "Append", "b")).text == "a b"
+    STAGE.release("slow activated")
+    assert (await ask(alpha.channel, "slow", "Append", "b")).text == "a b"
+
+
+async def test_state_class_that_raises_is_quarantined(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A paglet whose state class fails with any error is QUARANTINED, its bytes kept; the others are served."""
+    load = Probe.codec.load
+
+    def failing(data: bytes, version: int) -> object:
+        if b"bad" in data:
+            raise RuntimeError("of the author's own")
+        return load(data, version)
+
+    async with AsyncExitStack() as first:
+        alpha = await site(first, tmp_path, "alpha")
+        for paglet_id in ("bad", "good"):
+            await alpha.client.create(PROBE_TYPE, paglet_id=paglet_id)
+            await ask(alpha.channel, paglet_id, "Append", paglet_id)
+    with monkeypatch.context() as patch:
+        patch.setattr(Probe.codec, "load", failing)
+        async with AsyncExitStack() as second:
+            alpha = await site(second, tmp_path, "alpha")
+            assert (await alpha.client.get("bad")).state is PagletState.QUARANTINED
+            assert (await ask(alpha.channel, "good", "Append", "b")).text == "good b"
+    alpha = await site(stack, tmp_path, "alpha")
+    assert (await ask(alpha.channel, "bad", "Append", "b")).text == "bad b"
+
+
+async def test_source_that_cannot_be_deleted_ends_its_journey(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moved file that the system does not let go stays, with a word in the log; the journey is over all the same."""
+    path = await probe_with_file(mesh, mode="move")
+
+    def unlink(_file: Path, *, missing_ok: bool = False) -> None:
+        raise PermissionError(13, f"of the system, {missing_ok}")
+
+    real = files.delete_source
+
+    def delete_source(file: RegisteredFile) -> bool:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", unlink)
+            return real(file)
+
+    monkeypatch.setattr(farewell, "delete_source", delete_source)
+    await dispatch(mesh.alpha, "probe", "beta")
+    await eventually(lambda: _no_departure(mesh), what="the end of the journey")
+    assert path.exists()
+
+
+async def test_watch_goes_on_after_an_error_of_the_disk(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One failure of the store does not end what deletes the artifacts of paglets that are gone."""
+    store, failures = mesh.beta.host.parts.store, [True]
+    real = store.delete_owner
+
+    async def delete_owner(owner: str, *, created_until: float | None = None) -> int:
+        if failures.pop():
+            failures.append(False)
+            raise sqlite3.OperationalError("disk I/O error")
+        failures.append(False)
+        STAGE.note(f"deleted with {owner}")
+        return await real(owner, created_until=created_until)
+
+    monkeypatch.setattr(store, "delete_owner", delete_owner)
+    await mesh.probe()
+    await mesh.alpha.client.dispose("probe")
+    await eventually(lambda: do("deleted with probe" in STAGE.notes), what="another try")
+
+
+async def _no_departure(mesh: Mesh) -> bool:
+    return not await mesh.alpha.host.parts.journal.departures()
+
+
+@pytest.mark.slow
+async def test_thread_without_end_is_cut_off(tmp_path: Path) -> None:
+    """A handler that stays in its thread keeps its host only for the drain time and the shutdown budget."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.host.impatient", tmp_path / "alpha"),
+        cwd=Path(__file__).parents[2],
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    assert process.stdout is not None
+    address = (await process.stdout.readline()).decode().strip()
+    async with Client(address) as client:
+        await client.create(PROBE_TYPE, paglet_id="probe")
+        stuck = asyncio.create_task(refused(ask(client.channel, "probe", "HoldInThread", "for ever")))
+        await eventually(lambda: _waits(client), what="a turn that does not end")
+        send_signal(process, signal.SIGTERM)
+        _, err = await asyncio.wait_for(process.communicate(), 20)
+        assert (await stuck).code is grpc.StatusCode.UNAVAILABLE
+    assert process.returncode == 1
+    assert b"something on this host does not end" in err
+
+
+async def _waits(client: Client) -> bool:
+    """Whether somebody else's turn keeps a call waiting."""
+    try:
+        await ask(client.channel, "probe", "Look", timeout_s=0.2)
+    except grpc.aio.AioRpcError as late:
+        return late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    return False
