@@ -42,6 +42,7 @@ class LocalUpload:
         self._part: Part | None = None
         self._pending: asyncio.Future[None] | None = None
         self._next = 0
+        self._proven = False
         self._ended = False
 
     @property
@@ -81,6 +82,7 @@ class LocalUpload:
                 raise refusals.size_mismatch(size, digest.size_bytes)
             check_proof(digest, declared)
             check_proof(digest, self._write.expected_digest)
+            self._proven = True  # whatever comes of it: a sync that failed must not be asked again
             result = await self._publication.publish(part, digest)
             self._end()
             return result
@@ -102,7 +104,7 @@ class LocalUpload:
             return finished
 
     def _receiving(self) -> Part:
-        if self._ended or self._part is None:
+        if self._ended or self._proven or self._part is None:
             raise refusals.upload_dropped(self._write.upload_id)
         return self._part
 
@@ -116,11 +118,11 @@ class LocalUpload:
             raise refusals.artifact_too_large(limit, end)
 
     async def _drain(self) -> None:
-        """Waits for the chunk that is being written."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
+        """Waits for the chunk that is being written; one that failed is kept, so that every later step fails too."""
+        if self._pending is not None:
             with refusals.full_disk_told():
-                await unbroken(pending)
+                await unbroken(self._pending)
+            self._pending = None
             passed(Step.WRITE_AFTER)
 
     async def _drop(self) -> None:

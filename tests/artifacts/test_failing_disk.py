@@ -9,6 +9,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.refusals import disk_full
 from paglets.artifacts.store import ArtifactStore, ArtifactWrite
 from paglets.config import StoreSettings
+from paglets.digest import Digest
 from paglets.errors import ExhaustedError
 from tests.artifacts.support import (
+    PATIENCE_S,
     assert_consistent,
     bytes_on_disk,
     eventually,
@@ -82,6 +85,59 @@ async def test_failing_write(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert (type(error), error.reason) == (ExhaustedError, "DISK_FULL")
         assert error.retry_after_s == 30
         await put(store, b"bytes")
+    assert_consistent(root)
+
+
+class Hole:
+    """A disk that loses one chunk; what comes before and after is written."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, offset: int) -> None:
+        self._pwrite = os.pwrite
+        self._offset = offset
+        self.begun, self.proceed = threading.Event(), threading.Event()
+        monkeypatch.setattr(os, "pwrite", self._write)
+
+    def _write(self, descriptor: int, data: memoryview, offset: int) -> int:
+        if offset != self._offset:
+            return self._pwrite(descriptor, data, offset)
+        self.begun.set()
+        self.proceed.wait(PATIENCE_S)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_no_artifact_has_a_hole(root: Path, monkeypatch: pytest.MonkeyPatch, *, cancelled: bool) -> None:
+    """After a chunk that could not be written every step fails, also if the one that met it was cancelled meanwhile."""
+    hole = Hole(monkeypatch, 4)
+    async with opened(root) as store, await store.open_upload(ArtifactWrite(artifact_id="a")) as upload:
+        await upload.write(0, b"good")
+        await upload.write(4, b"lost")
+        assert await asyncio.to_thread(hole.begun.wait, PATIENCE_S)
+        following = asyncio.create_task(upload.write(8, b"next"))
+        if cancelled:
+            await asyncio.sleep(0)
+            following.cancel()
+        hole.proceed.set()
+        with pytest.raises(asyncio.CancelledError if cancelled else OSError):
+            await following
+        for step in (upload.write(8, b"next"), upload.finish(), upload.finish(Digest.of(b"goodlost"))):
+            with pytest.raises(OSError, match="Input/output error"):
+                await step
+        await upload.drop()
+        assert (await refused(store.ref("a"))).reason == "ARTIFACT_NOT_FOUND"
+    assert_consistent(root)
+
+
+async def test_a_failed_sync_is_final(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part whose sync failed is never published: a system that is asked again says that all is well."""
+    async with opened(root) as store, await store.open_upload(ArtifactWrite()) as upload:
+        await upload.write(0, b"bytes")
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fdatasync", failing(os.fdatasync, "/parts/", errno.EIO))
+            with pytest.raises(OSError, match="Input/output error"):
+                await upload.finish()
+        assert (await refused(upload.finish())).reason == "UPLOAD_UNFINISHED"
+        await upload.drop()
     assert_consistent(root)
 
 
