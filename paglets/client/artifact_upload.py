@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import NoReturn, TypeAlias, TypeVar
 
 import grpc
 
@@ -58,27 +58,37 @@ class SentUpload:
             call.cancel()
 
     async def send(self, chunks: AsyncIterable[bytes], progress: Progress | None) -> ArtifactWriteResult:
-        """Sends all bytes, less those that the host has, and their digest. Errors of `chunks` pass unchanged."""
+        """Sends all bytes, less those that the host has, and their digest. Errors of `chunks` pass unchanged.
+
+        Raises TRANSPORT where the host says that it stored other bytes than these.
+        """
         hasher = Hasher()
         async for chunk in chunks:
             for piece in _cut(chunk):
                 if not await self._send_piece(hasher, piece):
-                    return await self._reply(hasher.size_bytes)
+                    await self._answered_before("it had all bytes")
                 if progress is not None:
                     progress(hasher.size_bytes)
-        finish = artifact_pb2.WriteArtifactRequest(finish=finish_to_message(hasher.digest()))
-        if await self._write(finish):
-            await self._step(self._call.done_writing(), self._stall_timeout_s)
-        return await self._reply(hasher.size_bytes)
+        digest = hasher.digest()
+        if not await self._write(artifact_pb2.WriteArtifactRequest(finish=finish_to_message(digest))):
+            await self._answered_before("it had all bytes")
+        await self._step(self._call.done_writing(), self._stall_timeout_s)
+        result = await self._reply(digest.size_bytes)
+        if result.ref.digest != digest or self._committed_size > digest.size_bytes:
+            raise UnavailableError(
+                "TRANSPORT",
+                f"{digest} was sent, and the host, which had {self._committed_size} bytes of it before, says that it"
+                f" stored {result.ref.digest}",
+            )
+        return result
 
     async def _open(self, write: ArtifactWrite) -> None:
         await self._write(artifact_pb2.WriteArtifactRequest(header=write_to_header(write)))
         metadata = await self._step(self._call.initial_metadata(), self._stall_timeout_s)
         size = metadata.get(COMMITTED_SIZE_KEY)
         if size is None:
-            await self._reply(0)
-            raise UnavailableError("TRANSPORT", "the host answered before it had accepted the upload")
-        self._committed_size = int(size)
+            await self._answered_before("it had accepted the upload")
+        self._committed_size = _committed_size(size, write)
 
     async def _send_piece(self, hasher: Hasher, piece: bytes) -> bool:
         """Sends a piece while it is hashed; False when the host has answered already."""
@@ -99,6 +109,11 @@ class SentUpload:
             return False
         return True
 
+    async def _answered_before(self, what: str) -> NoReturn:
+        """Raises the error that the host ended the call with, or TRANSPORT for an answer that is none."""
+        await self._reply(0)
+        raise UnavailableError("TRANSPORT", f"the host answered before {what}")
+
     async def _reply(self, size: int) -> ArtifactWriteResult:
         """Waits until the bytes are durable, which takes the longer the more there are."""
         reply = await self._step(self._call, self._stall_timeout_s + size / _SLOW_DISK_BYTES_PER_S)
@@ -114,6 +129,18 @@ class SentUpload:
                 raise await self._end.error(error) from error
             except TimeoutError as error:
                 raise DeadlineError("DEADLINE_EXCEEDED", f"the host took nothing for {timeout_s:.0f} s") from error
+
+
+def _committed_size(told: str | bytes | None, write: ArtifactWrite) -> int:
+    """How much of an upload the host has already. Raises TRANSPORT for what is no number, or more than will be sent."""
+    most = write.expected_digest.size_bytes if write.expected_digest else write.size_bytes
+    try:
+        size = int(told or "")
+    except ValueError:
+        size = -1
+    if size < 0 or (most is not None and size > most):
+        raise UnavailableError("TRANSPORT", f"the host says that it has {told!r} bytes of an upload of {most}")
+    return size
 
 
 def _cut(chunk: bytes) -> Iterator[bytes]:

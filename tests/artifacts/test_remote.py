@@ -15,7 +15,7 @@ import pytest
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts.local import LocalArtifactStore
-from paglets.artifacts.store import ArtifactWrite, WriteOutcome
+from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, WriteOutcome
 from paglets.client.artifacts import RemoteArtifactStore
 from paglets.client.channel import open_channel
 from paglets.digest import Digest
@@ -29,6 +29,8 @@ from paglets.errors import (
 )
 from paglets.services.artifact import ArtifactServicer
 from paglets.services.guard import GuardedServices, ServerContext
+from paglets.values import ArtifactRef
+from paglets.wire.artifact import result_to_message
 from paglets.wire.channel_options import SERVER_OPTIONS
 from paglets.wire.frames import read_chunk
 from tests.artifacts.conftest import MAX_ARTIFACT_BYTES
@@ -157,6 +159,67 @@ async def test_repetition_sends_no_bytes(local: LocalArtifactStore) -> None:
         again = await store.create_from_chunks(write, pieces(data[:MIB], data[MIB:]))
         assert (again.outcome, again.ref) == (WriteOutcome.ALREADY_COMMITTED, first.ref)
     assert received == len(data)
+
+
+class Boasting(ArtifactServicer):
+    """Says of an upload what it is told to say: how much it has, and what it stored."""
+
+    def __init__(
+        self, store: LocalArtifactStore, committed: str, digest: Digest, *, reads_to_the_end: bool = True
+    ) -> None:
+        super().__init__(store, "alpha")
+        self.committed = committed
+        self.digest = digest
+        self.reads_to_the_end = reads_to_the_end
+        self.answered = asyncio.Event()
+
+    async def WriteArtifact(  # noqa: N802 - named by the proto
+        self, request_iterator: Frames, context: ServerContext
+    ) -> artifact_pb2.WriteArtifactResponse:
+        """Stores nothing."""
+        await anext(request_iterator)
+        await context.send_initial_metadata((("paglet-committed-size", self.committed),))
+        if self.reads_to_the_end:
+            async for _ in request_iterator:
+                pass
+        self.answered.set()
+        ref = ArtifactRef(host="alpha", artifact_id="a", digest=self.digest)
+        return result_to_message(ArtifactWriteResult(ref, WriteOutcome.COMMITTED))
+
+
+@pytest.mark.parametrize(
+    ("write", "committed", "stored"),
+    [
+        (ArtifactWrite(), "0", b"eurt"),
+        (ArtifactWrite(), "0", b""),
+        (ArtifactWrite(), "4", b"eurt"),
+        (ArtifactWrite(), "5", b"true"),
+        (ArtifactWrite(size_bytes=4), "5", b"true"),
+        (ArtifactWrite(expected_digest=Digest.of(b"true")), "5", b"true"),
+        (ArtifactWrite(), "-1", b"true"),
+        (ArtifactWrite(), "", b"true"),
+        (ArtifactWrite(), "many", b"true"),
+        (ArtifactWrite(), "1.5", b"true"),
+    ],
+)
+async def test_boasting_host(local: LocalArtifactStore, write: ArtifactWrite, committed: str, stored: bytes) -> None:
+    """A host that claims to have what it cannot have, or to have stored other bytes, is not believed."""
+    async with host(Boasting(local, committed, Digest.of(stored))) as store:
+        error = await refused(store.create_from_chunks(write, pieces(b"true")))
+    assert (type(error), error.reason) == (UnavailableError, "TRANSPORT")
+
+
+async def test_host_that_answers_too_early(local: LocalArtifactStore) -> None:
+    """A success that comes before the bytes were sent is none."""
+    hasty = Boasting(local, "0", Digest.of(b"true"), reads_to_the_end=False)
+
+    async def endless() -> AsyncIterator[bytes]:
+        await hasty.answered.wait()
+        while True:
+            yield b"true"
+
+    async with host(hasty) as store:
+        await refused(store.create_from_chunks(ArtifactWrite(), endless()))
 
 
 class Stalling(ArtifactServicer):
