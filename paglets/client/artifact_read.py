@@ -54,9 +54,12 @@ class RemoteReader:
         return self._ref
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        hasher = Hasher()
+        hasher, size = Hasher(), 0
         pieces = self._frames.pieces()
         while (piece := await self._next(pieces)) is not None:
+            size += len(piece)
+            if size > self._ref.size_bytes:
+                raise refusals.blob_corrupt(self._ref.artifact_id, "more bytes came than it has")
             hashing = self._disk.begin(partial(hasher.update, piece))
             try:
                 yield piece

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import subprocess
 import sys
@@ -305,6 +306,32 @@ async def test_lying_host(
             error = await refused(call)
             assert (type(error), error.reason) == (kind, reason)
     assert names_in(folder) == set()
+
+
+async def test_no_more_is_taken_than_was_announced(local: LocalArtifactStore) -> None:
+    """A host that sends for ever is left at the first byte too many, and that byte is handed to nobody."""
+    artifact_id = await put(local, b"true")
+
+    class Endless(Lying):
+        async def ReadArtifact(  # noqa: N802 - named by the proto
+            self, request: artifact_pb2.ReadArtifactRequest, context: ServerContext
+        ) -> AsyncIterator[ReadFrame]:
+            async for frame in super().ReadArtifact(request, context):
+                yield frame
+            for offset in itertools.count(4):
+                yield read_chunk(offset, b"r")
+
+    taken = b""
+    async with host(Endless(local, [read_chunk(0, b"true")])) as store, store.open_reader(artifact_id) as reader:
+
+        async def take() -> None:
+            nonlocal taken
+            async for piece in reader:
+                taken += piece
+
+        error = await refused(take())
+    assert isinstance(error, DataLossError)
+    assert (error.reason, taken) == ("STORED_BLOB_CORRUPT", b"true")
 
 
 @pytest.mark.parametrize("frames", [[], [read_chunk(0, b"true")]])
