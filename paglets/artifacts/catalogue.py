@@ -120,7 +120,7 @@ class Catalogue:
     async def distrust(self, blob: Blob) -> None:
         """Notes that a file's bytes are wrong: nothing is stored by pointing to it, until the bytes are sent again."""
         query = "UPDATE blobs SET corrupt = 1 WHERE digest = ? AND generation = ? AND NOT corrupt"
-        await self._ledger.write(lambda connection: connection.execute(query, (blob.digest, blob.generation)).rowcount)
+        await self._ledger.free(lambda connection: connection.execute(query, (blob.digest, blob.generation)).rowcount)
 
     async def find_blob(self, digest: Digest) -> Blob | None:
         """The current file of these bytes, if it is trusted."""

@@ -22,6 +22,7 @@ from paglets.artifacts.limits import checked_write, page_limit
 from paglets.artifacts.paging import position_in, token_after
 from paglets.artifacts.quota import Usage, read_usage
 from paglets.artifacts.reader import BlobReader, FileReader
+from paglets.artifacts.references import Blob
 from paglets.artifacts.replay import Replay
 from paglets.artifacts.rooms import StoreRooms, open_rooms
 from paglets.artifacts.sources import file_source, stream_pieces
@@ -29,7 +30,7 @@ from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import ArtifactPage, ArtifactWrite, ArtifactWriteResult, Readable
 from paglets.artifacts.upload import LocalUpload
 from paglets.config import StoreSettings
-from paglets.errors import ExhaustedError
+from paglets.errors import ExhaustedError, PagletError
 from paglets.values import ArtifactRef, check_id
 
 __all__ = ["LocalArtifactStore"]
@@ -180,13 +181,20 @@ class LocalArtifactStore:
                 missing, found = found.blob, await self._find(artifact_id)
                 if found.blob != missing:
                     continue
-                await self._rooms.catalogue.distrust(missing)
+                await self._distrust(missing)
                 raise refusals.blob_corrupt(artifact_id, "the stored bytes are gone") from error
             if status.st_size == found.blob.size_bytes:
-                return BlobReader(found.ref, file, partial(self._rooms.catalogue.distrust, found.blob))
-            await self._rooms.catalogue.distrust(found.blob)
+                return BlobReader(found.ref, file, partial(self._distrust, found.blob))
+            await self._distrust(found.blob)
             break
         raise refusals.blob_corrupt(artifact_id, "the stored bytes are not what they were")
+
+    async def _distrust(self, blob: Blob) -> None:
+        """Notes that a file's bytes are wrong. What keeps that from being noted is logged; it is not the reader's."""
+        try:
+            await self._rooms.catalogue.distrust(blob)
+        except (sqlite3.Error, PagletError):
+            _log.exception("%s is corrupt, which cannot be noted", self._rooms.blobs.path(blob))
 
     async def _remove(self, remove: Callable[[], Awaitable[Removal]]) -> int:
         """Removes artifacts and frees their room; what cannot be unlinked now is left to the janitor."""

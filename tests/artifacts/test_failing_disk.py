@@ -22,7 +22,7 @@ from paglets.artifacts.refusals import disk_full
 from paglets.artifacts.store import ArtifactStore, ArtifactWrite
 from paglets.config import StoreSettings
 from paglets.digest import Digest
-from paglets.errors import ExhaustedError
+from paglets.errors import DataLossError, ExhaustedError
 from tests.artifacts.support import (
     PATIENCE_S,
     assert_consistent,
@@ -277,6 +277,33 @@ async def test_full_disk_lets_go(small_disk: Path) -> None:
     async with opened(root) as store:
         assert (root / "spare").stat().st_size == 512 * 1024
     assert_consistent(root)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone"])
+@pytest.mark.parametrize("spare", [True, False])
+async def test_damage_is_told_on_a_full_disk(small_disk: Path, damage: str, *, spare: bool) -> None:
+    """Bytes that are wrong are told as such where not even that can be noted, and noted where spare room is left."""
+    root, ballast = small_disk / "store", small_disk / "ballast"
+    async with opened(root) as store:
+        artifact_id = await put(store, b"right" * 1000)
+        path = await store.blob_path(artifact_id)
+        path.chmod(0o600)
+        match damage:
+            case "flipped":
+                path.write_bytes(b"wrong" * 1000)
+            case "cut":
+                os.truncate(path, 10)
+            case _:
+                path.unlink()
+        if not spare:
+            (root / "spare").unlink()
+        fill_up(ballast)
+        error = await refused(read_all(store, artifact_id))
+        assert (type(error), error.reason) == (DataLossError, "STORED_BLOB_CORRUPT")
+        ballast.unlink()
+        if spare:
+            path.write_bytes(b"right" * 1000)
+            assert (await refused(read_all(store, artifact_id))).reason == "STORED_BLOB_CORRUPT"
 
 
 async def test_full_disk_after_a_crash(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
