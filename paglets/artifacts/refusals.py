@@ -28,6 +28,7 @@ from paglets.errors import (
 )
 
 __all__ = [
+    "artifact_deleted",
     "artifact_exists",
     "artifact_not_found",
     "artifact_too_large",
@@ -64,6 +65,16 @@ def artifact_not_found(artifact_id: str, host: str) -> PagletError:
     """No such artifact here, or it has expired."""
     return NotFoundError(
         "ARTIFACT_NOT_FOUND", f"host {host} has no artifact {artifact_id}", resource=Resource("artifact", artifact_id)
+    )
+
+
+def artifact_deleted(artifact_id: str, upload_id: str) -> PagletError:
+    """The upload was finished, and what it made was deleted or has expired since."""
+    return NotFoundError(
+        "ARTIFACT_NOT_FOUND",
+        f"upload {upload_id} made artifact {artifact_id}, which was deleted or has expired since;"
+        " another upload id makes another",
+        resource=Resource("artifact", artifact_id),
     )
 
 

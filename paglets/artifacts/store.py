@@ -102,7 +102,8 @@ class ArtifactStore(Protocol):
         """Stores the bytes of an async iterator. Safe to repeat with the same `upload_id` and bytes.
 
         Raises QUOTA_EXCEEDED, DISK_FULL, ARTIFACT_TOO_LARGE, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_EXISTS,
-        UPLOAD_IN_PROGRESS, TOO_MANY_UPLOADS, REQUEST_ID_REUSED (an upload id that made another artifact), INVALID_ID.
+        UPLOAD_IN_PROGRESS, TOO_MANY_UPLOADS, REQUEST_ID_REUSED (an upload id that made another artifact), INVALID_ID,
+        ARTIFACT_NOT_FOUND (what the upload id made is gone since).
         """
         ...
 

@@ -61,11 +61,11 @@ def admit(
 ) -> Admission:
     """Opens an upload with its reservation.
 
-    Raises UPLOAD_IN_PROGRESS, REQUEST_ID_REUSED, ARTIFACT_EXISTS, TOO_MANY_UPLOADS, QUOTA_EXCEEDED.
+    Raises UPLOAD_IN_PROGRESS, REQUEST_ID_REUSED, ARTIFACT_NOT_FOUND, ARTIFACT_EXISTS, TOO_MANY_UPLOADS, QUOTA_EXCEEDED.
     """
     row = connection.execute("SELECT * FROM uploads WHERE upload_id = ?", (write.upload_id,)).fetchone()
     if row is not None:
-        return _known(row, write, host)
+        return _known(connection, row, write, host, now)
     if write.artifact_id:
         _claim_artifact_id(connection, write.artifact_id, now)
     (count,) = connection.execute("SELECT count(*) FROM uploads WHERE state <> 'done'").fetchone()
@@ -153,13 +153,20 @@ def next_purge(connection: sqlite3.Connection) -> float | None:
     return None if oldest is None else oldest + KEEP_FINISHED_S
 
 
-def _known(row: sqlite3.Row, write: ArtifactWrite, host: str) -> Admission:
+def _known(connection: sqlite3.Connection, row: sqlite3.Row, write: ArtifactWrite, host: str, now: float) -> Admission:
     if row["state"] != "done":
         raise refusals.upload_in_progress("upload", write.upload_id)
     ref = _ref_of(row, host)
     differs = write.expected_digest not in (None, ref.digest) or write.size_bytes not in (None, ref.size_bytes)
     if differs or row["request"] != _request_text(write):
         raise refusals.upload_reused(write.upload_id)
+    # Its id may be another's by now, which has been committed later.
+    query = (
+        "SELECT 1 FROM artifacts WHERE artifact_id = ? AND digest = ? AND created_at = ?"
+        " AND (expires_at IS NULL OR expires_at > ?)"
+    )
+    if not connection.execute(query, (ref.artifact_id, ref.digest.value, ref.created_at, now)).fetchone():
+        raise refusals.artifact_deleted(ref.artifact_id, write.upload_id)
     return Admission(ref.artifact_id, ref)
 
 

@@ -117,12 +117,14 @@ async def test_reused_upload(store: ArtifactStore, other: ArtifactWrite, data: b
 
 
 async def test_repeated_upload_of_a_deleted_artifact(store: ArtifactStore) -> None:
-    """A repetition tells what the upload made, even if that is gone since."""
+    """A repetition tells that what the upload made is gone since, and does not make it again."""
     write = ArtifactWrite(upload_id=new_id())
     first = await store.create_from_chunks(write, pieces(b"gone"))
     await store.delete(first.ref.artifact_id)
-    again = await store.create_from_chunks(write, pieces(b"gone"))
-    assert (again.outcome, again.ref) == (WriteOutcome.ALREADY_COMMITTED, first.ref)
+    error = await refused(store.create_from_chunks(write, pieces(b"gone")))
+    assert isinstance(error, NotFoundError)
+    assert (error.reason, error.resource) == ("ARTIFACT_NOT_FOUND", Resource("artifact", first.ref.artifact_id))
+    assert "deleted" in error.message
     assert (await refused(store.ref(first.ref.artifact_id))).reason == "ARTIFACT_NOT_FOUND"
 
 

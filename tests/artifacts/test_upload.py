@@ -19,7 +19,17 @@ from paglets.errors import (
     Resource,
 )
 from tests.artifacts.conftest import MAX_ARTIFACT_BYTES
-from tests.artifacts.support import assert_consistent, bytes_on_disk, opened, put, read_all, refused, settings
+from tests.artifacts.support import (
+    Clock,
+    assert_consistent,
+    bytes_on_disk,
+    opened,
+    pieces,
+    put,
+    read_all,
+    refused,
+    settings,
+)
 
 
 async def begun(store: LocalArtifactStore, upload_id: str = "u", artifact_id: str = "a") -> Upload:
@@ -155,6 +165,18 @@ async def test_replay_sends_nothing_or_everything(local: LocalArtifactStore, roo
     async with await local.open_upload(repeated) as upload:
         await upload.write(0, b"four")
         assert (await refused(upload.finish(Digest.of(b"ruof")))).reason == "DIGEST_MISMATCH"
+
+
+async def test_replay_of_what_is_gone(local: LocalArtifactStore, clock: Clock) -> None:
+    """What expired, or gave its id to another artifact, even one of the same bytes, is not what the upload made."""
+    brief, reused = ArtifactWrite(upload_id="b", ttl_s=5), ArtifactWrite(upload_id="r", artifact_id="a")
+    await local.create_from_chunks(brief, pieces(b"brief"))
+    await local.create_from_chunks(reused, pieces(b"same"))
+    await local.delete("a")
+    clock.now += 5
+    await put(local, b"same", artifact_id="a")
+    for write in (brief, reused):
+        assert (await refused(local.open_upload(write))).reason == "ARTIFACT_NOT_FOUND"
 
 
 async def _resend(upload: Upload, offset: int, data: bytes, declared: Digest | None) -> None:

@@ -76,12 +76,14 @@ class ArtifactServiceServicer(object):
         Once the header is accepted the host sends initial metadata with `paglet-committed-size`; a client that waits for it
         has sent no data when it is refused. The reply comes after the bytes and the artifact's row are durable.
 
-        Safe to repeat with the same upload_id and bytes: a finished upload answers WRITE_OUTCOME_ALREADY_COMMITTED. A stream
-        that ends without `finish` is dropped with its reservation.
+        Safe to repeat with the same upload_id and bytes: a finished upload answers WRITE_OUTCOME_ALREADY_COMMITTED, or
+        NOT_FOUND when its artifact was deleted or has expired since; nothing is stored then. A host remembers finished uploads
+        for a day. A stream that ends without `finish` is dropped with its reservation.
 
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_TOO_LARGE),
         OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_UNFINISHED, UPLOAD_IN_PROGRESS),
-        FAILED_PRECONDITION (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS).
+        FAILED_PRECONDITION (REQUEST_ID_REUSED), NOT_FOUND (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED,
+        DISK_FULL, TOO_MANY_UPLOADS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
