@@ -34,9 +34,8 @@ class DiskFloor:
         free = await self._disk.run(self._measure)
         left = free - self._promised - self._min_free_bytes
         if needed > left:
-            raise refusals.disk_full(
-                f"{needed} more bytes would leave less than {self._min_free_bytes} bytes of the disk free"
-            )
+            what = f"{needed} more bytes" if needed else "another upload"
+            raise refusals.disk_full(f"{what} would leave less than {self._min_free_bytes} bytes of the disk free")
         granted = min(wanted, left)
         self._promised += granted
         return granted

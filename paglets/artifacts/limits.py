@@ -43,7 +43,8 @@ def checked_write(write: ArtifactWrite, settings: StoreSettings) -> ArtifactWrit
     size = _declared_size(write)
     limit = settings.max_artifact_bytes
     if size is not None and limit is not None and size > limit:
-        raise refusals.artifact_too_large(limit, size)
+        field = "expected_size" if write.expected_digest is None else "expected_digest"
+        raise refusals.artifact_too_large(limit, size, field)
     return replace(write, upload_id=upload_id, size_bytes=size)
 
 

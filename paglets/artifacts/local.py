@@ -64,7 +64,7 @@ class LocalArtifactStore:
         """Drops the uploads that are open, stops what runs in the background and closes the files. Safe to repeat."""
         self._closing = True
         for upload in tuple(self._uploads):
-            await upload.drop()
+            await upload.close()
         await self._exit_stack.aclose()
 
     async def open_upload(self, write: ArtifactWrite) -> LocalUpload | Replay:

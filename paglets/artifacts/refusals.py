@@ -167,12 +167,13 @@ def full_disk_told() -> Generator[None, None, None]:
         raise full from error
 
 
-def artifact_too_large(limit: int, requested: int) -> PagletError:
-    """The artifact is larger than any may be."""
+def artifact_too_large(limit: int, requested: int, field: str) -> PagletError:
+    """The artifact is larger than any may be; `field` is the one that showed it."""
     return InvalidArgumentError(
         "ARTIFACT_TOO_LARGE",
         f"an artifact may have {limit} bytes, this one has at least {requested}",
         metadata={"limit_bytes": str(limit), "requested_bytes": str(requested)},
+        field=field,
     )
 
 
@@ -239,5 +240,5 @@ def folder_locked(path: Path) -> PagletError:
 
 
 def shutting_down() -> PagletError:
-    """The store is closed or closing; nothing was done."""
+    """The store is closed or closing; nothing was done, and an upload that was open is dropped."""
     return UnavailableError("SHUTTING_DOWN", "the artifact store is closing")

@@ -22,6 +22,7 @@ from paglets.artifacts.rooms import StoreRooms
 from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult
 from paglets.digest import Digest
+from paglets.errors import PagletError
 from paglets.values import ArtifactRef
 
 __all__ = ["LocalUpload"]
@@ -43,6 +44,7 @@ class LocalUpload:
         self._pending: asyncio.Future[None] | None = None
         self._next = 0
         self._proven = False
+        self._store_closes = False
         self._ended = False
 
     @property
@@ -87,6 +89,11 @@ class LocalUpload:
             self._end()
             return result
 
+    async def close(self) -> None:
+        """Drops the upload since its store closes: SHUTTING_DOWN for whoever still writes."""
+        self._store_closes = True
+        await self.drop()
+
     async def drop(self) -> None:
         """Gives the upload up and leaves nothing behind; does nothing once it has ended."""
         await unbroken(self._drop())
@@ -94,7 +101,7 @@ class LocalUpload:
     async def _admit(self) -> ArtifactRef | None:
         async with self._lock:
             if self._ended:
-                raise refusals.upload_dropped(self._write.upload_id)
+                raise self._dropped()
             finished = await self._allowance.admit()
             if finished is None:
                 create = partial(self._rooms.blobs.create_part, self._write.upload_id)
@@ -105,8 +112,11 @@ class LocalUpload:
 
     def _receiving(self) -> Part:
         if self._ended or self._proven or self._part is None:
-            raise refusals.upload_dropped(self._write.upload_id)
+            raise self._dropped()
         return self._part
+
+    def _dropped(self) -> PagletError:
+        return refusals.shutting_down() if self._store_closes else refusals.upload_dropped(self._write.upload_id)
 
     def _check_next(self, offset: int, end: int) -> None:
         size, limit = self._write.size_bytes, self._rooms.settings.max_artifact_bytes
@@ -115,7 +125,7 @@ class LocalUpload:
         if size is not None and end > size:
             raise refusals.size_mismatch(size, end)
         if limit is not None and end > limit:
-            raise refusals.artifact_too_large(limit, end)
+            raise refusals.artifact_too_large(limit, end, "chunk.data")
 
     async def _drain(self) -> None:
         """Waits for the chunk that is being written; one that failed is kept, so that every later step fails too."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn
 
 from paglet.v1 import artifact_pb2
 from paglets.errors import ConflictError, DeadlineError, InvalidArgumentError, UnavailableError
@@ -32,7 +32,7 @@ MAX_CHUNK_BYTES: Final = 2 * 1024 * 1024
 MESSAGE_BYTES: Final = 1024 * 1024
 """What a chunk carries when we send it."""
 
-T = TypeVar("T")
+_STALLED_RETRY_S = 1.0
 
 
 def write_chunk(offset: int, data: bytes) -> artifact_pb2.WriteArtifactRequest:
@@ -102,7 +102,9 @@ class WriteFrames:
                 return await anext(self._stream, None)
         except TimeoutError as error:
             raise ConflictError(
-                "UPLOAD_UNFINISHED", f"no frame came for {self._stall_timeout_s} s; send the upload again"
+                "UPLOAD_UNFINISHED",
+                f"no frame came for {self._stall_timeout_s} s; send the upload again",
+                retry_after_s=_STALLED_RETRY_S,
             ) from error
 
 

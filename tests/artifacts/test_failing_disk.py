@@ -230,6 +230,14 @@ async def test_floor_of_free_disk(small_disk: Path) -> None:
     assert_consistent(root)
 
 
+async def test_below_the_floor(root: Path) -> None:
+    """Where less is free than shall be, an upload of any size is refused in words that fit it."""
+    async with opened(root, bounds=StoreSettings(min_free_bytes=1 << 60)) as store:
+        for size, what in ((None, "another upload"), (5, "5 more bytes")):
+            error = await refused(store.open_upload(ArtifactWrite(size_bytes=size)))
+            assert error.message == f"{what} would leave less than {1 << 60} bytes of the disk free"
+
+
 @pytest.mark.parametrize("declared", [None, 20 * MIB])
 async def test_full_disk(small_disk: Path, declared: int | None) -> None:
     """An upload that fills the disk is dropped whole, and smaller ones fit afterwards."""

@@ -22,7 +22,7 @@ from paglets.client.channel import open_channel
 from paglets.digest import Digest
 from tests.artifacts.conftest import MAX_ARTIFACT_BYTES, QUOTA_BYTES
 from tests.artifacts.serve import serving
-from tests.artifacts.support import assert_consistent, eventually, put, read_all
+from tests.artifacts.support import assert_consistent, eventually, is_empty, put, read_all
 
 MIB = 1024 * 1024
 Frame = artifact_pb2.WriteArtifactRequest
@@ -229,6 +229,37 @@ async def test_too_large(stub: Stub) -> None:
     found = await refusal(send(stub, [header(expected_size=MAX_ARTIFACT_BYTES + 1)]))
     assert (found.code, found.reason) == ("INVALID_ARGUMENT", "ARTIFACT_TOO_LARGE")
     assert found.metadata == {"limit_bytes": str(MAX_ARTIFACT_BYTES), "requested_bytes": str(MAX_ARTIFACT_BYTES + 1)}
+    assert found.fields == ["expected_size"]
+    told = types_pb2.Digest(function=types_pb2.DIGEST_FUNCTION_BLAKE3_256, value=bytes(32), size_bytes=1 << 40)
+    found = await refusal(send(stub, [Frame(header=artifact_pb2.WriteHeader(upload_id="u", expected_digest=told))]))
+    assert (found.reason, found.fields) == ("ARTIFACT_TOO_LARGE", ["expected_digest"])
+    chunks = [chunk(offset, bytes(2 * MIB)) for offset in range(0, MAX_ARTIFACT_BYTES + 1, 2 * MIB)]
+    found = await refusal(send(stub, [header(), *chunks]))
+    assert (found.reason, found.fields) == ("ARTIFACT_TOO_LARGE", ["chunk.data"])
+
+
+async def test_message_that_grpc_refuses(stub: Stub, root: Path) -> None:
+    """A message beyond what a host takes is refused by gRPC, without a word of ours; nothing of its upload stays."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await send(stub, [header(), chunk(0, bytes(4 * MIB))])
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert methodcaller("from_call", caught.value)(rpc_status) is None
+
+    async def dropped() -> bool:
+        return is_empty(root)
+
+    await eventually(dropped)
+
+
+async def test_closing_store(stub: Stub, local: LocalArtifactStore) -> None:
+    """An upload that is under way when its store closes is told so, and not that it was at fault."""
+    call = stub.WriteArtifact()
+    await call.write(header())
+    await call.initial_metadata()
+    await local.close()
+    await call.write(chunk(0, b"too late"))
+    found = await refusal(call)
+    assert (found.code, found.reason) == ("UNAVAILABLE", "SHUTTING_DOWN")
 
 
 async def test_quota_exceeded(stub: Stub, local: LocalArtifactStore) -> None:
@@ -314,6 +345,7 @@ async def test_stalled_upload(stub: Stub, root: Path) -> None:
     await call.write(chunk(0, b"and then nothing"))
     found = await refusal(call)
     assert (found.code, found.reason) == ("ABORTED", "UPLOAD_UNFINISHED")
+    assert found.retry.retry_delay.ToMilliseconds() == 1000
     assert_consistent(root)
 
 

@@ -80,10 +80,12 @@ class ArtifactServiceServicer(object):
         NOT_FOUND when its artifact was deleted or has expired since; nothing is stored then. A host remembers finished uploads
         for a day. A stream that ends without `finish` is dropped with its reservation.
 
+        A message of more than 4 MiB is refused by gRPC itself, before the host sees it: RESOURCE_EXHAUSTED without details.
+
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_TOO_LARGE),
         OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_UNFINISHED, UPLOAD_IN_PROGRESS),
         FAILED_PRECONDITION (REQUEST_ID_REUSED), NOT_FOUND (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED,
-        DISK_FULL, TOO_MANY_UPLOADS).
+        DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

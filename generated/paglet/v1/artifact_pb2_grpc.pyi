@@ -46,10 +46,12 @@ class ArtifactServiceStub:
     NOT_FOUND when its artifact was deleted or has expired since; nothing is stored then. A host remembers finished uploads
     for a day. A stream that ends without `finish` is dropped with its reservation.
 
+    A message of more than 4 MiB is refused by gRPC itself, before the host sees it: RESOURCE_EXHAUSTED without details.
+
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_TOO_LARGE),
     OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_UNFINISHED, UPLOAD_IN_PROGRESS),
     FAILED_PRECONDITION (REQUEST_ID_REUSED), NOT_FOUND (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED,
-    DISK_FULL, TOO_MANY_UPLOADS).
+    DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
     """
     ReadArtifact: _grpc.UnaryStreamMultiCallable[_artifact_pb2.ReadArtifactRequest, _artifact_pb2.ReadArtifactResponse]
     """ReadArtifact streams a whole artifact: a `header`, then `chunk`s in order. The client verifies size and digest before it
@@ -92,10 +94,12 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     NOT_FOUND when its artifact was deleted or has expired since; nothing is stored then. A host remembers finished uploads
     for a day. A stream that ends without `finish` is dropped with its reservation.
 
+    A message of more than 4 MiB is refused by gRPC itself, before the host sees it: RESOURCE_EXHAUSTED without details.
+
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_TOO_LARGE),
     OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_UNFINISHED, UPLOAD_IN_PROGRESS),
     FAILED_PRECONDITION (REQUEST_ID_REUSED), NOT_FOUND (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED,
-    DISK_FULL, TOO_MANY_UPLOADS).
+    DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
     """
     ReadArtifact: _aio.UnaryStreamMultiCallable[_artifact_pb2.ReadArtifactRequest, _artifact_pb2.ReadArtifactResponse]  # type: ignore[assignment]
     """ReadArtifact streams a whole artifact: a `header`, then `chunk`s in order. The client verifies size and digest before it
@@ -141,10 +145,12 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_FOUND when its artifact was deleted or has expired since; nothing is stored then. A host remembers finished uploads
         for a day. A stream that ends without `finish` is dropped with its reservation.
 
+        A message of more than 4 MiB is refused by gRPC itself, before the host sees it: RESOURCE_EXHAUSTED without details.
+
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_TOO_LARGE),
         OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_UNFINISHED, UPLOAD_IN_PROGRESS),
         FAILED_PRECONDITION (REQUEST_ID_REUSED), NOT_FOUND (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED,
-        DISK_FULL, TOO_MANY_UPLOADS).
+        DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
         """
 
     @_abc_1.abstractmethod

@@ -37,7 +37,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SIZE_MISMATCH: _ErrorReason.ValueType  # 4
     """INVALID_ARGUMENT: the bytes sent are not as many as they were said to be. Metadata: expected, actual."""
     ERROR_REASON_ARTIFACT_TOO_LARGE: _ErrorReason.ValueType  # 5
-    """INVALID_ARGUMENT: the artifact is larger than the host allows. Metadata: limit_bytes, requested_bytes."""
+    """INVALID_ARGUMENT: the artifact is larger than the host allows. BadRequest names the field that showed it; metadata:
+    limit_bytes, requested_bytes.
+    """
     ERROR_REASON_STATE_INVALID: _ErrorReason.ValueType  # 6
     """INVALID_ARGUMENT: the state does not fit the paglet's state class, or exceeds what a turn may keep."""
     ERROR_REASON_OFFSET_MISMATCH: _ErrorReason.ValueType  # 7
@@ -97,7 +99,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PATH_OUTSIDE_ROOTS: _ErrorReason.ValueType  # 33
     """PERMISSION_DENIED: a path is not below one of the host's file roots. Metadata: path."""
     ERROR_REASON_UPLOAD_UNFINISHED: _ErrorReason.ValueType  # 34
-    """ABORTED: the upload's stream ended without `finish`; what was sent is dropped. Send it again."""
+    """ABORTED: the upload's stream ended without `finish`, or stood still for too long (RetryInfo); what was sent is dropped.
+    Send it again.
+    """
     ERROR_REASON_UPLOAD_IN_PROGRESS: _ErrorReason.ValueType  # 35
     """ABORTED: another stream writes this upload or this artifact id now."""
     ERROR_REASON_EPOCH_FENCED: _ErrorReason.ValueType  # 36
@@ -157,7 +161,9 @@ ERROR_REASON_DIGEST_MISMATCH: ErrorReason.ValueType  # 3
 ERROR_REASON_SIZE_MISMATCH: ErrorReason.ValueType  # 4
 """INVALID_ARGUMENT: the bytes sent are not as many as they were said to be. Metadata: expected, actual."""
 ERROR_REASON_ARTIFACT_TOO_LARGE: ErrorReason.ValueType  # 5
-"""INVALID_ARGUMENT: the artifact is larger than the host allows. Metadata: limit_bytes, requested_bytes."""
+"""INVALID_ARGUMENT: the artifact is larger than the host allows. BadRequest names the field that showed it; metadata:
+limit_bytes, requested_bytes.
+"""
 ERROR_REASON_STATE_INVALID: ErrorReason.ValueType  # 6
 """INVALID_ARGUMENT: the state does not fit the paglet's state class, or exceeds what a turn may keep."""
 ERROR_REASON_OFFSET_MISMATCH: ErrorReason.ValueType  # 7
@@ -217,7 +223,9 @@ ERROR_REASON_DATA_FOLDER_LOCKED: ErrorReason.ValueType  # 32
 ERROR_REASON_PATH_OUTSIDE_ROOTS: ErrorReason.ValueType  # 33
 """PERMISSION_DENIED: a path is not below one of the host's file roots. Metadata: path."""
 ERROR_REASON_UPLOAD_UNFINISHED: ErrorReason.ValueType  # 34
-"""ABORTED: the upload's stream ended without `finish`; what was sent is dropped. Send it again."""
+"""ABORTED: the upload's stream ended without `finish`, or stood still for too long (RetryInfo); what was sent is dropped.
+Send it again.
+"""
 ERROR_REASON_UPLOAD_IN_PROGRESS: ErrorReason.ValueType  # 35
 """ABORTED: another stream writes this upload or this artifact id now."""
 ERROR_REASON_EPOCH_FENCED: ErrorReason.ValueType  # 36
