@@ -5,6 +5,7 @@ Every function blocks; a published blob never changes. This file must never know
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Iterable
@@ -87,10 +88,19 @@ class BlobFolder:
         passed(Step.FOLDER_AFTER)
 
     def holds(self, blob: Blob) -> bool:
-        """Whether the blob's file is there in its full size."""
+        """Whether the blob's file is there and has its bytes, all of which are read and hashed.
+
+        Raises an `OSError` that says nothing of the bytes, e.g. of too many open files.
+        """
+        path, expected = self.path(blob), Digest(blob.digest, blob.size_bytes)
         try:
-            return self.path(blob).stat().st_size == blob.size_bytes
+            return path.stat().st_size == blob.size_bytes and measure(path) == expected
         except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            _log.exception("cannot read %s", path)
             return False
 
     def prove(self, upload_id: str, blob: Blob) -> bool:

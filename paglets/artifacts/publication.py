@@ -71,8 +71,9 @@ class Publication:
     async def _record_intent(self, digest: Digest) -> Intent:
         rooms = self._rooms
         known = await rooms.catalogue.find_blob(digest)
+        # Good bytes are in hand now, and never again: they are dropped only for a file that is read and found right.
         if known is not None and not await rooms.disk.run(partial(rooms.blobs.holds, known)):
-            _log.error("blob %s is gone or has another size; it is stored anew", digest)
+            _log.error("blob %s no longer has its bytes; it is stored anew", digest)
             await rooms.catalogue.distrust(known)
         intent = await rooms.ledger.write(partial(uploads.record_intent, upload_id=self._upload_id, digest=digest))
         self._intent = intent

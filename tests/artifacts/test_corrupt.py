@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -79,19 +82,36 @@ async def test_damage_is_told_over_the_wire(
 @DAMAGES
 @pytest.mark.parametrize("known", [False, True])
 async def test_the_same_bytes_heal(root: Path, damage: Callable[[Path], None], *, known: bool) -> None:
-    """Bytes that come again replace the damaged ones for all artifacts that had them.
-
-    A bit that flipped shows only to a reader; what has another size shows to the next writer at once.
-    """
+    """Bytes that come again replace the damaged ones for all artifacts that had them, whether a reader told or not."""
     async with opened(root) as store:
         first = await put(store, DATA)
         second = await put(store, DATA)
         damage(await store.blob_path(first))
-        if known or damage is flip:
+        if known:
             await refused(read_all(store, second))
         result = await store.create_from_chunks(ArtifactWrite(), pieces(DATA))
         assert result.outcome is WriteOutcome.COMMITTED
         for artifact_id in (first, second, result.ref.artifact_id):
+            assert await read_all(store, artifact_id) == DATA
+        await store.sweep()
+    assert_consistent(root)
+
+
+async def test_unreadable_bytes_are_stored_anew(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that the disk no longer reads is no reason to drop the same bytes that have just come."""
+    async with opened(root) as store:
+        first = await put(store, DATA)
+        path, real = await store.blob_path(first), Path.open
+
+        def failing(file: Path, mode: str = "r", buffering: int = -1) -> IO[Any]:
+            if file == path:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return real(file, mode, buffering)
+
+        monkeypatch.setattr(Path, "open", failing)
+        result = await store.create_from_chunks(ArtifactWrite(), pieces(DATA))
+        assert result.outcome is WriteOutcome.COMMITTED
+        for artifact_id in (first, result.ref.artifact_id):
             assert await read_all(store, artifact_id) == DATA
         await store.sweep()
     assert_consistent(root)
