@@ -118,10 +118,6 @@ class BlobFolder:
         """Unlinks an upload's part if there is one."""
         self._part_path(upload_id).unlink(missing_ok=True)
 
-    def drop_blob(self, blob: Blob) -> None:
-        """Unlinks a blob's file if there is one."""
-        self.path(blob).unlink(missing_ok=True)
-
     def drop_parts_except(self, upload_ids: Iterable[str]) -> None:
         """Unlinks every part but those of the given uploads."""
         kept = {self._part_path(upload_id).name for upload_id in upload_ids}
@@ -135,7 +131,7 @@ class BlobFolder:
         gone: list[Blob] = []
         for blob in blobs:
             try:
-                self.drop_blob(blob)
+                self.path(blob).unlink(missing_ok=True)
             except OSError:
                 _log.exception("cannot unlink %s", self.path(blob))
             else:

@@ -85,7 +85,7 @@ class Janitor:
         self._awake.set()
 
     def forget_later(self, upload_id: str) -> None:
-        """An upload is over, its files are gone, but its row could not be removed: the disk was full."""
+        """An upload is over, its part is gone, but its row could not be removed: the disk was full."""
         self._to_forget.add(upload_id)
         self._awake.set()
 
@@ -98,6 +98,16 @@ class Janitor:
         await self._catalogue.bury(gone)
         passed(Step.BURY_AFTER)
         return len(gone) == len(blobs)
+
+    async def reap_or_wake(self, blobs: list[Blob]) -> None:
+        """Unlinks tombstones now; what cannot be is logged, and tried again in the background."""
+        try:
+            done = await self.reap(blobs)
+        except (OSError, sqlite3.Error, ExhaustedError):
+            _log.exception("what was deleted still takes room; trying again later")
+            done = False
+        if not done:
+            self.wake()
 
     async def sweep(self) -> bool:
         """Removes what has expired and unlinks every tombstone, batch by batch; says whether all of it worked."""

@@ -30,7 +30,7 @@ from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import ArtifactPage, ArtifactWrite, ArtifactWriteResult, Readable
 from paglets.artifacts.upload import LocalUpload
 from paglets.config import StoreSettings
-from paglets.errors import ExhaustedError, PagletError
+from paglets.errors import PagletError
 from paglets.values import ArtifactRef, check_id
 
 __all__ = ["LocalArtifactStore"]
@@ -201,11 +201,5 @@ class LocalArtifactStore:
         removal = await remove()
         if removal.blobs:
             passed(Step.DELETE_AFTER)
-        try:
-            freed = await self._rooms.janitor.reap(removal.blobs)
-        except (OSError, sqlite3.Error, ExhaustedError):
-            _log.exception("deleted artifacts still take room; trying again later")
-            freed = False
-        if not freed:
-            self._rooms.janitor.wake()
+        await self._rooms.janitor.reap_or_wake(removal.blobs)
         return removal.count

@@ -31,7 +31,6 @@ class Publication:
     def __init__(self, rooms: StoreRooms, upload_id: str) -> None:
         self._rooms = rooms
         self._upload_id = upload_id
-        self._intent: Intent | None = None
         self._decided = False
 
     @property
@@ -50,23 +49,26 @@ class Publication:
         return await unbroken(self._commit(intent))
 
     async def undo(self) -> None:
-        """Leaves nothing behind; files first, for their bytes stay reserved as long as they are on disk."""
+        """Leaves nothing behind: the part first, then the row, then the blob that the part may have become.
+
+        Bytes stay reserved, or count as used, as long as they are on disk.
+        """
+        rooms = self._rooms
         passed(Step.DROP_BEFORE)
         try:
-            await self._rooms.disk.run(self._unlink)
+            await rooms.disk.run(partial(rooms.blobs.drop_part, self._upload_id))
         except OSError:
-            _log.exception("upload %s: its files cannot be unlinked before the next start", self._upload_id)
+            _log.exception("upload %s: its part cannot be unlinked before the next start", self._upload_id)
             return
         passed(Step.DROP_FILES_AFTER)
         try:
-            spare = await self._rooms.ledger.free(partial(uploads.forget, upload_id=self._upload_id))
+            spare = await rooms.ledger.free(partial(uploads.forget, upload_id=self._upload_id))
         except (sqlite3.Error, ExhaustedError):
             _log.exception("upload %s: its row cannot be removed now", self._upload_id)
-            self._rooms.janitor.forget_later(self._upload_id)
+            rooms.janitor.forget_later(self._upload_id)
             return
         passed(Step.DROP_AFTER)
-        if spare:
-            self._rooms.janitor.wake()
+        await rooms.janitor.reap_or_wake(spare)
 
     async def _record_intent(self, digest: Digest) -> Intent:
         rooms = self._rooms
@@ -76,7 +78,6 @@ class Publication:
             _log.error("blob %s no longer has its bytes; it is stored anew", digest)
             await rooms.catalogue.distrust(known)
         intent = await rooms.ledger.write(partial(uploads.record_intent, upload_id=self._upload_id, digest=digest))
-        self._intent = intent
         passed(Step.INTENT_AFTER)
         return intent
 
@@ -106,8 +107,3 @@ class Publication:
             rooms.janitor.wake()
         here_already = intent.held or intent.blob in spare
         return ArtifactWriteResult(ref, WriteOutcome.DEDUPLICATED if here_already else WriteOutcome.COMMITTED)
-
-    def _unlink(self) -> None:
-        self._rooms.blobs.drop_part(self._upload_id)
-        if self._intent is not None and not self._intent.held:
-            self._rooms.blobs.drop_blob(self._intent.blob)

@@ -75,7 +75,7 @@ class Recovery:
             _, spare = await self._ledger.write(lambda rows: uploads.commit(rows, intent, self._host, now))
             return spare
         _log.warning("upload %s: its bytes are not all there, dropping it", intent.upload_id)
-        await self._disk.run(partial(self._drop_files, intent))
+        await self._disk.run(partial(self._blobs.drop_part, intent.upload_id))
         return await self._ledger.free(lambda rows: uploads.forget(rows, intent.upload_id))
 
     def _prove(self, intent: Intent) -> bool:
@@ -84,7 +84,3 @@ class Recovery:
         except OSError:
             _log.exception("upload %s: its bytes cannot be read", intent.upload_id)
             return False
-
-    def _drop_files(self, intent: Intent) -> None:
-        self._blobs.drop_part(intent.upload_id)
-        self._blobs.drop_blob(intent.blob)

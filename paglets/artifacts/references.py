@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from paglets.artifacts import quota
 
-__all__ = ["Blob", "bury", "find_blob", "hold", "make_current", "next_generation", "release"]
+__all__ = ["Blob", "bury", "entomb", "find_blob", "hold", "make_current", "next_generation", "release"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def release(connection: sqlite3.Connection, digest: bytes) -> list[Blob]:
         connection.execute("UPDATE blobs SET refs = refs - 1 WHERE digest = ?", (digest,))
         return []
     connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
-    return [_entomb(connection, Blob(digest, row["generation"], row["size"]))]
+    return [entomb(connection, Blob(digest, row["generation"], row["size"]))]
 
 
 def make_current(connection: sqlite3.Connection, blob: Blob) -> list[Blob]:
@@ -66,9 +66,18 @@ def make_current(connection: sqlite3.Connection, blob: Blob) -> list[Blob]:
         return []
     hold(connection, blob.digest)
     if not row["corrupt"]:
-        return [_entomb(connection, blob)]
+        return [entomb(connection, blob)]
     connection.execute("UPDATE blobs SET generation = ?, corrupt = 0 WHERE digest = ?", (blob.generation, blob.digest))
-    return [_entomb(connection, Blob(blob.digest, row["generation"], blob.size_bytes))]
+    return [entomb(connection, Blob(blob.digest, row["generation"], blob.size_bytes))]
+
+
+def entomb(connection: sqlite3.Connection, blob: Blob) -> Blob:
+    """Notes that a file is nobody's and to be unlinked; its bytes count as used until it is buried."""
+    connection.execute(
+        "INSERT INTO tombstones (digest, generation, size) VALUES (?, ?, ?)",
+        (blob.digest, blob.generation, blob.size_bytes),
+    )
+    return blob
 
 
 def bury(connection: sqlite3.Connection, blobs: list[Blob]) -> None:
@@ -79,11 +88,3 @@ def bury(connection: sqlite3.Connection, blobs: list[Blob]) -> None:
         )
         if gone.rowcount:
             quota.free(connection, blob.size_bytes)
-
-
-def _entomb(connection: sqlite3.Connection, blob: Blob) -> Blob:
-    connection.execute(
-        "INSERT INTO tombstones (digest, generation, size) VALUES (?, ?, ?)",
-        (blob.digest, blob.generation, blob.size_bytes),
-    )
-    return blob

@@ -117,13 +117,20 @@ def commit(connection: sqlite3.Connection, intent: Intent, host: str, now: float
 
 
 def forget(connection: sqlite3.Connection, upload_id: str) -> list[Blob]:
-    """Ends an unfinished upload whose own files are gone. Returns a file to unlink if it held the last reference."""
+    """Ends an unfinished upload whose part is gone. Returns files to unlink, which are tombstones from now on.
+
+    That is the one it may have published: a file stays named in a row until it is durably gone. If it held the last
+    reference to a file, it is that one.
+    """
     row = connection.execute(
-        "DELETE FROM uploads WHERE upload_id = ? AND state <> 'done' RETURNING reserved, digest, held", (upload_id,)
+        "DELETE FROM uploads WHERE upload_id = ? AND state <> 'done' RETURNING *", (upload_id,)
     ).fetchone()
     if row is None:
         return []
-    quota.settle(connection, row["reserved"], 0)
+    published = row["state"] == "intent" and not row["held"]
+    quota.settle(connection, row["reserved"], row["size"] if published else 0)
+    if published:
+        return [references.entomb(connection, Blob(row["digest"], row["generation"], row["size"]))]
     return references.release(connection, row["digest"]) if row["held"] else []
 
 

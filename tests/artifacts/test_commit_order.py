@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from paglets.artifacts import refusals, uploads
+from paglets.artifacts.steps import Step
 from paglets.artifacts.store import ArtifactWrite
-from tests.artifacts.support import opened, pieces
+from paglets.digest import Digest
+from tests.artifacts.support import armed, is_empty, opened, pieces, refused
 
 INTENT, VISIBLE, COMMIT = "intent row", "artifact row", "COMMIT"
+FORGET, BURY = "upload forgotten", "file forgotten"
 
 
 class Recorder:
@@ -34,6 +40,10 @@ class Recorder:
             self.note(INTENT)
         elif sql.startswith("INSERT INTO artifacts"):
             self.note(VISIBLE)
+        elif sql.startswith("DELETE FROM uploads WHERE upload_id ="):
+            self.note(FORGET)
+        elif sql.startswith("DELETE FROM tombstones"):
+            self.note(BURY)
 
     def of_descriptor(self, name: str, real: Callable[[int], None]) -> Callable[[int], None]:
         """A system call on an open file that is noted when it has been made."""
@@ -48,7 +58,7 @@ class Recorder:
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """Notes every sync, rename and statement from now on."""
-    recorder, connect, rename = Recorder(), sqlite3.connect, os.rename
+    recorder, connect, rename, unlink = Recorder(), sqlite3.connect, os.rename, os.unlink
 
     def connect_and_trace(
         path: Path, *, isolation_level: None, check_same_thread: bool, timeout: float
@@ -63,7 +73,12 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
         rename(source, target)
         recorder.note("rename", f"{Path(source).name} -> {Path(target).name}")
 
+    def unlink_and_note(path: Path) -> None:
+        unlink(path)
+        recorder.note("unlink", Path(path).name)
+
     monkeypatch.setattr(sqlite3, "connect", connect_and_trace)
+    monkeypatch.setattr(os, "unlink", unlink_and_note)
     monkeypatch.setattr(os, "rename", rename_and_note)
     monkeypatch.setattr(os, "fdatasync", recorder.of_descriptor("fdatasync", os.fdatasync))
     monkeypatch.setattr(os, "fsync", recorder.of_descriptor("fsync", os.fsync))
@@ -106,7 +121,43 @@ async def test_known_bytes_touch_no_blob(root: Path, recorder: Recorder) -> None
         await store.create_from_chunks(ArtifactWrite(upload_id="u", size_bytes=5), pieces(b"bytes"))
         recorder.note("reply")
     names = [what for what, _, _ in recorder.calls]
-    assert names[: names.index("reply")] == [COMMIT, "fdatasync", INTENT, COMMIT, VISIBLE, COMMIT]
+    assert names[: names.index("reply")] == [COMMIT, "fdatasync", INTENT, COMMIT, "unlink", VISIBLE, COMMIT]
+
+
+@pytest.mark.parametrize("recovered", [False, True])
+async def test_a_published_file_is_forgotten_when_it_is_durably_gone(
+    root: Path, tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, *, recovered: bool
+) -> None:
+    """An upload that failed after its rename, or is found rotten by a start, leaves no file that nothing names."""
+
+    def refuse(*_: object) -> None:
+        raise refusals.disk_full("no room for a row")
+
+    copy = tmp_path / "copy"
+    async with opened(root) as store:
+        with monkeypatch.context() as patched, armed(partial(_copied_at, Step.FOLDER_AFTER, root, copy)):
+            patched.setattr(uploads, "commit", refuse)
+            recorder.calls.clear()
+            write = ArtifactWrite(upload_id="u", size_bytes=5)
+            assert (await refused(store.create_from_chunks(write, pieces(b"bytes")))).reason == "DISK_FULL"
+    blob = f"{Digest.of(b'bytes').hex}.1"
+    if recovered:
+        path = copy / "blobs" / blob[:2] / blob
+        path.chmod(0o600)
+        path.write_bytes(b"wrong")
+        recorder.calls.clear()
+        async with opened(copy):
+            pass
+        assert is_empty(copy)
+    steps = [(what, where) for what, where, _ in recorder.calls]
+    steps = [step for step in steps[steps.index((FORGET, "")) :] if step[0] != COMMIT]
+    assert steps[:4] == [(FORGET, ""), ("unlink", blob), ("fsync", blob[:2]), (BURY, "")]
+    assert is_empty(root)
+
+
+def _copied_at(step: Step, root: Path, copy: Path, name: str) -> None:
+    if name == step:
+        shutil.copytree(root, copy)
 
 
 async def test_export_is_durable_under_its_name(root: Path, recorder: Recorder, tmp_path: Path) -> None:
