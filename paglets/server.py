@@ -45,6 +45,7 @@ from paglets.services.mesh import MeshServicer
 from paglets.services.reflection import add_reflection
 from paglets.services.routing import Router
 from paglets.services.transfer import TransferServicer
+from paglets.sqlite import keep_folder
 from paglets.values import check_id
 from paglets.wire.channel_options import SERVER_OPTIONS
 
@@ -149,7 +150,7 @@ async def _stop(server: grpc.aio.Server, parts: HostParts) -> None:
 
 async def _open_parts(stack: AsyncExitStack, settings: HostSettings) -> tuple[HostParts, str]:
     data = settings.data.expanduser().resolve()
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    await asyncio.to_thread(keep_folder, data, mode=0o700)
     stack.callback(FolderLock(data).release)
     registry = TypeRegistry.load(settings.name, settings.allow)
     journal = await asyncio.to_thread(Journal.open, data / "journal.db")

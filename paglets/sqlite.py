@@ -12,10 +12,11 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Database", "fsync_folder"]
+__all__ = ["Database", "fsync_folder", "keep_folder", "make_folders"]
 
 T = TypeVar("T")
 _MAX_BATCH = 256
@@ -182,6 +183,21 @@ def _settle(batch: list[_Job[Any]]) -> None:
 def _settle_all(jobs: list[_Job[Any]]) -> None:
     for job in jobs:
         job.settle()
+
+
+def keep_folder(folder: Path, *, mode: int = 0o777) -> None:
+    """Makes a folder to keep things in, and its name durable, also if a process died between the two."""
+    make_folders(folder, mode=mode)
+    with suppress(PermissionError):  # others may list the folder above, which is not ours then, and not made by us
+        fsync_folder(folder.parent)
+
+
+def make_folders(folder: Path, *, mode: int = 0o777) -> None:
+    """Makes a folder and its parents, and the names of the new ones durable. `mode` is the folder's own."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode if path == folder else 0o777, exist_ok=True)
+        fsync_folder(path.parent)
 
 
 def fsync_folder(folder: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sqlite3
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
-from paglets.sqlite import Database
+from paglets.sqlite import Database, keep_folder
+from paglets.testing import local_host
 
 SCHEMA = "CREATE TABLE numbers (n INTEGER PRIMARY KEY)"
 
@@ -115,3 +118,46 @@ async def test_failed_commit_reaches_every_caller_and_the_owner(tmp_path: Path) 
     assert len(told) == 1
     assert await _numbers(database) == []
     await database.close()
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files and folders that are synced from now on."""
+    paths: list[Path] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        fsync(descriptor)
+        paths.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr(os, "fsync", note)
+    return paths
+
+
+def test_folder_to_keep_things_in(tmp_path: Path, synced: list[Path]) -> None:
+    """Each new name is durable from above, the folder's own also if somebody made it who died before he synced it."""
+    folder = tmp_path / "a" / "b"
+    keep_folder(folder, mode=0o700)
+    assert synced == [tmp_path, tmp_path / "a", tmp_path / "a"]
+    assert folder.stat().st_mode & 0o777 == 0o700
+    synced.clear()
+    keep_folder(folder, mode=0o700)
+    assert synced == [tmp_path / "a"]
+
+
+def test_folder_below_one_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that is there is taken, also where those above are not ours to open."""
+
+    def refuse(path: Path, _flags: int) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "open", refuse)
+    keep_folder(tmp_path)
+    with pytest.raises(PermissionError):
+        keep_folder(tmp_path / "new")
+
+
+async def test_the_folder_of_a_host_is_durable(tmp_path: Path, synced: list[Path]) -> None:
+    """The name of a host's data folder is durable before anything is kept there."""
+    async with local_host(data=tmp_path / "data"):
+        assert synced[0] == tmp_path

@@ -14,7 +14,7 @@ from pathlib import Path
 from paglets.artifacts.references import Blob
 from paglets.artifacts.steps import Step, passed
 from paglets.digest import Digest, Hasher
-from paglets.sqlite import fsync_folder
+from paglets.sqlite import fsync_folder, keep_folder
 
 __all__ = ["BlobFolder", "Part", "measure"]
 
@@ -59,16 +59,19 @@ class BlobFolder:
     """`parts/` and `blobs/` below a store's root."""
 
     def __init__(self, root: Path) -> None:
+        self._root = root
         self._parts = root / "parts"
         self._blobs = root / "blobs"
 
     def prepare(self) -> None:
         """Makes the folders and their names durable."""
-        self._parts.mkdir(parents=True, exist_ok=True)
+        keep_folder(self._root)
+        self._parts.mkdir(exist_ok=True)
+        self._blobs.mkdir(exist_ok=True)
         for number in range(256):
-            (self._blobs / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+            (self._blobs / f"{number:02x}").mkdir(exist_ok=True)
         fsync_folder(self._blobs)
-        fsync_folder(self._parts.parent)
+        fsync_folder(self._root)
 
     def path(self, blob: Blob) -> Path:
         """Where a blob's file is."""

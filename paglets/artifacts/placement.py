@@ -17,7 +17,7 @@ from pathlib import Path
 from paglets.artifacts import refusals
 from paglets.artifacts.steps import Step, passed
 from paglets.errors import PermissionDeniedError, Resource
-from paglets.sqlite import fsync_folder
+from paglets.sqlite import fsync_folder, make_folders
 from paglets.values import new_id
 
 __all__ = ["PrivateFile", "unwritable_told"]
@@ -66,7 +66,7 @@ class PrivateFile:
             raise refusals.destination_exists(self._target)
         with unwritable_told(self._target):
             _require_replaceable(self._target)
-            _make_folders(self._target.parent)
+            make_folders(self._target.parent)
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
     @property
@@ -149,12 +149,3 @@ def _hidden_name(target: Path) -> Path:
     room = _MAX_NAME_BYTES - len(suffix) - 1
     stem = os.fsdecode(os.fsencode(target.name)[:room])
     return target.with_name(f".{stem}{suffix}")
-
-
-def _make_folders(folder: Path) -> None:
-    """Makes a folder and its parents, and the names of the new ones durable."""
-    missing = [folder, *folder.parents]
-    missing = [path for path in missing if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(exist_ok=True)
-        fsync_folder(path.parent)

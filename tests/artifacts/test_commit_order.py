@@ -85,6 +85,14 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     return recorder
 
 
+async def test_the_folder_of_a_store_is_durable(root: Path, recorder: Recorder) -> None:
+    """Its own name is synced from above, and what is in it from within, before anything is stored."""
+    async with opened(root):
+        synced = [where for what, where, _ in recorder.calls if what == "fsync"]
+    assert synced[0] == root.parent.name
+    assert {"blobs", root.name} < set(synced)
+
+
 async def test_order(root: Path, recorder: Recorder) -> None:
     """Part durable, intent durable, renamed, folder durable, row durable, and only then the answer."""
     async with opened(root) as store:
