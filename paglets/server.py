@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import ipaddress
 import logging
 import os
@@ -21,6 +20,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from paglet.v1 import artifact_pb2_grpc, directory_pb2_grpc, lifecycle_pb2_grpc, mesh_pb2_grpc, transfer_pb2_grpc
+from paglets.arena import use_one_arena
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.lock import FolderLock
 from paglets.client.channel import open_channel
@@ -52,7 +52,6 @@ from paglets.wire.channel_options import SERVER_OPTIONS
 __all__ = ["RunningHost", "running_host", "serve"]
 
 _log = logging.getLogger(__name__)
-_M_ARENA_MAX = -8
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ async def serve(settings: HostSettings, ready: Callable[[str], None]) -> None:
     by a kill, with exit code 1. `ready` is called with the host's address once it serves. Raises PagletErrors that say
     what to change.
     """
-    _use_one_arena()
+    use_one_arena()
     arm_from_environment()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -298,11 +297,3 @@ def _is_loopback(address: str) -> bool:
     if _is_name(address):
         return address == "localhost"
     return ipaddress.ip_address(address.strip("[]")).is_loopback
-
-
-def _use_one_arena() -> None:
-    """Keeps glibc to one malloc arena: large messages then reuse warm pages instead of faulting in new ones."""
-    try:
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-    except (OSError, AttributeError):
-        _log.debug("this C library has no mallopt")

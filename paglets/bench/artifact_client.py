@@ -10,6 +10,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from paglets.arena import use_one_arena
 from paglets.artifacts.store import ArtifactWrite, WriteOutcome
 from paglets.bench.transfers import Transfer, TransferCommand
 from paglets.bench.worker import obey
@@ -66,7 +67,8 @@ async def _main() -> None:
 
 
 def main() -> None:
-    """Obeys until standard input ends."""
+    """Obeys until standard input ends; its malloc is as that of the command line where it moves bytes."""
+    use_one_arena()
     asyncio.run(_main())
 
 

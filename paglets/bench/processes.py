@@ -81,8 +81,8 @@ async def program(
 ) -> AsyncGenerator[Child, None]:
     """A program that is ready; when the block ends, so does it. Raises ProgramFailedError when it does not start.
 
-    It has a session of its own, so that Ctrl-C reaches us alone. `one_arena` keeps glibc to one malloc arena, as a host
-    does for itself: large messages then reuse warm pages.
+    It has a session of its own, so that Ctrl-C reaches us alone. `one_arena` keeps glibc to one malloc arena, as hosts
+    and the client of artifacts do for themselves.
     """
     log = folder / f"{name}.log"
     with log.open("ab") as errors:

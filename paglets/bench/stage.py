@@ -62,7 +62,9 @@ async def open_stage(settings: BenchSettings, folder: Path, *, counted: bool) ->
         async with asyncio.TaskGroup() as starting:
             echo = starting.create_task(start("echo", program_command("echo")))
             plain = starting.create_task(start("plain", program_command("plain_server", str(folder / "plain"))))
-            artifact_client = starting.create_task(start("artifact-client", program_command("artifact_client")))
+            artifact_client = starting.create_task(
+                start("artifact-client", program_command("artifact_client"), one_arena=False)
+            )
             plain_client = starting.create_task(start("plain-client", program_command("plain_client")))
             callers = [
                 starting.create_task(start(f"call-client-{number}", program_command("call_client")))

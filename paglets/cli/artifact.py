@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import click
 
+from paglets.arena import use_one_arena
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult
 from paglets.cli.nouns import Noun
 from paglets.cli.output import Record, note, size_text, time_text, write_json, write_record, write_table
@@ -43,6 +44,7 @@ def put(
     session: Session, source: str, name: str | None, owner: str, ttl: float | None, labels: tuple[tuple[str, str], ...]
 ) -> None:
     """Store a file, or standard input; it is durable and its digest is proven when this ends well."""
+    use_one_arena()
     write = ArtifactWrite(name=name or "", owner=owner, ttl_s=ttl, labels=dict(labels))
     result = session.run(lambda client: _put(client, write, source))
     if session.json:
@@ -76,6 +78,7 @@ def get(session: Session, artifact_id: str, target: str | None, force: bool) -> 
     OUT appears whole and proven, or not at all. With `-` the bytes go to standard output as they come: trust them when
     the exit code is 0.
     """
+    use_one_arena()
     if target == "-":
         session.run(lambda client: _to_stdout(client, artifact_id))
         return
