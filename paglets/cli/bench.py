@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import tempfile
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
@@ -18,8 +15,6 @@ from paglets.cli.session import Session
 from paglets.cli.types import size
 
 __all__ = ["bench"]
-
-T = TypeVar("T")
 
 
 @click.command(cls=Verb)
@@ -65,11 +60,9 @@ def bench(
         only=frozenset(only or SUITES),
     )
     try:
-        result = asyncio.run(_until_terminated(run_bench(settings, note)))
+        result = asyncio.run(run_bench(settings, note))
     except ProgramFailedError as error:
         raise click.ClickException(f"the bench failed: {error}") from error
-    except asyncio.CancelledError:
-        context.exit(128 + signal.SIGTERM)
     if context.ensure_object(Session).json:
         write_json(result_record(result))
         return
@@ -82,10 +75,3 @@ def bench(
     click.echo()
     for name, value in {**result.machine, **result.settings}.items():
         click.echo(f"{name}: {value}")
-
-
-async def _until_terminated(work: Coroutine[Any, Any, T]) -> T:
-    """The work; SIGTERM cancels it, so that it ends what it started."""
-    task = asyncio.create_task(work)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await task

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import ClassVar, NoReturn
 
 import click
@@ -17,7 +19,7 @@ from paglets.errors import PagletError
 
 __all__ = ["main", "run"]
 
-_FAILURE, _RPC_FAILURE, _INTERRUPTED = 1, 64, 130
+_FAILURE, _RPC_FAILURE, _INTERRUPTED, _TERMINATED = 1, 64, 130, 143
 
 
 class _Paglets(Nouns):
@@ -39,7 +41,8 @@ class _Paglets(Nouns):
 def root() -> None:
     """A mesh of hosts on which paglets live: stateful Python objects that move with their files.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 64 + gRPC's status code for what a host refused, 130 interrupted.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 64 + gRPC's status code for what a host refused, 130 interrupted, 143
+    ended by SIGTERM.
     """
 
 
@@ -73,5 +76,20 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def main() -> NoReturn:
-    """Runs the process's command line and ends the process with its exit code."""
-    sys.exit(run())
+    """Runs the process's command line and ends the process with its exit code.
+
+    SIGTERM interrupts a command as Ctrl-C does, so that it ends what it began; those that run hosts have their own way.
+    """
+    terminated = False
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        nonlocal terminated
+        terminated = True
+        interrupt = signal.getsignal(signal.SIGINT)
+        if not callable(interrupt):  # shells have SIGINT ignored by what they start in the background
+            raise KeyboardInterrupt
+        interrupt(number, frame)
+
+    signal.signal(signal.SIGTERM, terminate)
+    code = run()
+    sys.exit(_TERMINATED if terminated and code == _INTERRUPTED else code)

@@ -39,7 +39,7 @@ class Session:
         return math.inf if self.timeout_s is None else self.timeout_s
 
     def run(self, body: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
-        """Runs `body` with a client of the host, which is known to be there. Ctrl-C cancels it."""
+        """Runs `body` with a client of the host, which is known to be there. Ctrl-C cancels it, and so does SIGTERM."""
         return asyncio.run(self._with_client(body))
 
     async def _with_client(self, body: Callable[[Client], Awaitable[ResultT]]) -> ResultT:

@@ -13,7 +13,7 @@ import pytest
 
 from paglets.digest import Digest
 from tests.cli.conftest import Mesh
-from tests.cli.running import PATIENCE_S, until
+from tests.cli.running import PATIENCE_S, Cli, host, until
 
 
 @pytest.fixture
@@ -92,6 +92,34 @@ def test_standard_input_and_output(mesh: Mesh, payload: bytes) -> None:
     got = mesh.cli.process("artifact", "get", put.out.strip(), "-")
     assert (got.code, got.err) == (0, "")
     assert got.out.encode(errors="surrogateescape") == payload
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "code", "background"),
+    [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, False), (signal.SIGTERM, 143, True)],
+)
+def test_interrupted_get_leaves_nothing(tmp_path: Path, number: int, code: int, *, background: bool) -> None:
+    """A get that is ended by a signal ends what it began and says nothing; one in the background of a script too."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "source").write_bytes(bytes(64 * 1024 * 1024))
+    with host(Cli(tmp_path), "one") as (address, serving):
+        cli = Cli(tmp_path, address)
+        artifact_id = cli("artifact", "put", "source").out.strip()
+        command = cli.command("artifact", "get", artifact_id, str(tmp_path / "out" / "file"))
+        if background:
+            command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=cli.environment(None)) as process:
+            until(lambda: list((tmp_path / "out").iterdir()), "a file to be begun")
+            serving.send_signal(signal.SIGSTOP)
+            try:
+                process.send_signal(number)
+                out, err = process.communicate(timeout=PATIENCE_S)
+            finally:
+                serving.send_signal(signal.SIGCONT)
+        assert (process.returncode, out, err.strip()) == (code, b"", b"")
+        assert list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.slow
