@@ -7,7 +7,7 @@ refuses.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import grpc
@@ -75,7 +75,7 @@ class Door(grpc.GenericRpcHandler):
     def _reflection(self, path: str) -> grpc.RpcMethodHandler[Any, Any]:
         """Reflection about a paglet is answered by its owner."""
 
-        async def describe(requests: AsyncIterator[bytes], context: ServerContext) -> AsyncIterator[bytes]:
+        async def describe(requests: AsyncIterator[bytes], context: ServerContext) -> AsyncGenerator[bytes]:
             meta = self._router.meta(context)
             await self._host.wait_ready(meta.timeout_s)
             if await self._host.resident(meta.paglet_id) is not None:

@@ -1,24 +1,32 @@
 """The guard around every handler: our errors become statuses, unexpected ones an incident id, and nothing else leaks.
 
 It sits in the handlers themselves, not in a stack of interceptors: a call ends in one place. Requests are parsed inside
-it too, since gRPC would tell a caller in its own words of bytes that are no message.
+it too, since gRPC would tell a caller in its own words of bytes that are no message. It also sends what streams answer,
+for as long as their callers take it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+import inspect
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from paglets.errors import InvalidArgumentError, PagletError, as_paglet_error
+from paglets.errors import DeadlineError, InvalidArgumentError, PagletError, as_paglet_error
 from paglets.host.runner import is_cancelled
 from paglets.wire.status import DETAILS_KEY, to_status
 
-__all__ = ["GuardedServices", "ServerContext", "abort_with", "guard_single", "guard_stream"]
+__all__ = ["STALL_TIMEOUT_S", "GuardedServices", "ServerContext", "abort_with", "guard_single", "guard_stream"]
 
+STALL_TIMEOUT_S = 60.0
+"""How long a caller may take nothing of what a stream has for him."""
+
+_log = logging.getLogger(__name__)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 ServicerT = TypeVar("ServicerT")
@@ -28,11 +36,20 @@ ServerContext: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
+def _gone(error: grpc.aio.InternalError) -> asyncio.CancelledError:
+    """What becomes of sending to a caller who has left: his call is cancelled, which gRPC may not have noticed yet."""
+    _log.debug("the caller has left", exc_info=error)
+    return asyncio.CancelledError("the caller has left")
+
+
 async def abort_with(context: ServerContext, error: PagletError) -> NoReturn:
     """Ends the call with the error's status and details, beside the trailing metadata that were set before."""
     status = to_status(error)
     trailing = (*(context.trailing_metadata() or ()), (DETAILS_KEY, status.SerializeToString()))
-    await context.abort(_CODES[status.code], status.message, trailing)
+    try:
+        await context.abort(_CODES[status.code], status.message, trailing)
+    except grpc.aio.InternalError as failed:
+        raise _gone(failed) from failed
 
 
 def _failure(error: Exception | asyncio.CancelledError, method: str) -> PagletError:
@@ -54,6 +71,8 @@ def guard_single(
             return await behavior(request, context)
         except grpc.aio.AbortError:
             raise
+        except grpc.aio.InternalError as error:
+            raise _gone(error) from error
         except (Exception, asyncio.CancelledError) as error:
             await abort_with(context, _failure(error, method))
 
@@ -61,26 +80,48 @@ def guard_single(
 
 
 def guard_stream(
-    behavior: Callable[[RequestT, ServerContext], AsyncIterator[ReplyT]], method: str
-) -> Callable[[RequestT, ServerContext], AsyncIterator[ReplyT]]:
-    """Guards a handler that answers with a stream."""
+    behavior: Callable[[RequestT, ServerContext], AsyncGenerator[ReplyT]],
+    method: str,
+    encode: Callable[[ReplyT], bytes] = bytes,
+    stall_timeout_s: float = STALL_TIMEOUT_S,
+) -> Callable[[RequestT, ServerContext], Awaitable[None]]:
+    """Guards a handler that answers with a stream, and sends its answers, as bytes.
 
-    async def guarded(request: RequestT, context: ServerContext) -> AsyncIterator[ReplyT]:
+    When its caller took nothing for `stall_timeout_s` it is closed, with all that it holds, and the call ends with
+    DEADLINE_EXCEEDED; he is told when he takes the rest.
+    """
+
+    async def guarded(request: RequestT, context: ServerContext) -> None:
         try:
-            async for message in behavior(request, context):
-                yield message
+            async with aclosing(behavior(request, context)) as messages:
+                async for message in messages:
+                    data = encode(message)
+                    del message  # a caller who stands still holds as little as can be
+                    await _send(context, data, stall_timeout_s)
         except grpc.aio.AbortError:
             raise
+        except grpc.aio.InternalError as error:
+            raise _gone(error) from error
         except (Exception, asyncio.CancelledError) as error:
             await abort_with(context, _failure(error, method))
 
     return guarded
 
 
+async def _send(context: ServerContext, data: bytes, stall_timeout_s: float) -> None:
+    try:
+        async with asyncio.timeout(stall_timeout_s):
+            await context.write(data)
+    except TimeoutError as error:
+        raise DeadlineError("DEADLINE_EXCEEDED", f"the caller took nothing for {stall_timeout_s} s") from error
+
+
 class GuardedServices(grpc.GenericRpcHandler):
     """The host's own services, each handler guarded: fill it by `add`, give it to the server."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, stall_timeout_s: float = STALL_TIMEOUT_S) -> None:
+        self._stall_timeout_s = stall_timeout_s
+        self._bare: dict[str, Handler] = {}
         self._handlers: dict[str, Handler] = {}
         self._names: list[str] = []
 
@@ -98,7 +139,7 @@ class GuardedServices(grpc.GenericRpcHandler):
         self._names.append(service_name)
         for name, handler in method_handlers.items():
             method = f"/{service_name}/{name}"
-            self._handlers[method] = _guarded(handler, method)
+            self._bare[method], self._handlers[method] = _bare_and_guarded(handler, method, self._stall_timeout_s)
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         """What generated code calls too, with the same handlers once more: nothing is left to do."""
@@ -107,25 +148,31 @@ class GuardedServices(grpc.GenericRpcHandler):
         """Answers for `alias` with the handlers of a service whose messages are the same on the wire."""
         prefix = f"/{service_name}/"
         self._names.append(alias)
-        for method, handler in list(self._handlers.items()):
-            if method.startswith(prefix):
-                self._handlers[f"/{alias}/{method.removeprefix(prefix)}"] = handler
+        for handlers in (self._bare, self._handlers):
+            for method, handler in list(handlers.items()):
+                if method.startswith(prefix):
+                    handlers[f"/{alias}/{method.removeprefix(prefix)}"] = handler
 
     def handler(self, path: str) -> Handler | None:
-        """The handler of a path; None for one that is not ours."""
-        return self._handlers.get(path)
+        """The handler of a path, for a guard of the caller's own; None for one that is not ours."""
+        return self._bare.get(path)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """The handler of a method, None for one that is not ours."""
         return self._handlers.get(handler_call_details.method)
 
 
-def _guarded(handler: Handler, method: str) -> Handler:
-    """The same handler with a guard around what it does. It takes its requests as bytes."""
+def _bare_and_guarded(handler: Handler, method: str, stall_timeout_s: float) -> tuple[Handler, Handler]:
+    """The same handler, taking its requests as bytes: as it is, and with a guard around what it does."""
     parse, encode = handler.request_deserializer or bytes, handler.response_serializer
     # The stubs type a handler's behaviours for threads; in an asyncio server they are coroutines and async generators.
     behavior: Any = handler.unary_unary or handler.stream_unary or handler.unary_stream or handler.stream_stream
-    guard: Any = guard_stream if handler.response_streaming else guard_single
+    make: Any = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }[handler.request_streaming, handler.response_streaming]
 
     def stream(requests: AsyncIterator[bytes], context: ServerContext) -> object:
         return behavior(_Parsed(requests, parse), context)
@@ -133,13 +180,12 @@ def _guarded(handler: Handler, method: str) -> Handler:
     def single(request: bytes, context: ServerContext) -> object:
         return behavior(_parsed(request, parse), context)
 
-    make = {
-        (False, False): grpc.unary_unary_rpc_method_handler,
-        (False, True): grpc.unary_stream_rpc_method_handler,
-        (True, False): grpc.stream_unary_rpc_method_handler,
-        (True, True): grpc.stream_stream_rpc_method_handler,
-    }[handler.request_streaming, handler.response_streaming]
-    return make(guard(stream if handler.request_streaming else single, method), None, encode)
+    bare: Any = stream if handler.request_streaming else single
+    if handler.response_streaming and not inspect.iscoroutinefunction(behavior):
+        guarded = make(guard_stream(bare, method, encode or bytes, stall_timeout_s), None, None)
+    else:  # it returns its answer, or sends its answers itself
+        guarded = make(guard_single(bare, method), None, encode)
+    return make(bare, None, encode), guarded
 
 
 class _Parsed(AsyncIterator[RequestT]):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from grpc_health.v1 import health_pb2
 
+from paglets.client.channel import open_channel
 from paglets.client.client import Client
 from paglets.config import HostSettings
 from paglets.errors import AlreadyExistsError, InvalidArgumentError, PagletError, PermissionDeniedError
@@ -123,3 +127,23 @@ async def test_modules_without_paglets_are_refused(tmp_path: Path, module: str) 
     error = await _refusal(HostSettings(name="alpha", data=tmp_path, listen="127.0.0.1:0", allow=(module,)))
     assert (error.reason, error.field) == ("MALFORMED_REQUEST", "allow")
     assert module in error.message
+
+
+async def test_health_can_be_watched() -> None:
+    """Whoever watches the health of a host is told at once that it serves, and again when it no longer does."""
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(local_host())
+        async with open_channel(running.address) as channel:
+            method = channel.unary_stream(
+                "/grpc.health.v1.Health/Watch",
+                request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+                response_deserializer=health_pb2.HealthCheckResponse.FromString,
+            )
+            watch = method(health_pb2.HealthCheckRequest())
+            seen = [await watch.read()]
+            closing = asyncio.create_task(stack.aclose())
+            seen.append(await watch.read())
+            watch.cancel()
+            await closing
+    serving, ending = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    assert seen == [health_pb2.HealthCheckResponse(status=status) for status in (serving, ending)]

@@ -117,6 +117,8 @@ class DirectoryServiceServicer(object):
     def WatchRows(self, request, context):
         """WatchRows streams rows that changed after a revision, tombstones included: first those changed already, latest version
         only, then each change as it comes. Resume with the highest revision seen.
+
+        Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,6 +51,8 @@ class DirectoryServiceStub:
     WatchRows: _grpc.UnaryStreamMultiCallable[_directory_pb2.WatchRowsRequest, _directory_pb2.WatchRowsResponse]
     """WatchRows streams rows that changed after a revision, tombstones included: first those changed already, latest version
     only, then each change as it comes. Resume with the highest revision seen.
+
+    Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
     """
     GetJourney: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetJourneyRequest, _directory_pb2.GetJourneyResponse]
     """GetJourney reads the recorded outcome of a committed journey. Safe to repeat.
@@ -95,6 +97,8 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     WatchRows: _aio.UnaryStreamMultiCallable[_directory_pb2.WatchRowsRequest, _directory_pb2.WatchRowsResponse]  # type: ignore[assignment]
     """WatchRows streams rows that changed after a revision, tombstones included: first those changed already, latest version
     only, then each change as it comes. Resume with the highest revision seen.
+
+    Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
     """
     GetJourney: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetJourneyRequest, _directory_pb2.GetJourneyResponse]  # type: ignore[assignment]
     """GetJourney reads the recorded outcome of a committed journey. Safe to repeat.
@@ -160,6 +164,8 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_directory_pb2.WatchRowsResponse], _abc.AsyncIterator[_directory_pb2.WatchRowsResponse]]:
         """WatchRows streams rows that changed after a revision, tombstones included: first those changed already, latest version
         only, then each change as it comes. Resume with the highest revision seen.
+
+        Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
         """
 
     @_abc_1.abstractmethod
