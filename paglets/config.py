@@ -15,13 +15,14 @@ _MIB = 1024**2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
-    """Bounds of an artifact store, in bytes; None means unlimited."""
+    """Bounds of an artifact store, in bytes; None means unlimited. Reads are counted where others drive them."""
 
     max_artifact_bytes: int | None = _GIB
     quota_bytes: int | None = 10 * _GIB
     min_free_bytes: int = 64 * _MIB
     reserve_step_bytes: int = 64 * _MIB
     max_open_uploads: int = 64
+    max_open_reads: int = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

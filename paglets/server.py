@@ -205,7 +205,8 @@ async def _open_directory(stack: AsyncExitStack, settings: HostSettings, data: P
 
 def _add_services(services: GuardedServices, host: Host, router: Router, status: health.aio.HealthServicer) -> None:
     parts = host.parts
-    services.add(artifact_pb2_grpc.add_ArtifactServiceServicer_to_server, ArtifactServicer(parts.store, host.name))
+    artifacts = ArtifactServicer(parts.store, host.name, max_open_reads=parts.settings.store.max_open_reads)
+    services.add(artifact_pb2_grpc.add_ArtifactServiceServicer_to_server, artifacts)
     services.add(lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleServicer(host, router))
     services.add(transfer_pb2_grpc.add_TransferServiceServicer_to_server, TransferServicer(host))
     services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(parts.directory, host.name))

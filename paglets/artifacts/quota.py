@@ -1,7 +1,8 @@
 """The byte counters of a store: `used` on disk, `reserved` for uploads.
 
-Their sum never exceeds the quota, and what is on disk never exceeds their sum: a blob counts until its file is gone.
-They change only in their callers' transactions; this file must never commit.
+Their sum never exceeds the quota, and what is on disk by name never exceeds their sum: a blob counts until its file is
+unlinked. What is unlinked while it is read is on disk until its readers end, and counts no more: readers are few, and
+none may stand still for long. They change only in their callers' transactions; this file must never commit.
 """
 
 from __future__ import annotations

@@ -45,6 +45,7 @@ __all__ = [
     "shutting_down",
     "size_mismatch",
     "source_not_a_file",
+    "too_many_reads",
     "too_many_uploads",
     "upload_dropped",
     "upload_in_progress",
@@ -122,6 +123,16 @@ def too_many_uploads(limit: int) -> PagletError:
     return ExhaustedError(
         "TOO_MANY_UPLOADS",
         f"{limit} uploads are open, which is as many as there may be",
+        metadata={"limit": str(limit)},
+        retry_after_s=BUSY_RETRY_S,
+    )
+
+
+def too_many_reads(limit: int) -> PagletError:
+    """As many reads are open as the host allows."""
+    return ExhaustedError(
+        "TOO_MANY_READS",
+        f"{limit} reads are open, which is as many as there may be",
         metadata={"limit": str(limit)},
         retry_after_s=BUSY_RETRY_S,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
+from paglets.artifacts import refusals
 from paglets.artifacts.store import ServedStore
-from paglets.errors import NotFoundError, Resource
 from paglets.services.guard import ServerContext
 from paglets.wire.artifact import (
     artifact_to_message,
@@ -23,12 +24,17 @@ __all__ = ["ArtifactServicer"]
 class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
     """Serves `store` as the one of `host`; put it behind the guard.
 
-    An upload from which no frame comes for `stall_timeout_s` is dropped; nothing else bounds how long it takes.
+    An upload from which no frame comes for `stall_timeout_s` is dropped; nothing else bounds how long it takes. At most
+    `max_open_reads` are open; the guard ends those whose readers stand still.
     """
 
-    def __init__(self, store: ServedStore, host: str, *, stall_timeout_s: float = 60.0) -> None:
+    def __init__(
+        self, store: ServedStore, host: str, *, max_open_reads: int = 128, stall_timeout_s: float = 60.0
+    ) -> None:
         self._store = store
         self._host = host
+        self._max_open_reads = max_open_reads
+        self._open_reads = 0
         self._stall_timeout_s = stall_timeout_s
 
     async def WriteArtifact(
@@ -47,13 +53,14 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         self, request: artifact_pb2.ReadArtifactRequest, context: ServerContext
     ) -> AsyncIterator[artifact_pb2.ReadArtifactResponse]:
         """Streams a whole artifact, and ends well only if its bytes are right."""
-        async with self._store.open_reader(request.artifact_id) as reader:
-            header = artifact_pb2.ReadHeader(artifact=artifact_to_message(reader.ref))
-            yield artifact_pb2.ReadArtifactResponse(header=header)
-            offset = 0
-            async for piece in reader:
-                yield read_chunk(offset, piece)
-                offset += len(piece)
+        with self._counted():
+            async with self._store.open_reader(request.artifact_id) as reader:
+                header = artifact_pb2.ReadHeader(artifact=artifact_to_message(reader.ref))
+                yield artifact_pb2.ReadArtifactResponse(header=header)
+                offset = 0
+                async for piece in reader:
+                    yield read_chunk(offset, piece)
+                    offset += len(piece)
 
     async def GetArtifact(
         self, request: artifact_pb2.GetArtifactRequest, context: ServerContext
@@ -75,9 +82,16 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
     ) -> artifact_pb2.DeleteArtifactResponse:
         """Removes one artifact."""
         if not await self._store.delete(request.artifact_id) and not request.allow_missing:
-            raise NotFoundError(
-                "ARTIFACT_NOT_FOUND",
-                f"host {self._host} has no artifact {request.artifact_id}",
-                resource=Resource("artifact", request.artifact_id),
-            )
+            raise refusals.artifact_not_found(request.artifact_id, self._host)
         return artifact_pb2.DeleteArtifactResponse()
+
+    @contextmanager
+    def _counted(self) -> Generator[None]:
+        """Counts an open read. Raises TOO_MANY_READS."""
+        if self._open_reads >= self._max_open_reads:
+            raise refusals.too_many_reads(self._max_open_reads)
+        self._open_reads += 1
+        try:
+            yield
+        finally:
+            self._open_reads -= 1

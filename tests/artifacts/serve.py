@@ -21,10 +21,17 @@ from tests.artifacts.support import settings
 
 
 @asynccontextmanager
-async def serving(store: ServedStore, *, stall_timeout_s: float = 60.0, port: int = 0) -> AsyncGenerator[int, None]:
+async def serving(
+    store: ServedStore,
+    *,
+    stall_timeout_s: float = 60.0,
+    reader_timeout_s: float = 60.0,
+    max_open_reads: int = 128,
+    port: int = 0,
+) -> AsyncGenerator[int, None]:
     """Serves a store on loopback; gives the port."""
-    services = GuardedServices()
-    servicer = ArtifactServicer(store, "alpha", stall_timeout_s=stall_timeout_s)
+    services = GuardedServices(stall_timeout_s=reader_timeout_s)
+    servicer = ArtifactServicer(store, "alpha", max_open_reads=max_open_reads, stall_timeout_s=stall_timeout_s)
     services.add(artifact_pb2_grpc.add_ArtifactServiceServicer_to_server, servicer)
     server = grpc.aio.server(options=SERVER_OPTIONS)
     server.add_generic_rpc_handlers((services,))

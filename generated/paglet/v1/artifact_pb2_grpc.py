@@ -93,9 +93,11 @@ class ArtifactServiceServicer(object):
 
     def ReadArtifact(self, request, context):
         """ReadArtifact streams a whole artifact: a `header`, then `chunk`s in order. The client verifies size and digest before it
-        trusts the bytes. A read that has begun survives the artifact's deletion. Safe to repeat.
+        trusts the bytes. A read that has begun survives the artifact's deletion, and ends when its client takes nothing for a
+        minute. Safe to repeat.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT).
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT),
+        RESOURCE_EXHAUSTED (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

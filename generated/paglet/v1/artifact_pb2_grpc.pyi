@@ -55,9 +55,11 @@ class ArtifactServiceStub:
     """
     ReadArtifact: _grpc.UnaryStreamMultiCallable[_artifact_pb2.ReadArtifactRequest, _artifact_pb2.ReadArtifactResponse]
     """ReadArtifact streams a whole artifact: a `header`, then `chunk`s in order. The client verifies size and digest before it
-    trusts the bytes. A read that has begun survives the artifact's deletion. Safe to repeat.
+    trusts the bytes. A read that has begun survives the artifact's deletion, and ends when its client takes nothing for a
+    minute. Safe to repeat.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT).
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT),
+    RESOURCE_EXHAUSTED (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
     """
     GetArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.GetArtifactRequest, _artifact_pb2.GetArtifactResponse]
     """GetArtifact describes one artifact. Safe to repeat.
@@ -103,9 +105,11 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     """
     ReadArtifact: _aio.UnaryStreamMultiCallable[_artifact_pb2.ReadArtifactRequest, _artifact_pb2.ReadArtifactResponse]  # type: ignore[assignment]
     """ReadArtifact streams a whole artifact: a `header`, then `chunk`s in order. The client verifies size and digest before it
-    trusts the bytes. A read that has begun survives the artifact's deletion. Safe to repeat.
+    trusts the bytes. A read that has begun survives the artifact's deletion, and ends when its client takes nothing for a
+    minute. Safe to repeat.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT).
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT),
+    RESOURCE_EXHAUSTED (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
     """
     GetArtifact: _aio.UnaryUnaryMultiCallable[_artifact_pb2.GetArtifactRequest, _artifact_pb2.GetArtifactResponse]  # type: ignore[assignment]
     """GetArtifact describes one artifact. Safe to repeat.
@@ -160,9 +164,11 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_artifact_pb2.ReadArtifactResponse], _abc.AsyncIterator[_artifact_pb2.ReadArtifactResponse]]:
         """ReadArtifact streams a whole artifact: a `header`, then `chunk`s in order. The client verifies size and digest before it
-        trusts the bytes. A read that has begun survives the artifact's deletion. Safe to repeat.
+        trusts the bytes. A read that has begun survives the artifact's deletion, and ends when its client takes nothing for a
+        minute. Safe to repeat.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT).
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT),
+        RESOURCE_EXHAUSTED (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
         """
 
     @_abc_1.abstractmethod

@@ -139,13 +139,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TRANSPORT: _ErrorReason.ValueType  # 51
     """UNAVAILABLE: the answer came from something that is no paglet host, or the connection broke."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 52
-    """DEADLINE_EXCEEDED: the caller's own deadline passed; whether the call was run is not known."""
+    """DEADLINE_EXCEEDED: the caller's own deadline passed, and whether the call was run is not known; or a stream stood still
+    for too long.
+    """
     ERROR_REASON_CANCELLED: _ErrorReason.ValueType  # 53
     """CANCELLED: the caller gave the call up."""
     ERROR_REASON_INSECURE_LISTEN: _ErrorReason.ValueType  # 54
     """PERMISSION_DENIED: the host would listen beyond its machine without encryption. Metadata: listen."""
     ERROR_REASON_DESTINATION_UNWRITABLE: _ErrorReason.ValueType  # 55
     """PERMISSION_DENIED: a file cannot be written where it should go. Metadata: path, cause."""
+    ERROR_REASON_TOO_MANY_READS: _ErrorReason.ValueType  # 56
+    """RESOURCE_EXHAUSTED: too many reads of artifacts are open on the host. RetryInfo."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable, machine-readable cause of an error."""
@@ -263,11 +267,15 @@ ERROR_REASON_HOOK_FAILED: ErrorReason.ValueType  # 50
 ERROR_REASON_TRANSPORT: ErrorReason.ValueType  # 51
 """UNAVAILABLE: the answer came from something that is no paglet host, or the connection broke."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 52
-"""DEADLINE_EXCEEDED: the caller's own deadline passed; whether the call was run is not known."""
+"""DEADLINE_EXCEEDED: the caller's own deadline passed, and whether the call was run is not known; or a stream stood still
+for too long.
+"""
 ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 53
 """CANCELLED: the caller gave the call up."""
 ERROR_REASON_INSECURE_LISTEN: ErrorReason.ValueType  # 54
 """PERMISSION_DENIED: the host would listen beyond its machine without encryption. Metadata: listen."""
 ERROR_REASON_DESTINATION_UNWRITABLE: ErrorReason.ValueType  # 55
 """PERMISSION_DENIED: a file cannot be written where it should go. Metadata: path, cause."""
+ERROR_REASON_TOO_MANY_READS: ErrorReason.ValueType  # 56
+"""RESOURCE_EXHAUSTED: too many reads of artifacts are open on the host. RetryInfo."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
