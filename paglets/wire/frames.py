@@ -52,7 +52,8 @@ def read_chunk(offset: int, data: bytes) -> artifact_pb2.ReadArtifactResponse:
 class WriteFrames:
     """The frames that a client sends: `header` first, then `pieces` to their end, then `finish` is there.
 
-    Each wait for a frame is bounded by `stall_timeout_s`, the stream as a whole by nothing.
+    Each wait for a frame is bounded by `stall_timeout_s`, the stream as a whole by nothing. There is no least rate: a
+    writer may pass on what drips from a source of his own, and whoever holds uploads on purpose could afford that rate.
     """
 
     def __init__(self, stream: AsyncIterator[artifact_pb2.WriteArtifactRequest], stall_timeout_s: float) -> None:
