@@ -5,6 +5,8 @@ An error raised behind a door comes out at the client as the same class with the
 
 from __future__ import annotations
 
+from typing import Final
+
 import grpc
 from google.protobuf import duration_pb2
 from google.protobuf.message import Message
@@ -20,6 +22,7 @@ from google.rpc.status_pb2 import Status
 
 from paglets.errors import (
     CancelledCallError,
+    Code,
     DeadlineError,
     OperationNotFoundError,
     PagletError,
@@ -29,51 +32,83 @@ from paglets.errors import (
     error_for,
 )
 
-__all__ = ["DETAILS_KEY", "DOMAIN", "from_rpc_error", "from_status", "from_status_bytes", "to_status"]
-
-_MAX_TEXT = 1024
-_MAX_DETAILS_BYTES = 24 * 1024
+__all__ = [
+    "DETAILS_KEY",
+    "DOMAIN",
+    "MAX_TRAILER_BYTES",
+    "from_rpc_error",
+    "from_status",
+    "from_status_bytes",
+    "to_status",
+    "trailer_bytes",
+]
 
 DOMAIN = "paglet"
 DETAILS_KEY = "grpc-status-details-bin"
+
+MAX_TRAILER_BYTES: Final = 6 * 1024
+"""What message and details of an error take up in trailers. A client that was told nothing takes 8 KiB in all."""
+
+_TEXT_BYTES = (1024, 512, 256, 128)
+_REASON_BYTES = 128
+_UNESCAPED = bytes(set(range(0x20, 0x7F)) - {ord("%")})
 
 
 def to_status(error: PagletError) -> Status:
     """The error as a status: ErrorInfo always, the other google.rpc details where they fit.
 
-    It travels in the trailers of a call, which are bounded: long texts are cut, and details that are too much left out.
+    It travels in the trailers of a call, which are bounded: texts that are said twice are left out first, then long
+    ones cut, then all details but the reason left out.
     """
-    status = Status(code=error.code, message=_text(error.message))
-    for detail in _details(error):
+    for text_bytes in _TEXT_BYTES:
+        for described in (True, False):
+            status = _status(error, text_bytes, described=described)
+            if trailer_bytes(status) <= MAX_TRAILER_BYTES:
+                return status
+    bare = Status(code=Code(error.code), message=_text(error.message, _TEXT_BYTES[-1]))
+    bare.details.add().Pack(ErrorInfo(reason=_text(error.reason, _REASON_BYTES), domain=DOMAIN))
+    return bare
+
+
+def trailer_bytes(status: Status) -> int:
+    """What a status takes up in trailers: its message percent-encoded, and once more in the details, as base64."""
+    message = status.message.encode()
+    escaped = len(message.translate(None, _UNESCAPED))
+    return len(message) + 2 * escaped + (status.ByteSize() + 2) // 3 * 4
+
+
+def _status(error: PagletError, text_bytes: int, *, described: bool) -> Status:
+    """The status with texts of at most that many bytes; `described` says whether details repeat the message."""
+    status = Status(code=Code(error.code), message=_text(error.message, text_bytes))
+    for detail in _details(error, text_bytes, status.message if described else ""):
         status.details.add().Pack(detail)
-    if status.ByteSize() > _MAX_DETAILS_BYTES:
-        del status.details[:]
-        status.details.add().Pack(ErrorInfo(reason=_text(error.reason), domain=DOMAIN))
     return status
 
 
-def _text(text: str) -> str:
-    """A text as it can travel: not too long, and without what is no character."""
-    shown = text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 3] + "..."
-    return shown.encode(errors="backslashreplace").decode()
+def _text(text: str, most_bytes: int) -> str:
+    """A text as it can travel: not too long, cut between two characters, and without what is no character."""
+    data = text.encode(errors="backslashreplace")
+    if len(data) <= most_bytes:
+        return data.decode()
+    return data[: most_bytes - 3].decode(errors="ignore") + "..."
 
 
-def _details(error: PagletError) -> list[Message]:
-    message = _text(error.message)
-    metadata = {_text(key): _text(value) for key, value in error.metadata.items()}
-    found: list[Message] = [ErrorInfo(reason=_text(error.reason), domain=DOMAIN, metadata=metadata)]
-    subject = _text(error.resource.name) if error.resource else ""
+def _details(error: PagletError, text_bytes: int, description: str) -> list[Message]:
+    reason = _text(error.reason, _REASON_BYTES)
+    metadata = {_text(key, text_bytes): _text(value, text_bytes) for key, value in error.metadata.items()}
+    found: list[Message] = [ErrorInfo(reason=reason, domain=DOMAIN, metadata=metadata)]
+    subject = _text(error.resource.name, text_bytes) if error.resource else ""
     if error.field:
-        violation = BadRequest.FieldViolation(field=_text(error.field), description=message)
+        violation = BadRequest.FieldViolation(field=_text(error.field, text_bytes), description=description)
         found.append(BadRequest(field_violations=[violation]))
     if error.resource is not None:
-        kind = _text(error.resource.kind)
-        found.append(ResourceInfo(resource_type=kind, resource_name=subject, description=message))
+        kind = _text(error.resource.kind, text_bytes)
+        found.append(ResourceInfo(resource_type=kind, resource_name=subject, description=description))
     if error.reason == "QUOTA_EXCEEDED":
-        quota = QuotaFailure.Violation(subject="host", description=message)
+        quota = QuotaFailure.Violation(subject="host", description=description)
         found.append(QuotaFailure(violations=[quota]))
     if isinstance(error, PreconditionError):
-        failed = PreconditionFailure.Violation(type=_text(error.reason), subject=subject, description=message)
+        failed = PreconditionFailure.Violation(type=reason, subject=subject, description=description)
         found.append(PreconditionFailure(violations=[failed]))
     if error.retry_after_s is not None:
         delay = duration_pb2.Duration()

@@ -51,6 +51,16 @@ async def test_garbage_for_a_paglet_is_refused(standing: Mesh) -> None:
     await assert_lives(standing)
 
 
+async def test_refusals_reach_stock_clients(standing: Mesh) -> None:
+    """A client that was told nothing of larger metadata gets the whole status, in whatever script its text is."""
+    request = lifecycle_pb2.CreatePagletRequest(type="日本語" * 700).SerializeToString()
+    async with grpc.aio.insecure_channel(standing.alpha.running.address) as stock:
+        for _ in range(40):  # between 8 and 16 KiB, gRPC refuses at random
+            refusal = await refused(call(stock, "/paglet.v1.LifecycleService/CreatePaglet", request))
+            assert refusal.what == (ILLEGAL, "TYPE_NOT_ALLOWED")
+            assert "日本語" in refusal.message
+
+
 @pytest.mark.parametrize("bad", BAD_IDS)
 async def test_bad_ids_are_refused(standing: Mesh, bad: str) -> None:
     """An id that is none is refused wherever one is taken, before anything else is looked at."""

@@ -19,8 +19,22 @@ from google.rpc.status_pb2 import Status
 
 from paglet.v1.errors_pb2 import ErrorReason
 from paglets import errors
-from paglets.errors import Code, ExhaustedError, InvalidArgumentError, PagletError, PreconditionError, Resource
-from paglets.wire.status import DOMAIN, from_status, from_status_bytes, to_status
+from paglets.errors import (
+    Code,
+    ExhaustedError,
+    InvalidArgumentError,
+    PagletError,
+    PreconditionError,
+    Resource,
+)
+from paglets.wire.status import (
+    DOMAIN,
+    MAX_TRAILER_BYTES,
+    from_status,
+    from_status_bytes,
+    to_status,
+    trailer_bytes,
+)
 
 LEAVES = [leaf for leaf in vars(errors).values() if isinstance(leaf, type) and issubclass(leaf, PagletError)]
 LEAVES.remove(PagletError)
@@ -83,6 +97,30 @@ def test_foreign_status_becomes_a_leaf() -> None:
     """A status of somebody else's keeps its code and message; its reason says that it is none of ours."""
     found = from_status(Status(code=grpc.StatusCode.ABORTED.value[0], message="theirs"))
     assert (type(found), found.reason, found.message) == (errors.ConflictError, "HANDLER_FAILED", "theirs")
+
+
+@pytest.mark.parametrize("letter", ["x", "%", "\n", "é", "日", "😀", "\ud800"])
+def test_long_texts_are_cut_to_fit(letter: str) -> None:
+    """Code, reason, subject and metadata come through whole whatever is said; a text is cut between two characters."""
+    text = letter * 5000
+    said = {"limit_bytes": "10", "why": text}
+    sent = PreconditionError("TASK_RUNNING", text, resource=Resource("paglet", "p"), metadata=said, field=text)
+    status = to_status(sent)
+    assert trailer_bytes(status) <= MAX_TRAILER_BYTES
+    found = from_status(status)
+    assert (type(found), found.reason, found.resource) == (PreconditionError, "TASK_RUNNING", sent.resource)
+    assert found.metadata["limit_bytes"] == "10"
+    for cut in (found.message, found.metadata["why"], found.field):
+        assert cut.endswith("...")
+        assert set(cut.removesuffix("...")) <= set("\\ud800" if letter == "\ud800" else letter)
+
+
+def test_too_many_details_are_left_out() -> None:
+    """Metadata that cannot fit cost the details, never code, message and reason."""
+    sent = ExhaustedError("DISK_FULL", "no room", metadata={f"key-{number}": "x" for number in range(1000)})
+    found = from_status(to_status(sent))
+    assert (type(found), found.reason, found.message) == (ExhaustedError, "DISK_FULL", "no room")
+    assert found.metadata == {}
 
 
 def _reasons_raised() -> dict[str, str]:
