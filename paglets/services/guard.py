@@ -52,13 +52,26 @@ async def abort_with(context: ServerContext, error: PagletError) -> NoReturn:
         raise _gone(failed) from failed
 
 
-def _failure(error: Exception | asyncio.CancelledError, method: str) -> PagletError:
-    """What the caller is told. A cancellation that is the call's own is none of his business, and goes on."""
-    if isinstance(error, Exception):
-        return as_paglet_error(error, method)
-    if is_cancelled():
+async def _end(context: ServerContext, error: BaseException, method: str) -> NoReturn:
+    """Ends a call by what its handler raised.
+
+    Raises the error itself where it is no answer: the call was ended already, or is being cancelled, which is none of
+    the caller's business, or the process ends.
+    """
+    if isinstance(error, grpc.aio.InternalError):
+        raise _gone(error) from error
+    if _is_ended(context) or isinstance(error, KeyboardInterrupt | SystemExit):
         raise error
-    return as_paglet_error(RuntimeError("something that the call waited for was cancelled"), method)
+    if isinstance(error, asyncio.CancelledError):
+        if is_cancelled():
+            raise error
+        error = RuntimeError("something that the call waited for was cancelled")
+    await abort_with(context, as_paglet_error(error, method))
+
+
+def _is_ended(context: ServerContext) -> bool:
+    """Whether the call has its status: gRPC's own AbortError is then on its way out, not one that an author raised."""
+    return bool(context.code())  # None before that, whatever the stubs say
 
 
 def guard_single(
@@ -69,12 +82,8 @@ def guard_single(
     async def guarded(request: RequestT, context: ServerContext) -> ReplyT:
         try:
             return await behavior(request, context)
-        except grpc.aio.AbortError:
-            raise
-        except grpc.aio.InternalError as error:
-            raise _gone(error) from error
-        except (Exception, asyncio.CancelledError) as error:
-            await abort_with(context, _failure(error, method))
+        except BaseException as error:
+            await _end(context, error, method)
 
     return guarded
 
@@ -98,12 +107,8 @@ def guard_stream(
                     data = encode(message)
                     del message  # a caller who stands still holds as little as can be
                     await _send(context, data, stall_timeout_s)
-        except grpc.aio.AbortError:
-            raise
-        except grpc.aio.InternalError as error:
-            raise _gone(error) from error
-        except (Exception, asyncio.CancelledError) as error:
-            await abort_with(context, _failure(error, method))
+        except BaseException as error:
+            await _end(context, error, method)
 
     return guarded
 

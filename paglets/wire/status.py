@@ -29,6 +29,7 @@ from paglets.errors import (
     PreconditionError,
     Resource,
     UnavailableError,
+    as_paglet_error,
     error_for,
 )
 
@@ -58,8 +59,18 @@ def to_status(error: PagletError) -> Status:
     """The error as a status: ErrorInfo always, the other google.rpc details where they fit.
 
     It travels in the trailers of a call, which are bounded: texts that are said twice are left out first, then long
-    ones cut, then all details but the reason left out.
+    ones cut, then all details but the reason left out. An error that is none, e.g. one of an author's own class without
+    a code, is INTERNAL: its text stays in the log.
     """
+    try:
+        return _fitting(error)
+    except (AttributeError, TypeError, ValueError, OverflowError) as broken:
+        broken.__cause__ = error
+        return _fitting(as_paglet_error(broken, f"an error of type {type(error).__name__}"))
+
+
+def _fitting(error: PagletError) -> Status:
+    """The fullest status that fits into the trailers."""
     for text_bytes in _TEXT_BYTES:
         for described in (True, False):
             status = _status(error, text_bytes, described=described)

@@ -22,10 +22,12 @@ from paglets import errors
 from paglets.errors import (
     Code,
     ExhaustedError,
+    InternalError,
     InvalidArgumentError,
     PagletError,
     PreconditionError,
     Resource,
+    UnavailableError,
 )
 from paglets.wire.status import (
     DOMAIN,
@@ -121,6 +123,46 @@ def test_too_many_details_are_left_out() -> None:
     found = from_status(to_status(sent))
     assert (type(found), found.reason, found.message) == (ExhaustedError, "DISK_FULL", "no room")
     assert found.metadata == {}
+
+
+class _CodelessError(PagletError):
+    """A class of an author who forgot the code."""
+
+
+class _OddError(PagletError):
+    """A class of an author who made a code up."""
+
+    code = 99  # pyright: ignore[reportAssignmentType] - what pyright would tell him
+
+
+class _EmptyError(PreconditionError):
+    """A class of an author who did not call the constructor."""
+
+    def __init__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        _CodelessError("MINE", "secret"),
+        _OddError("MINE", "secret"),
+        _EmptyError(),
+        PreconditionError("MINE", 5),  # pyright: ignore[reportArgumentType] - what authors do
+        PreconditionError("MINE", "secret", metadata={"secret": 5}),  # pyright: ignore[reportArgumentType] - what authors do
+        UnavailableError("MINE", "secret", retry_after_s=float("nan")),
+        UnavailableError("MINE", "secret", retry_after_s=float("inf")),
+        UnavailableError("MINE", "secret", retry_after_s=1e300),
+    ],
+    ids=["no code", "odd code", "no fields", "message", "metadata", "nan", "inf", "too long"],
+)
+def test_error_that_is_none_is_internal(error: PagletError, caplog: pytest.LogCaptureFixture) -> None:
+    """An author's error that cannot be told is INTERNAL; the log has it under the incident, the caller no text."""
+    status = to_status(error)
+    found = from_status(status)
+    assert (type(found), found.reason) == (InternalError, "INTERNAL")
+    assert found.metadata["incident"] in caplog.text
+    assert b"secret" not in status.SerializeToString()
 
 
 def _reasons_raised() -> dict[str, str]:
