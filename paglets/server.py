@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from paglet.v1 import artifact_pb2_grpc, directory_pb2_grpc, lifecycle_pb2_grpc, mesh_pb2_grpc, transfer_pb2_grpc
 from paglets.arena import use_one_arena
@@ -40,6 +40,7 @@ from paglets.services.artifact import ArtifactServicer
 from paglets.services.directory import DirectoryServicer
 from paglets.services.door import Door
 from paglets.services.guard import GuardedServices
+from paglets.services.health import HealthServicer
 from paglets.services.lifecycle import LifecycleServicer
 from paglets.services.mesh import MeshServicer
 from paglets.services.reflection import add_reflection
@@ -124,24 +125,23 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
         parts, uid = await _open_parts(stack, settings)
         host = Host(parts, uid, version("paglets-grpc"))
         services = GuardedServices()
-        status = health.aio.HealthServicer()
-        await status.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+        health = HealthServicer()
         router = Router(host)
-        _add_services(services, host, router, status)
+        _add_services(services, host, router, health)
         server = await _listen(settings, host, Door(host, router, services), services)
         await server.start()
-        stack.push_async_callback(_stop, server, parts)
+        stack.push_async_callback(_stop, server, parts, health)
         stack.push_async_callback(host.close)
         await host.recover()
-        for name in ("", *services.service_names):
-            await status.set(name, health_pb2.HealthCheckResponse.SERVING)
-        stack.push_async_callback(status.enter_graceful_shutdown)
+        health.serve(services.service_names)
+        stack.callback(health.drain)
         yield RunningHost(host, parts.address)
 
 
-async def _stop(server: grpc.aio.Server, parts: HostParts) -> None:
-    """Ends the server: watches of the directory end at once, other calls have the drain time."""
+async def _stop(server: grpc.aio.Server, parts: HostParts, health: HealthServicer) -> None:
+    """Ends the server: watches, of the directory and of health, end at once, other calls have the drain time."""
     stopping = asyncio.create_task(server.stop(parts.settings.drain_s))
+    health.end_watches()
     if isinstance(parts.directory, SqliteDirectory):
         await parts.directory.close()
     await stopping
@@ -203,7 +203,7 @@ async def _open_directory(stack: AsyncExitStack, settings: HostSettings, data: P
     return RemoteDirectory(channel, address=settings.join)
 
 
-def _add_services(services: GuardedServices, host: Host, router: Router, status: health.aio.HealthServicer) -> None:
+def _add_services(services: GuardedServices, host: Host, router: Router, health: HealthServicer) -> None:
     parts = host.parts
     artifacts = ArtifactServicer(parts.store, host.name, max_open_reads=parts.settings.store.max_open_reads)
     services.add(artifact_pb2_grpc.add_ArtifactServiceServicer_to_server, artifacts)
@@ -211,7 +211,7 @@ def _add_services(services: GuardedServices, host: Host, router: Router, status:
     services.add(transfer_pb2_grpc.add_TransferServiceServicer_to_server, TransferServicer(host))
     services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(parts.directory, host.name))
     services.add(directory_pb2_grpc.add_DirectoryServiceServicer_to_server, DirectoryServicer(parts.directory))
-    services.add(health_pb2_grpc.add_HealthServicer_to_server, status)
+    services.add(health_pb2_grpc.add_HealthServicer_to_server, health)
     add_reflection(services, parts.registry.services())
 
 
