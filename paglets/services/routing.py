@@ -17,7 +17,7 @@ from paglets.host.host import Host
 from paglets.services.guard import ServerContext
 from paglets.values import check_id
 from paglets.wire.metadata import EPOCH_KEY, HOPS_KEY, HOST_KEY, PAGLET_ID_KEY, REQUEST_ID_KEY
-from paglets.wire.status import DETAILS_KEY, from_rpc_error
+from paglets.wire.status import DETAILS_KEY, from_rpc_error, has_details
 
 __all__ = ["CallMeta", "Router", "check_request_id", "pass_on", "remaining_s"]
 
@@ -124,9 +124,9 @@ class Router:
 
         The next call will not trust what was remembered.
         """
-        failure = from_rpc_error(error)
-        if not isinstance(failure, UnavailableError) or failure.reason != "TRANSPORT":
+        if error.code() is not grpc.StatusCode.UNAVAILABLE or has_details(error):
             return None
+        failure = from_rpc_error(error)
         self._places.pop(meta.paglet_id, None)
         self._host.parts.peers.distrust(owner)
         return UnavailableError(

@@ -9,7 +9,7 @@ from typing import Final
 
 import grpc
 from google.protobuf import duration_pb2
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import (
     BadRequest,
     ErrorInfo,
@@ -21,6 +21,7 @@ from google.rpc.error_details_pb2 import (
 from google.rpc.status_pb2 import Status
 
 from paglets.errors import (
+    CallerError,
     CancelledCallError,
     Code,
     DeadlineError,
@@ -40,6 +41,7 @@ __all__ = [
     "from_rpc_error",
     "from_status",
     "from_status_bytes",
+    "has_details",
     "to_status",
     "trailer_bytes",
 ]
@@ -129,8 +131,11 @@ def _details(error: PagletError, text_bytes: int, description: str) -> list[Mess
 
 
 def from_status_bytes(data: bytes) -> PagletError:
-    """As `from_status`, of an encoded status."""
-    return from_status(Status.FromString(data))
+    """As `from_status`, of an encoded status; CallerError for what is none."""
+    try:
+        return from_status(Status.FromString(data))
+    except DecodeError:
+        return CallerError("HANDLER_FAILED", "a status that cannot be read")
 
 
 def from_status(status: Status) -> PagletError:
@@ -150,15 +155,29 @@ def from_status(status: Status) -> PagletError:
 
 
 def _unpack(status: Status, message: Message) -> bool:
-    return any(detail.Unpack(message) for detail in status.details)
+    """Fills `message` from the detail of its type; False when there is none that can be read."""
+    try:
+        return any(detail.Unpack(message) for detail in status.details)
+    except DecodeError:
+        message.Clear()
+        return False
+
+
+def has_details(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a failed call carries the details of a status: then somebody answered, and it is no broken connection."""
+    return any(key == DETAILS_KEY for key, _ in error.trailing_metadata() or ())
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> PagletError:
     """The error that a failed call stands for, also when the failure is the connection's and not the peer's."""
+    code, message = error.code(), error.details() or error.code().name
+    number: int = code.value[0]
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
-            return from_status_bytes(value)
-    code, message = error.code(), error.details() or error.code().name
+            try:
+                return from_status(Status.FromString(value))
+            except DecodeError:  # somebody answered, in details of a kind of his own
+                return error_for(number)("HANDLER_FAILED", message)
     if code is grpc.StatusCode.UNAVAILABLE:
         return UnavailableError("TRANSPORT", message)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -169,5 +188,4 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> PagletError:
         return CancelledCallError("CANCELLED", message)
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return OperationNotFoundError("OPERATION_NOT_FOUND", message)
-    number: int = code.value[0]
     return error_for(number)("TRANSPORT", message)

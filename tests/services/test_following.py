@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -13,9 +14,12 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from paglet.v1 import lifecycle_pb2, lifecycle_pb2_grpc
 from paglets.client.client import Client
-from paglets.directory.contract import Guard, HostRegistration, PagletRow, RowWrite
+from paglets.directory.contract import Directory, Guard, HostRegistration, PagletRow, RowWrite
+from paglets.errors import UnavailableError
+from paglets.services.guard import ServerContext, abort_with
 from paglets.testing import local_host
 from paglets.values import PagletState
+from paglets.wire.channel_options import SERVER_OPTIONS
 from tests.host.conftest import Mesh
 from tests.host.probe_service import SERVICE
 from tests.host.stage import STAGE
@@ -103,8 +107,7 @@ async def test_reflection_is_the_owners(mesh: Mesh, stranger: Client) -> None:
 
 async def test_reflection_never_goes_in_circles(mesh: Mesh) -> None:
     """A paglet that is nowhere, though the directory says where, ends a reflection with an error."""
-    lost = PagletRow(paglet_id="lost", type=PROBE_TYPE, owner="beta", state=PagletState.ACTIVE)
-    await mesh.alpha.host.parts.directory.apply([RowWrite(Guard("lost", absent=True), lost)])
+    await _put(mesh.alpha.host.parts.directory, "lost", "beta")
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     for channel in (mesh.alpha.channel, mesh.beta.channel):
         refusal = await refused(_services(channel, request, [("paglet-id", "lost")]))
@@ -118,8 +121,7 @@ async def test_owner_that_is_away_is_named(mesh: Mesh) -> None:
     ghost = HostRegistration(name="ghost", uid="ghost", address="127.0.0.1:9")
     directory = mesh.alpha.host.parts.directory
     await directory.lease_register(ghost, 60)
-    row = PagletRow(paglet_id="away", type=PROBE_TYPE, owner="ghost", state=PagletState.ACTIVE)
-    await directory.apply([RowWrite(Guard("away", absent=True), row)])
+    await _put(directory, "away", "ghost")
     for channel in (mesh.alpha.channel, mesh.beta.channel):
         refusal = await refused(ask(channel, "away", "Read"))
         assert refusal.what == (grpc.StatusCode.UNAVAILABLE, "TRANSPORT")
@@ -150,6 +152,62 @@ async def test_remembered_place_that_died_is_forgotten(mesh: Mesh, tmp_path: Pat
             return False
 
     await eventually(found)
+
+
+async def test_answer_that_cannot_be_read_is_passed_on(mesh: Mesh) -> None:
+    """What an owner answers comes through untouched, also when its details are of a kind that nobody here knows."""
+    odd = (("grpc-status-details-bin", b"\xff\xff\xff"), ("x-mine", "1"))
+
+    async def refuse(_request: bytes, context: ServerContext) -> bytes:
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "theirs", odd)
+
+    async with _answering(mesh, refuse):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await ask(mesh.beta.channel, "elsewhere", "Read")
+    assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.UNAVAILABLE, "theirs")
+    assert set(odd) <= set(caught.value.trailing_metadata() or ())
+
+
+async def test_handler_that_misses_a_third_is_heard(mesh: Mesh) -> None:
+    """A handler that could not reach somebody else says so itself; that its own host is lost is not made of it."""
+    said = UnavailableError("TRANSPORT", "the third did not answer", metadata={"who": "third"})
+
+    async def refuse(_request: bytes, context: ServerContext) -> bytes:
+        await abort_with(context, said)
+
+    async with _answering(mesh, refuse):
+        refusal = await refused(ask(mesh.beta.channel, "elsewhere", "Read"))
+    assert (refusal.message, refusal.metadata) == (said.message, said.metadata)
+
+
+@asynccontextmanager
+async def _answering(
+    mesh: Mesh, answer: Callable[[bytes, ServerContext], Awaitable[bytes]]
+) -> AsyncGenerator[list[grpc.HandlerCallDetails]]:
+    """A host `odd` of the mesh that answers every call by `answer` and owns `elsewhere`; gives the calls that came."""
+    asked: list[grpc.HandlerCallDetails] = []
+
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+            asked.append(handler_call_details)
+            behavior: Any = answer  # the stubs type a handler's behaviour for threads
+            return grpc.unary_unary_rpc_method_handler(behavior)
+
+    server = grpc.aio.server(options=SERVER_OPTIONS, handlers=(Handler(),))
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    directory = mesh.alpha.host.parts.directory
+    await directory.lease_register(HostRegistration(name="odd", uid="odd-uid", address=address), 60)
+    await _put(directory, "elsewhere", "odd")
+    try:
+        yield asked
+    finally:
+        await server.stop(None)
+
+
+async def _put(directory: Directory, paglet_id: str, owner: str) -> None:
+    row = PagletRow(paglet_id=paglet_id, type=PROBE_TYPE, owner=owner, state=PagletState.ACTIVE)
+    await directory.apply([RowWrite(Guard(paglet_id, absent=True), row)])
 
 
 async def _dispatch(client: Client, paglet_id: str, target: str) -> None:

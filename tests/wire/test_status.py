@@ -30,10 +30,13 @@ from paglets.errors import (
     UnavailableError,
 )
 from paglets.wire.status import (
+    DETAILS_KEY,
     DOMAIN,
     MAX_TRAILER_BYTES,
+    from_rpc_error,
     from_status,
     from_status_bytes,
+    has_details,
     to_status,
     trailer_bytes,
 )
@@ -163,6 +166,25 @@ def test_error_that_is_none_is_internal(error: PagletError, caplog: pytest.LogCa
     assert (type(found), found.reason) == (InternalError, "INTERNAL")
     assert found.metadata["incident"] in caplog.text
     assert b"secret" not in status.SerializeToString()
+
+
+def _failed(code: grpc.StatusCode, *trailing: tuple[str, bytes]) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailing), "theirs")
+
+
+def test_details_that_cannot_be_read_are_no_ones() -> None:
+    """A status in details of another kind, or with a broken one, is an error by its code, and an answer."""
+    broken = Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="theirs")
+    broken.details.add(type_url=f"type.googleapis.com/{ErrorInfo.DESCRIPTOR.full_name}", value=b"\xff\xff")
+    for details in (b"\xff\xff\xff", broken.SerializeToString()):
+        error = _failed(grpc.StatusCode.UNAVAILABLE, (DETAILS_KEY, details))
+        found = from_rpc_error(error)
+        assert (type(found), found.reason, found.message) == (UnavailableError, "HANDLER_FAILED", "theirs")
+        assert has_details(error)
+    assert from_status_bytes(b"\xff\xff\xff").reason == "HANDLER_FAILED"
+    lost = _failed(grpc.StatusCode.UNAVAILABLE)
+    assert from_rpc_error(lost).reason == "TRANSPORT"
+    assert not has_details(lost)
 
 
 def _reasons_raised() -> dict[str, str]:
