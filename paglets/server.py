@@ -126,7 +126,7 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
         host = Host(parts, uid, version("paglets-grpc"))
         services = GuardedServices()
         health = HealthServicer()
-        router = Router(host)
+        router = Router(host, uid)
         _add_services(services, host, router, health)
         server = await _listen(settings, host, Door(host, router, services), services)
         await server.start()

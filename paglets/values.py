@@ -133,7 +133,11 @@ class PagletProxyRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRef:
-    """A host of the mesh as the directory knows it. `seen_at` is seconds since the epoch by the directory's clock."""
+    """A host of the mesh as the directory knows it.
+
+    `seen_at` is seconds since the epoch by the directory's clock. `uid` is that of its data folder, known to hosts and
+    empty for clients.
+    """
 
     name: str
     address: str
@@ -142,6 +146,7 @@ class HostRef:
     types: tuple[str, ...] = ()
     seen_at: float = 0.0
     paglet_count: int = 0
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,23 +6,29 @@ from collections.abc import AsyncIterator, Sequence
 
 import grpc
 
+from paglets.wire.metadata import TO_KEY
+
 __all__ = ["Forwarder"]
 
 RawMetadata = Sequence[tuple[str, str | bytes]]
 
 
 class Forwarder:
-    """Raw calls over one channel. Raises grpc.aio.AioRpcError unchanged: status details pass through unharmed."""
+    """Raw calls over one channel, for the host with the uid `to` and no other that may be at its address by now.
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    Raises grpc.aio.AioRpcError unchanged: status details pass through unharmed.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, to: str) -> None:
         self._channel = channel
+        self._to = (TO_KEY, to)
 
     async def unary(
         self, path: str, request: bytes, metadata: RawMetadata, timeout_s: float
     ) -> tuple[bytes, RawMetadata]:
         """One unary call: the reply's bytes and its trailing metadata."""
         method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(path)
-        call = method(request, metadata=tuple(metadata), timeout=timeout_s)
+        call = method(request, metadata=(*metadata, self._to), timeout=timeout_s)
         return await call, tuple(await call.trailing_metadata())
 
     async def stream(
@@ -30,7 +36,7 @@ class Forwarder:
     ) -> AsyncIterator[bytes]:
         """A call of any arity, message by message."""
         method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(path)
-        call = method(requests, metadata=tuple(metadata), timeout=timeout_s)
+        call = method(requests, metadata=(*metadata, self._to), timeout=timeout_s)
         try:
             async for message in call:
                 yield message

@@ -57,6 +57,7 @@ def list_hosts(connection: sqlite3.Connection, now: float) -> list[HostRef]:
             types=tuple(json.loads(found["types"])),
             seen_at=found["seen_at"],
             paglet_count=found["number"],
+            uid=found["uid"],
         )
         for found in connection.execute(query)
     ]

@@ -56,20 +56,21 @@ class Peers:
         return found.address if found is not None else ""
 
     def distrust(self, name: str) -> None:
-        """A host did not answer where it was believed to be: its address is looked up again."""
+        """A host did not answer where it was believed to be, or another one did: its address is looked up again."""
         self._hosts.pop(name, None)
 
     async def transfer(self, name: str) -> TransferPeer:
         """TransferService of a host."""
-        return TransferPeer(await self._channel(name, "calls"))
+        return TransferPeer(self._channel(await self._known(name), "calls"))
 
     async def forwarder(self, name: str) -> Forwarder:
-        """Raw calls to a host."""
-        return Forwarder(await self._channel(name, "calls"))
+        """Raw calls to a host. Raises HOST_NOT_FOUND."""
+        host = await self._known(name)
+        return Forwarder(self._channel(host, "calls"), host.uid)
 
     async def store(self, name: str) -> RemoteArtifactStore:
         """The artifact store of a host, on a connection of its own: large bytes do not hold up small calls."""
-        return RemoteArtifactStore(await self._channel(name, "bytes"))
+        return RemoteArtifactStore(self._channel(await self._known(name), "bytes"))
 
     async def close(self) -> None:
         """Closes all channels."""
@@ -77,13 +78,15 @@ class Peers:
         for channel in channels.values():
             await channel.close()
 
-    async def _channel(self, name: str, purpose: str) -> Channel:
-        if name not in self._hosts or not self._hosts[name].online:
-            await self.host(name)
-        address = self._hosts[name].address
-        key = (address, purpose)
+    async def _known(self, name: str) -> HostRef:
+        """One host as it was when it was last looked up; now, if it was not there."""
+        found = self._hosts.get(name)
+        return found if found is not None and found.online else await self.host(name)
+
+    def _channel(self, host: HostRef, purpose: str) -> Channel:
+        key = (host.address, purpose)
         if key not in self._channels:
-            self._channels[key] = open_channel(address)
+            self._channels[key] = open_channel(host.address)
         return self._channels[key]
 
 

@@ -66,6 +66,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
             forwarder = await self._host.parts.peers.forwarder(row.owner)
             reply, _ = await forwarder.unary(_GET, request.SerializeToString(), meta.onward(), meta.timeout_s)
         except (grpc.aio.AioRpcError, PagletError):  # its host does not answer: this is what the directory knows
+            self._host.parts.peers.distrust(row.owner)
             return described
         return pb.GetPagletResponse.FromString(reply)
 

@@ -1,6 +1,7 @@
 """Brings a call to the host that owns its paglet: here, or over one or two hops as raw bytes.
 
-The only place that decides where a call goes. It trusts what it remembers of a paglet's place just enough to try it.
+The only place that decides where a call goes. It trusts what it remembers of a paglet's place just enough to try it,
+and says whom it means: another host may listen by now where the owner did.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import NoReturn
 
 import grpc
 
-from paglets.errors import InvalidArgumentError, PagletError, Resource, UnavailableError
+from paglets.errors import InvalidArgumentError, NotFoundError, PagletError, Resource, UnavailableError
 from paglets.host.host import Host
 from paglets.services.guard import ServerContext
 from paglets.values import check_id
-from paglets.wire.metadata import EPOCH_KEY, HOPS_KEY, HOST_KEY, PAGLET_ID_KEY, REQUEST_ID_KEY
+from paglets.wire.metadata import EPOCH_KEY, HOPS_KEY, HOST_KEY, PAGLET_ID_KEY, REQUEST_ID_KEY, TO_KEY
 from paglets.wire.status import DETAILS_KEY, from_rpc_error, has_details
 
 __all__ = ["CallMeta", "Router", "check_request_id", "pass_on", "remaining_s"]
@@ -24,18 +25,22 @@ __all__ = ["CallMeta", "Router", "check_request_id", "pass_on", "remaining_s"]
 _MAX_HOPS = 2
 _MAX_PLACES = 10_000
 _MAX_REQUEST_ID = 128
-_KEPT_BACK = frozenset({"user-agent", HOPS_KEY, "grpc-trace-bin", "te", "content-type"})
+_KEPT_BACK = frozenset({"user-agent", HOPS_KEY, TO_KEY, "grpc-trace-bin", "te", "content-type"})
 
 RawMetadata = tuple[tuple[str, str | bytes], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CallMeta:
-    """What the metadata of a call say: paglet, request id, hops so far; and the seconds that are left for it."""
+    """What the metadata of a call say: paglet, request id, hops so far; and the seconds that are left for it.
+
+    `to` is the uid of the host that the one before means; empty when a client calls.
+    """
 
     paglet_id: str
     request_id: str
     hops: int
+    to: str
     timeout_s: float
     metadata: RawMetadata
 
@@ -49,6 +54,7 @@ class CallMeta:
             paglet_id=check_id(paglet_id or str(found.get(PAGLET_ID_KEY, "")), "paglet_id"),
             request_id=request_id,
             hops=_hops(str(found.get(HOPS_KEY, "0"))),
+            to=str(found.get(TO_KEY, "")),
             timeout_s=remaining_s(context, default_timeout_s),
             metadata=metadata,
         )
@@ -60,16 +66,23 @@ class CallMeta:
 
 
 class Router:
-    """The routes of one host."""
+    """The routes of one host, whose data folder has the given uid."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, uid: str) -> None:
         self._host = host
+        self._uid = uid
         self._places: OrderedDict[str, str] = OrderedDict()
 
     def meta(self, context: ServerContext, paglet_id: str = "", *, default_timeout_s: float | None = None) -> CallMeta:
-        """Reads the metadata of a call; one without a deadline gets `default_timeout_s`, or the host's default."""
+        """Reads the metadata of a call; one without a deadline gets `default_timeout_s`, or the host's default.
+
+        Raises INVALID_ID, MALFORMED_REQUEST, and PAGLET_MOVED for a call that was passed on to another host.
+        """
         settings = self._host.parts.settings
-        return CallMeta.of(context, default_timeout_s or settings.unary_deadline_s, paglet_id)
+        meta = CallMeta.of(context, default_timeout_s or settings.unary_deadline_s, paglet_id)
+        if meta.to not in {"", self._uid}:
+            raise _moved(meta.paglet_id)
+        return meta
 
     async def unary(
         self,
@@ -95,6 +108,11 @@ class Router:
             try:
                 forwarder = await self._host.parts.peers.forwarder(owner)
                 reply, trailing = await forwarder.unary(path, request, meta.onward(), meta.timeout_s)
+            except NotFoundError:  # no such host: what was remembered is wrong, what the directory says is final
+                if not trust:
+                    raise
+                self._forget(meta.paglet_id, owner)
+                continue
             except grpc.aio.AioRpcError as error:
                 if (lost := self.lost(meta, owner, error)) is not None:
                     raise lost from error
@@ -122,13 +140,14 @@ class Router:
     def lost(self, meta: CallMeta, owner: str, error: grpc.aio.AioRpcError) -> PagletError | None:
         """What to tell when the owner does not answer, which may have run the call; None when the error is an answer.
 
-        The next call will not trust what was remembered.
+        Of an owner that does not answer, or answers that the paglet is not there, nothing is trusted any more.
         """
-        if error.code() is not grpc.StatusCode.UNAVAILABLE or has_details(error):
-            return None
         failure = from_rpc_error(error)
-        self._places.pop(meta.paglet_id, None)
-        self._host.parts.peers.distrust(owner)
+        answered = error.code() is not grpc.StatusCode.UNAVAILABLE or has_details(error)
+        if not answered or _not_run(failure, meta.paglet_id):
+            self._forget(meta.paglet_id, owner)
+        if answered:
+            return None
         return UnavailableError(
             "TRANSPORT",
             f"host {owner}, which has the paglet, did not answer; it may have run the call: {failure.message}",
@@ -160,9 +179,16 @@ class Router:
             raise _moved(meta.paglet_id)
 
     def _learn(self, paglet_id: str, trailing: dict[str, str | bytes]) -> None:
+        """Remembers who answered; for a host that is not known here the next call asks the directory."""
         place = trailing.get(HOST_KEY)
-        if isinstance(place, str):
+        if isinstance(place, str) and self._host.parts.peers.known_address(place):
             self._remember(paglet_id, place)
+        elif place is not None:
+            self._places.pop(paglet_id, None)
+
+    def _forget(self, paglet_id: str, owner: str) -> None:
+        self._places.pop(paglet_id, None)
+        self._host.parts.peers.distrust(owner)
 
     def _remember(self, paglet_id: str, host: str) -> None:
         self._places[paglet_id] = host

@@ -141,9 +141,10 @@ def registration_from_message(message: directory_pb2.HostRow) -> HostRegistratio
 
 
 def host_to_row_message(host: HostRef) -> directory_pb2.HostRow:
-    """What the directory knows of a host as a message; the uid stays in the directory."""
+    """What the directory knows of a host as a message."""
     return directory_pb2.HostRow(
         name=host.name,
+        uid=host.uid,
         address=host.address,
         version=host.version,
         types=host.types,
@@ -163,4 +164,5 @@ def host_from_row_message(message: directory_pb2.HostRow) -> HostRef:
         types=tuple(message.types),
         seen_at=time_from_message(message.seen_time),
         paglet_count=message.paglet_count,
+        uid=message.uid,
     )

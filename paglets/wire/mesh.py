@@ -10,7 +10,7 @@ __all__ = ["host_from_message", "host_to_message"]
 
 
 def host_to_message(host: HostRef) -> mesh_pb2.Host:
-    """A host as a message."""
+    """A host as a message; its uid stays among hosts."""
     return mesh_pb2.Host(
         name=host.name,
         address=host.address,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["EPOCH_KEY", "HOPS_KEY", "HOST_KEY", "PAGLET_ID_KEY", "REPLAYED_KEY", "REQUEST_ID_KEY"]
+__all__ = ["EPOCH_KEY", "HOPS_KEY", "HOST_KEY", "PAGLET_ID_KEY", "REPLAYED_KEY", "REQUEST_ID_KEY", "TO_KEY"]
 
 PAGLET_ID_KEY: Final = "paglet-id"
 """Names the paglet that a call is for; the one key that a client in any language needs."""
@@ -14,6 +14,9 @@ REQUEST_ID_KEY: Final = "paglet-request-id"
 
 HOPS_KEY: Final = "paglet-hops"
 """Between hosts: how often the call was forwarded."""
+
+TO_KEY: Final = "paglet-to"
+"""Between hosts: the uid of the host that is meant; whoever else is at its address by now refuses."""
 
 HOST_KEY: Final = "paglet-host"
 """In trailing metadata: the host that answered for the paglet."""

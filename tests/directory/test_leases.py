@@ -29,8 +29,9 @@ async def test_hosts_are_told_by_name_with_what_they_said(directory: Directory, 
         types=("shop.Cart", "shop.Till"),
         seen_at=clock.now,
         paglet_count=1,
+        uid="uid-1",
     )
-    assert await directory.hosts() == [replace(beta, name="alpha"), beta]
+    assert await directory.hosts() == [replace(beta, name="alpha", uid="uid-2"), beta]
 
 
 async def test_lease_ends_by_the_directorys_clock(directory: Directory, clock: Clock) -> None:

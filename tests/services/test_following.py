@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,18 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from paglet.v1 import lifecycle_pb2, lifecycle_pb2_grpc
 from paglets.client.client import Client
+from paglets.config import HostSettings
 from paglets.directory.contract import Directory, Guard, HostRegistration, PagletRow, RowWrite
 from paglets.errors import UnavailableError
+from paglets.server import running_host
 from paglets.services.guard import ServerContext, abort_with
 from paglets.testing import local_host
 from paglets.values import PagletState
 from paglets.wire.channel_options import SERVER_OPTIONS
-from tests.host.conftest import Mesh
+from tests.host.conftest import Mesh, site
 from tests.host.probe_service import SERVICE
 from tests.host.stage import STAGE
-from tests.host.support import PROBE_TYPE, ask, eventually, refused
+from tests.host.support import PROBE_MODULE, PROBE_TYPE, ask, call, eventually, refused
 
 
 @pytest.fixture
@@ -180,6 +183,83 @@ async def test_handler_that_misses_a_third_is_heard(mesh: Mesh) -> None:
     assert (refusal.message, refusal.metadata) == (said.message, said.metadata)
 
 
+@pytest.mark.parametrize("same_id", [True, False], ids=["same id", "other id"])
+async def test_stranger_at_an_old_address_runs_nothing(tmp_path: Path, *, same_id: bool) -> None:
+    """A host of another mesh that took the port of an owner is not taken for it, whatever paglets it has."""
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha")
+        async with AsyncExitStack() as first_life:
+            beta = await site(first_life, tmp_path, "beta", join=alpha.running.address)
+            old = beta.running.address
+            await alpha.client.create(PROBE_TYPE, paglet_id="probe")
+            await alpha.client.dispatch("probe", "beta")
+            assert (await ask(alpha.channel, "probe", "Append", "a")).trailing["paglet-host"] == "beta"
+        settings = HostSettings(name="beta", data=tmp_path / "stranger", listen=old, allow=(PROBE_MODULE,))
+        await stack.enter_async_context(running_host(settings))
+        async with Client(old) as client:
+            await client.create(PROBE_TYPE, paglet_id="probe" if same_id else "other")
+
+        async def turned_away() -> bool:
+            refusal = await refused(ask(alpha.channel, "probe", "Append", "b"))
+            assert refusal.code is grpc.StatusCode.UNAVAILABLE
+            return refusal.reason == "PAGLET_MOVED"  # it is TRANSPORT while alpha finds its old connection broken
+
+        await eventually(turned_away)
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        about = await refused(_services(alpha.channel, request, [("paglet-id", "probe")]))
+        assert about.what == (grpc.StatusCode.UNAVAILABLE, "PAGLET_MOVED")
+        beta = await site(stack, tmp_path, "beta", join=alpha.running.address)
+        assert beta.running.address != old
+        assert (await ask(alpha.channel, "probe", "Append", "c")).text == "a c"
+        assert SERVICE in await _services(alpha.channel, request, [("paglet-id", "probe")])
+
+
+async def test_call_for_another_host_is_refused(mesh: Mesh) -> None:
+    """A host runs nothing that was passed on to another one; what names itself, or nobody, is taken."""
+    probe = await mesh.probe()
+    (alpha, _) = await mesh.alpha.host.parts.directory.hosts()
+    elsewhere = [("paglet-to", "somebody")]
+    get = lifecycle_pb2.GetPagletRequest(paglet_id=probe).SerializeToString()
+    for attempt in (
+        ask(mesh.alpha.channel, probe, "Append", "a", metadata=elsewhere),
+        call(mesh.alpha.channel, "/paglet.v1.LifecycleService/GetPaglet", get, metadata=elsewhere),
+    ):
+        refusal = await refused(attempt)
+        assert refusal.what == (grpc.StatusCode.UNAVAILABLE, "PAGLET_MOVED")
+        assert refusal.resource == ("paglet", probe)
+    assert (await ask(mesh.alpha.channel, probe, "Append", "b", metadata=[("paglet-to", alpha.uid)])).text == "b"
+
+
+async def test_place_that_nobody_knows_is_not_learned(mesh: Mesh) -> None:
+    """A trailing `paglet-host` that names no host of the mesh leaves the next call to the directory."""
+
+    async def lie(_request: bytes, context: ServerContext) -> bytes:
+        context.set_trailing_metadata((("paglet-host", "nosuchhost"),))
+        return b""
+
+    async with _answering(mesh, lie) as asked:
+        for _ in range(3):
+            await ask(mesh.beta.channel, "elsewhere", "Read")
+    assert len(asked) == 3
+    assert all(("paglet-to", "odd-uid") in (details.invocation_metadata or ()) for details in asked)
+
+
+async def test_owner_that_is_no_host_is_not_remembered(mesh: Mesh) -> None:
+    """Once the directory has another owner, calls go there, whatever was said of one that it does not know."""
+    directory = mesh.alpha.host.parts.directory
+    row = await _put(directory, "orphan", "nosuchhost")
+    refusal = await refused(ask(mesh.beta.channel, "orphan", "Read"))
+    assert refusal.what == (grpc.StatusCode.NOT_FOUND, "HOST_NOT_FOUND")
+
+    async def answer(_request: bytes, _context: ServerContext) -> bytes:
+        return b""
+
+    async with _answering(mesh, answer) as asked:
+        await directory.apply([RowWrite(Guard.on(row), replace(row, owner="odd", epoch=row.epoch + 1))])
+        await ask(mesh.beta.channel, "orphan", "Read")
+    assert len(asked) == 1
+
+
 @asynccontextmanager
 async def _answering(
     mesh: Mesh, answer: Callable[[bytes, ServerContext], Awaitable[bytes]]
@@ -205,9 +285,10 @@ async def _answering(
         await server.stop(None)
 
 
-async def _put(directory: Directory, paglet_id: str, owner: str) -> None:
+async def _put(directory: Directory, paglet_id: str, owner: str) -> PagletRow:
     row = PagletRow(paglet_id=paglet_id, type=PROBE_TYPE, owner=owner, state=PagletState.ACTIVE)
-    await directory.apply([RowWrite(Guard(paglet_id, absent=True), row)])
+    (written,) = await directory.apply([RowWrite(Guard(paglet_id, absent=True), row)])
+    return written
 
 
 async def _dispatch(client: Client, paglet_id: str, target: str) -> None:

@@ -500,7 +500,9 @@ class HostRow(_message.Message):
     name: _builtins.str
     """Its name."""
     uid: _builtins.str
-    """Identifies the host's data folder: two folders never share a name."""
+    """Identifies the host's data folder: two folders never share a name. A host that passes a call on names in the metadata
+    `paglet-to` the uid of the host that it means; another one that is at the address by now refuses the call.
+    """
     address: _builtins.str
     """Where it listens."""
     version: _builtins.str
