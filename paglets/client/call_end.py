@@ -1,8 +1,8 @@
 """How a call really ended.
 
-When a host ends an upload before all of it was sent, the write that was on its way fails, and gRPC's asyncio client
-then puts INTERNAL in place of the status that the host sent. This file keeps the status that came; it must never know
-what the call was for.
+When a host ends a call before all of its requests were sent, the write that was on its way fails, and gRPC's asyncio
+client then puts INTERNAL in place of the status that the host sent. This file keeps the status that came; it must never
+know what the call was for.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import grpc
 
+from paglets.client.call_end import CallEnd
 from paglets.wire.metadata import TO_KEY
 
 __all__ = ["Forwarder"]
@@ -37,8 +38,11 @@ class Forwarder:
         """A call of any arity, message by message."""
         method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(path)
         call = method(requests, metadata=(*metadata, self._to), timeout=timeout_s)
+        end = CallEnd(call)
         try:
             async for message in call:
                 yield message
+        except grpc.aio.AioRpcError as error:
+            raise await end.error(error) from error
         finally:
             call.cancel()

@@ -17,7 +17,7 @@ from paglet.v1 import lifecycle_pb2, lifecycle_pb2_grpc
 from paglets.client.client import Client
 from paglets.config import HostSettings
 from paglets.directory.contract import Directory, Guard, HostRegistration, PagletRow, RowWrite
-from paglets.errors import UnavailableError
+from paglets.errors import Resource, UnavailableError
 from paglets.server import running_host
 from paglets.services.guard import ServerContext, abort_with
 from paglets.testing import local_host
@@ -244,6 +244,20 @@ async def test_place_that_nobody_knows_is_not_learned(mesh: Mesh) -> None:
     assert all(("paglet-to", "odd-uid") in (details.invocation_metadata or ()) for details in asked)
 
 
+async def test_reflection_that_is_refused_at_once_says_why(mesh: Mesh) -> None:
+    """What an owner says before it has read the request comes through, and not that the request could not be sent."""
+    said = UnavailableError("PAGLET_MOVED", "not here", resource=Resource("paglet", "elsewhere"))
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+
+    async def refuse(_request: bytes, context: ServerContext) -> bytes:
+        await abort_with(context, said)
+
+    async with _answering(mesh, refuse):
+        for _ in range(50):  # which of the two comes first is a race
+            refusal = await refused(_services(mesh.beta.channel, request, [("paglet-id", "elsewhere")]))
+            assert refusal.what == (grpc.StatusCode.UNAVAILABLE, "PAGLET_MOVED")
+
+
 async def test_owner_that_is_no_host_is_not_remembered(mesh: Mesh) -> None:
     """Once the directory has another owner, calls go there, whatever was said of one that it does not know."""
     directory = mesh.alpha.host.parts.directory
@@ -267,11 +281,18 @@ async def _answering(
     """A host `odd` of the mesh that answers every call by `answer` and owns `elsewhere`; gives the calls that came."""
     asked: list[grpc.HandlerCallDetails] = []
 
+    async def unread(_requests: AsyncIterator[bytes], context: ServerContext) -> AsyncIterator[bytes]:
+        yield await answer(b"", context)
+
     class Handler(grpc.GenericRpcHandler):
         def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
             asked.append(handler_call_details)
-            behavior: Any = answer  # the stubs type a handler's behaviour for threads
-            return grpc.unary_unary_rpc_method_handler(behavior)
+            # The stubs type a handler's behaviour for threads.
+            single: Any = answer
+            stream: Any = unread
+            if "reflection" in handler_call_details.method:
+                return grpc.stream_stream_rpc_method_handler(stream)
+            return grpc.unary_unary_rpc_method_handler(single)
 
     server = grpc.aio.server(options=SERVER_OPTIONS, handlers=(Handler(),))
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
