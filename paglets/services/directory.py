@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from google.protobuf.duration_pb2 import Duration
+
 from paglet.v1 import directory_pb2, directory_pb2_grpc
 from paglets.directory.contract import Directory
+from paglets.directory.rules import check_registration, check_ttl
 from paglets.errors import NotFoundError, Resource
 from paglets.services.guard import ServerContext
 from paglets.wire.directory import (
@@ -85,14 +88,15 @@ class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
     ) -> directory_pb2.RegisterHostResponse:
         """Takes a name and a lease on it."""
         host = registration_from_message(request.host)
-        await self._directory.lease_register(host, duration_from_message(request.ttl))
+        check_registration(host)
+        await self._directory.lease_register(host, _ttl_s(request.ttl))
         return directory_pb2.RegisterHostResponse()
 
     async def KeepHost(
         self, request: directory_pb2.KeepHostRequest, context: ServerContext
     ) -> directory_pb2.KeepHostResponse:
         """Renews a lease."""
-        await self._directory.lease_keepalive(request.name, request.uid, duration_from_message(request.ttl))
+        await self._directory.lease_keepalive(request.name, request.uid, _ttl_s(request.ttl))
         return directory_pb2.KeepHostResponse()
 
     async def RevokeHost(
@@ -108,3 +112,10 @@ class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
         """Reads all hosts."""
         hosts = await self._directory.hosts()
         return directory_pb2.ListHostRowsResponse(hosts=map(host_to_row_message, hosts))
+
+
+def _ttl_s(message: Duration) -> float:
+    """The length of a lease. A wild one is refused here already: a directory elsewhere could not even be told of it."""
+    ttl_s = duration_from_message(message)
+    check_ttl(ttl_s)
+    return ttl_s

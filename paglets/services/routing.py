@@ -49,6 +49,7 @@ class CallMeta:
         """Reads the metadata of a call. Raises INVALID_ID, MALFORMED_REQUEST."""
         metadata: RawMetadata = tuple(context.invocation_metadata() or ())
         found = dict(metadata)
+        _require_once(metadata, PAGLET_ID_KEY, REQUEST_ID_KEY)
         request_id = check_request_id(str(found.get(REQUEST_ID_KEY, "")), REQUEST_ID_KEY)
         return cls(
             paglet_id=check_id(paglet_id or str(found.get(PAGLET_ID_KEY, "")), "paglet_id"),
@@ -233,6 +234,13 @@ def _not_run(failure: PagletError, paglet_id: str) -> bool:
     """Whether a host said that it does not have this very paglet; of another one, a handler may say so that has run."""
     lost = failure.reason in {"PAGLET_MOVED", "PAGLET_NOT_FOUND"}
     return lost and failure.resource == Resource("paglet", paglet_id)
+
+
+def _require_once(metadata: RawMetadata, *keys: str) -> None:
+    """Refuses a key that comes twice: whoever added the second does not know of the first, and one of them is wrong."""
+    for key in keys:
+        if sum(found == key for found, _ in metadata) > 1:
+            raise InvalidArgumentError("MALFORMED_REQUEST", f"the metadata name {key} more than once", field=key)
 
 
 def _hops(text: str) -> int:

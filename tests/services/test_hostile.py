@@ -212,6 +212,16 @@ async def test_forged_hops_end_the_way(standing: Mesh, hops: str) -> None:
     assert refusal.retry_s is not None
 
 
+@pytest.mark.parametrize("key", ["paglet-id", "paglet-request-id"])
+async def test_keys_that_come_twice_are_refused(standing: Mesh, key: str) -> None:
+    """Which of two paglets or requests is meant is not guessed, also when both are the same."""
+    for channel, second in itertools.product((standing.alpha.channel, standing.beta.channel), ("probe", "other")):
+        sent = [("paglet-id", "probe"), (key, "probe"), (key, second)]
+        refusal = await refused(call(channel, f"/{SERVICE}/Append", b"", metadata=sent))
+        assert (refusal.what, refusal.fields) == (MALFORMED, [key])
+    await assert_lives(standing)
+
+
 async def test_large_metadata_do_no_harm(standing: Mesh) -> None:
     """Metadata within the limit pass through a forwarding host; more than that is refused, and nothing breaks."""
     fits = [("x-mine", "v" * 30_000), ("x-raw-bin", bytes(range(256)))]

@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from paglet.v1 import directory_pb2, transfer_pb2, types_pb2
 from tests.host.conftest import Mesh
-from tests.host.support import PROBE_TYPE, call
+from tests.host.support import PROBE_TYPE, call, refused
 from tests.services.hostile import ABORTED, ILLEGAL, MALFORMED, MISSING, assert_lives, send
 
 
@@ -108,6 +108,12 @@ async def test_forged_rows_are_refused(standing: Mesh) -> None:
         ),
     ):
         assert (await send(standing, f"directory.{rpc}", request)).what == expected, (rpc, request)
+    for channel in (standing.alpha.channel, standing.beta.channel):
+        for seconds in (2**63 - 1, -(2**63)):
+            endless = directory_pb2.KeepHostRequest(name="alpha", uid="thief", ttl=Duration(seconds=seconds))
+            path = "/paglet.v1.DirectoryService/KeepHost"
+            refusal = await refused(call(channel, path, endless.SerializeToString()))
+            assert (refusal.what, refusal.fields) == (MALFORMED, ["ttl"])
     await call(
         standing.alpha.channel,
         "/paglet.v1.DirectoryService/RevokeHost",
