@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import logging
 import os
@@ -53,6 +54,7 @@ from paglets.wire.channel_options import SERVER_OPTIONS
 __all__ = ["RunningHost", "running_host", "serve"]
 
 _log = logging.getLogger(__name__)
+_UNIX = "unix:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,8 @@ async def _listen(settings: HostSettings, host: Host, door: Door, services: Guar
 
 def _bind(server: grpc.aio.Server, listen: str, remembered: int) -> str:
     """Binds and returns the address that others can reach. Raises UNAVAILABLE when the address is taken."""
-    if listen.startswith("unix:"):
+    if listen.startswith(_UNIX):
+        _require_unused(listen.removeprefix(_UNIX))
         try:
             server.add_insecure_port(listen)
         except RuntimeError as error:
@@ -259,6 +262,18 @@ def _bind(server: grpc.aio.Server, listen: str, remembered: int) -> str:
     raise UnavailableError("TRANSPORT", f"cannot listen on {listen}")
 
 
+def _require_unused(path: str) -> None:
+    """Raises UNAVAILABLE when somebody accepts on a socket. gRPC takes over any, a living host's like a stale one."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
+        caller.settimeout(0)  # one that is full of callers is in use too
+        try:
+            found = caller.connect_ex(path)
+        except OSError as error:
+            raise UnavailableError("TRANSPORT", f"cannot listen on {_UNIX}{path}: {error}") from error
+    if found not in {errno.ENOENT, errno.ECONNREFUSED}:
+        raise UnavailableError("TRANSPORT", f"cannot listen on {_UNIX}{path}: is another process there?")
+
+
 def _reachable(address: str) -> str:
     """The name under which others find a listening address."""
     everywhere = not address or (not _is_name(address) and ipaddress.ip_address(address.strip("[]")).is_unspecified)
@@ -275,7 +290,7 @@ def _is_name(address: str) -> bool:
 
 def _require_private(settings: HostSettings) -> None:
     """Without transport security a host listens on this machine only, unless it is told otherwise."""
-    if settings.listen.startswith("unix:"):
+    if settings.listen.startswith(_UNIX) and settings.listen != _UNIX:
         return
     address, colon, port = settings.listen.rpartition(":")
     if not colon or not port.isdecimal() or int(port) > 65535:

@@ -98,7 +98,7 @@ async def test_insecure_listening_is_warned_of(tmp_path: Path, caplog: pytest.Lo
     assert "without encryption" in caplog.text
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1", "127.0.0.1:x", "127.0.0.1:99999", "", "unix"])
+@pytest.mark.parametrize("listen", ["127.0.0.1", "127.0.0.1:x", "127.0.0.1:99999", "", "unix", "unix:"])
 async def test_addresses_that_are_none_are_refused(tmp_path: Path, listen: str) -> None:
     """What is no address is refused before anything is opened."""
     error = await _refusal(HostSettings(name="alpha", data=tmp_path / "new", listen=listen))
@@ -111,8 +111,22 @@ async def test_unix_socket(tmp_path: Path) -> None:
     settings = HostSettings(name="alpha", data=tmp_path / "data", listen=f"unix:{tmp_path}/paglets.sock")
     async with running_host(settings) as running, Client(running.address) as client:
         assert (await client.host()).address == running.address
-    error = await _refusal(HostSettings(name="alpha", data=tmp_path / "data", listen="unix:/nowhere/at/all.sock"))
-    assert error.reason == "TRANSPORT"
+    for path in ("/nowhere/at/all.sock", str(tmp_path), f"{tmp_path}/{'x' * 200}"):
+        error = await _refusal(HostSettings(name="alpha", data=tmp_path / "data", listen=f"unix:{path}"))
+        assert error.reason == "TRANSPORT"
+
+
+async def test_unix_socket_of_another_host_is_left_alone(tmp_path: Path) -> None:
+    """A socket that somebody accepts on is taken, as a port is; one that a killed host left behind is taken over."""
+    listen = f"unix:{tmp_path}/paglets.sock"
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(f"{tmp_path}/paglets.sock")
+    async with running_host(HostSettings(name="alpha", data=tmp_path / "a", listen=listen)):
+        error = await _refusal(HostSettings(name="beta", data=tmp_path / "b", listen=listen))
+        assert error.reason == "TRANSPORT"
+        assert listen in error.message
+        async with Client(listen) as client:
+            assert (await client.host()).name == "alpha"
 
 
 @pytest.mark.parametrize("name", ["", "Alpha", "a/b", "..", "x" * 129])
