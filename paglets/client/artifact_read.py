@@ -39,7 +39,8 @@ class RemoteReader:
         stall_timeout_s: float,
     ) -> AsyncGenerator[RemoteReader, None]:
         """Opens an artifact; raises what the host refuses with on entry."""
-        call = stub.ReadArtifact(artifact_pb2.ReadArtifactRequest(artifact_id=artifact_id))
+        with errors_of_calls():
+            call = stub.ReadArtifact(artifact_pb2.ReadArtifactRequest(artifact_id=artifact_id))
         try:
             frames = ReadFrames(aiter(call), stall_timeout_s)
             with errors_of_calls():

@@ -49,7 +49,8 @@ class SentUpload:
         cls, stub: artifact_pb2_grpc.ArtifactServiceAsyncStub, write: ArtifactWrite, disk: Disk, stall_timeout_s: float
     ) -> AsyncGenerator[SentUpload, None]:
         """Opens an upload. Once the context is entered the host has accepted it; until then it was sent no bytes."""
-        call = stub.WriteArtifact()
+        with errors_of_calls():
+            call = stub.WriteArtifact()
         try:
             upload = cls(call, disk, stall_timeout_s)
             await upload._open(write)

@@ -46,7 +46,7 @@ class Client:
         self.address = address
         self.policy = RetryPolicy(timeout_s=timeout_s)
         self._channel = open_channel(address)
-        self._artifact_channel: grpc.aio.Channel | None = None
+        self._artifact_channel = open_channel(address)
         safe = SafeChannel(self._channel, policy=self.policy)
         self._lifecycle: lifecycle_pb2_grpc.LifecycleServiceAsyncStub = lifecycle_pb2_grpc.LifecycleServiceStub(safe)
         self._mesh: mesh_pb2_grpc.MeshServiceAsyncStub = mesh_pb2_grpc.MeshServiceStub(safe)
@@ -58,10 +58,9 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
-        """Gives up the calls that have not ended, and closes the connections. Safe to repeat."""
+        """Gives up the calls that have not ended, and closes the connections: calls are CANCELLED. Safe to repeat."""
         await self._channel.close()
-        if self._artifact_channel is not None:
-            await self._artifact_channel.close()
+        await self._artifact_channel.close()
 
     @property
     def channel(self) -> grpc.aio.Channel:
@@ -71,8 +70,6 @@ class Client:
     @property
     def artifacts(self) -> RemoteArtifactStore:
         """The artifact store of the host, on a connection of its own so that large bytes keep no call waiting."""
-        if self._artifact_channel is None:
-            self._artifact_channel = open_channel(self.address)
         return RemoteArtifactStore(self._artifact_channel, timeout_s=self.policy.timeout_s)
 
     async def reach(self) -> HostRef:

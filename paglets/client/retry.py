@@ -139,9 +139,6 @@ class RetriedCall(grpc.aio.UnaryUnaryCall[RequestT, ReplyT]):
         return failing_since + self._policy.patience_s if math.isinf(self._end) else self._end
 
     async def _try_once(self) -> ReplyT:
-        try:
-            with errors_of_calls():
-                self._last = self._attempt(self._left_s())
-                return await self._last
-        except grpc.aio.UsageError as error:
-            raise CancelledCallError("CANCELLED", "the client was closed before the call had ended") from error
+        with errors_of_calls():
+            self._last = self._attempt(self._left_s())
+            return await self._last

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import pytest
 
 from paglet.v1 import lifecycle_pb2, mesh_pb2, mesh_pb2_grpc
+from paglets.artifacts.store import ArtifactWrite
 from paglets.client.client import Client
 from paglets.core.paglet import Paglet
-from paglets.errors import ConflictError, InvalidArgumentError, NotFoundError, UnavailableError
+from paglets.errors import CancelledCallError, ConflictError, InvalidArgumentError, NotFoundError, UnavailableError
 from paglets.values import JourneyInfo, JourneyPhase, PagletInfo, PagletState
 from tests.client.scripted import PATIENCE_S, Script, paglet, serving
 
@@ -205,6 +208,36 @@ async def test_reach_describes_the_host() -> None:
     """With a host at the address, reach says which."""
     async with serving(Script()) as address, Client(address) as client:
         assert (await client.reach()).name == "alpha"
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
+async def test_closed_client_stays_closed(tmp_path: Path, *, used: bool) -> None:
+    """Whatever is asked of a client after its end is CANCELLED, also what it was never asked before."""
+    script = Script()
+    async with serving(script) as address:
+        async with Client(address) as client:
+            if used:
+                await client.reach()
+            kept = client.artifacts if used else None
+        asked = len(script.asked)
+
+        async def read() -> None:
+            async with (kept or client.artifacts).open_reader("a-1"):
+                pass
+
+        for attempt in (
+            client.reach(),
+            client.host(),
+            client.dispatch("c-1", "beta"),
+            client.artifacts.ref("a-1"),
+            client.artifacts.export_to_path("a-1", tmp_path / "file"),
+            client.artifacts.create_from_stream(ArtifactWrite(), io.BytesIO(b"abc")),
+            read(),
+        ):
+            with pytest.raises(CancelledCallError) as caught:
+                await attempt
+            assert caught.value.reason == "CANCELLED"
+    assert len(script.asked) == asked
 
 
 async def test_channel_is_for_plain_stubs_too() -> None:
