@@ -30,28 +30,27 @@ _READY_S = 60.0
 
 @asynccontextmanager
 async def local_host(
-    name: str = "alpha",
+    name: str | None = None,
     *,
-    allow: Sequence[str] = (),
-    file_roots: Sequence[Path] = (),
-    join: str = "",
+    allow: Sequence[str] | None = None,
+    file_roots: Sequence[Path] | None = None,
+    join: str | None = None,
     data: Path | None = None,
     settings: HostSettings | None = None,
 ) -> AsyncGenerator[RunningHost]:
-    """A host in this process, on a free port of 127.0.0.1; its folder is temporary unless `data` names one.
+    """A host in this process: `alpha`, on a free port of 127.0.0.1, with a temporary folder unless `data` names one.
 
-    `settings` is taken as it is but for the arguments given beside it.
+    `settings` is taken as it is, its address too, but for the arguments given beside it.
     """
-    with tempfile.TemporaryDirectory(prefix=f"paglets-{name}-") as folder:
-        base = settings or HostSettings(name=name, data=Path(folder), drain_s=2.0)
+    with tempfile.TemporaryDirectory(prefix="paglets-") as folder:
+        base = settings or HostSettings(name="alpha", data=Path(folder), listen="127.0.0.1:0", drain_s=2.0)
         wanted = replace(
             base,
-            name=name,
-            data=data or Path(folder),
-            listen="127.0.0.1:0",
-            join=join,
-            allow=tuple(allow),
-            file_roots=tuple(file_roots),
+            name=base.name if name is None else name,
+            data=base.data if data is None else data,
+            join=base.join if join is None else join,
+            allow=base.allow if allow is None else tuple(allow),
+            file_roots=base.file_roots if file_roots is None else tuple(file_roots),
         )
         async with running_host(wanted) as running:
             yield running

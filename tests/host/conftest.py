@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
@@ -59,7 +59,8 @@ async def site(
     """Starts a host that knows probes and has a file root of its own."""
     files = folder / f"files-{name}"
     files.mkdir(exist_ok=True)
-    wanted = settings or HostSettings(name=name, data=folder / name, drain_s=1.0, quiesce_s=10.0)
+    base = settings or HostSettings(name=name, data=folder / name, drain_s=1.0, quiesce_s=10.0)
+    wanted = replace(base, listen="127.0.0.1:0")
     running = await stack.enter_async_context(
         local_host(name, allow=[PROBE_MODULE], file_roots=[files], join=join, data=folder / name, settings=wanted)
     )

@@ -18,7 +18,6 @@ from paglets.client.client import Client
 from paglets.config import HostSettings
 from paglets.directory.contract import Directory, Guard, HostRegistration, PagletRow, RowWrite
 from paglets.errors import Resource, UnavailableError
-from paglets.server import running_host
 from paglets.services.guard import ServerContext, abort_with
 from paglets.testing import local_host
 from paglets.values import PagletState
@@ -195,7 +194,7 @@ async def test_stranger_at_an_old_address_runs_nothing(tmp_path: Path, *, same_i
             await alpha.client.dispatch("probe", "beta")
             assert (await ask(alpha.channel, "probe", "Append", "a")).trailing["paglet-host"] == "beta"
         settings = HostSettings(name="beta", data=tmp_path / "stranger", listen=old, allow=(PROBE_MODULE,))
-        await stack.enter_async_context(running_host(settings))
+        await stack.enter_async_context(local_host(settings=settings))
         async with Client(old) as client:
             await client.create(PROBE_TYPE, paglet_id="probe" if same_id else "other")
 
