@@ -10,7 +10,7 @@ PAGLET_ID_KEY: Final = "paglet-id"
 """Names the paglet that a call is for; the one key that a client in any language needs."""
 
 REQUEST_ID_KEY: Final = "paglet-request-id"
-"""A UUID that makes a unary call safe to repeat: it is run once, whatever happens."""
+"""Any text of at most 128 characters that makes a unary call safe to repeat: it is run once, whatever happens."""
 
 HOPS_KEY: Final = "paglet-hops"
 """Between hosts: how often the call was forwarded."""

@@ -240,24 +240,24 @@ class WriteHeader(_message.Message):
     TTL_FIELD_NUMBER: _builtins.int
     OWNER_POLICY_FIELD_NUMBER: _builtins.int
     upload_id: _builtins.str
-    """Identifies the upload, chosen by the client; required. Repeat it to repeat the upload."""
+    """Identifies the upload, chosen by the client: an id; required. Repeat it to repeat the upload."""
     artifact_id: _builtins.str
     """The id the artifact shall have; empty for one that the host chooses."""
     name: _builtins.str
-    """The artifact's name."""
+    """The artifact's name, at most 255 bytes of UTF-8. No text here has a NUL character."""
     owner: _builtins.str
     """The artifact's owner: empty, or an id."""
     content_type: _builtins.str
-    """The artifact's media type."""
+    """The artifact's media type, at most 255 bytes."""
     content_encoding: _builtins.str
-    """The artifact's content encoding."""
+    """The artifact's content encoding, at most 255 bytes."""
     expected_size: _builtins.int
     """How many bytes will be sent, if known; reserved in the quota before the first byte."""
     owner_policy: Global___OwnerPolicy.ValueType
     """What the owner's disposal does."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The artifact's labels."""
+        """The artifact's labels: at most 64, at most 4096 bytes in all; a key is not empty."""
 
     @_builtins.property
     def expected_digest(self) -> _types_pb2.Digest:
@@ -265,7 +265,7 @@ class WriteHeader(_message.Message):
 
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long the artifact lives once committed; unset for ever. At least one millisecond."""
+        """How long the artifact lives once committed; unset for ever. From one millisecond to 1000 years."""
 
     def __init__(
         self,

@@ -553,7 +553,7 @@ class RegisterHostRequest(_message.Message):
 
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long the lease lasts without renewal."""
+        """How long the lease lasts without renewal: more than 0, at most a day."""
 
     def __init__(
         self,
@@ -601,7 +601,7 @@ class KeepHostRequest(_message.Message):
     """Its uid."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long the lease lasts without renewal."""
+        """How long the lease lasts without renewal: more than 0, at most a day."""
 
     def __init__(
         self,

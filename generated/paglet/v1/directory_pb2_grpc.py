@@ -28,6 +28,8 @@ if _version_not_supported:
 class DirectoryServiceStub(object):
     """DirectoryService is called by hosts alone. The directory holds one row per paglet, one record per unfinished journey and
     one row per host; it is the only authority on who owns a paglet. Rows change by guarded writes alone.
+
+    Every rpc may fail with UNAVAILABLE (DIRECTORY_UNAVAILABLE), e.g. at a host that itself joined another one.
     """
 
     def __init__(self, channel):
@@ -86,6 +88,8 @@ class DirectoryServiceStub(object):
 class DirectoryServiceServicer(object):
     """DirectoryService is called by hosts alone. The directory holds one row per paglet, one record per unfinished journey and
     one row per host; it is the only authority on who owns a paglet. Rows change by guarded writes alone.
+
+    Every rpc may fail with UNAVAILABLE (DIRECTORY_UNAVAILABLE), e.g. at a host that itself joined another one.
     """
 
     def GetRow(self, request, context):
@@ -99,6 +103,8 @@ class DirectoryServiceServicer(object):
 
     def ListRows(self, request, context):
         """ListRows pages through rows in the order of paglet ids, tombstones left out. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a page size that is none).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,7 +114,8 @@ class DirectoryServiceServicer(object):
         """ApplyRows makes all the given writes or, when a guard does not hold, none. Not safe to repeat blindly: read the rows
         after an unknown outcome.
 
-        Errors: ABORTED (EPOCH_FENCED) with metadata paglet_id of the first guard that did not hold.
+        Errors: ABORTED (EPOCH_FENCED) with metadata paglet_id of the first guard that did not hold, INVALID_ARGUMENT
+        (MALFORMED_REQUEST, INVALID_ID) for a batch that is too big or breaks the rules of rows.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,9 +123,10 @@ class DirectoryServiceServicer(object):
 
     def WatchRows(self, request, context):
         """WatchRows streams rows that changed after a revision, tombstones included: first those changed already, latest version
-        only, then each change as it comes. Resume with the highest revision seen.
+        only, then each change as it comes. Resume with the highest revision seen. Safe to repeat.
 
-        Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative revision), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a
+        client that takes nothing for a minute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,7 +144,7 @@ class DirectoryServiceServicer(object):
     def RegisterHost(self, request, context):
         """RegisterHost takes a name for a host and a lease on it. Safe to repeat with the same uid.
 
-        Errors: ALREADY_EXISTS (HOST_NAME_TAKEN).
+        Errors: ALREADY_EXISTS (HOST_NAME_TAKEN), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,7 +153,8 @@ class DirectoryServiceServicer(object):
     def KeepHost(self, request, context):
         """KeepHost renews a lease. Safe to repeat.
 
-        Errors: NOT_FOUND (HOST_NOT_FOUND) when the name is not registered with this uid: register again.
+        Errors: NOT_FOUND (HOST_NOT_FOUND) when the name is not registered with this uid: register again; INVALID_ARGUMENT
+        (MALFORMED_REQUEST for a ttl that is none).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -224,6 +233,8 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
 class DirectoryService(object):
     """DirectoryService is called by hosts alone. The directory holds one row per paglet, one record per unfinished journey and
     one row per host; it is the only authority on who owns a paglet. Rows change by guarded writes alone.
+
+    Every rpc may fail with UNAVAILABLE (DIRECTORY_UNAVAILABLE), e.g. at a host that itself joined another one.
     """
 
     @staticmethod

@@ -29,6 +29,8 @@ GRPC_VERSION: str
 class DirectoryServiceStub:
     """DirectoryService is called by hosts alone. The directory holds one row per paglet, one record per unfinished journey and
     one row per host; it is the only authority on who owns a paglet. Rows change by guarded writes alone.
+
+    Every rpc may fail with UNAVAILABLE (DIRECTORY_UNAVAILABLE), e.g. at a host that itself joined another one.
     """
 
     @_typing.overload
@@ -41,18 +43,23 @@ class DirectoryServiceStub:
     Errors: NOT_FOUND (PAGLET_NOT_FOUND).
     """
     ListRows: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListRowsRequest, _directory_pb2.ListRowsResponse]
-    """ListRows pages through rows in the order of paglet ids, tombstones left out. Safe to repeat."""
+    """ListRows pages through rows in the order of paglet ids, tombstones left out. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a page size that is none).
+    """
     ApplyRows: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ApplyRowsRequest, _directory_pb2.ApplyRowsResponse]
     """ApplyRows makes all the given writes or, when a guard does not hold, none. Not safe to repeat blindly: read the rows
     after an unknown outcome.
 
-    Errors: ABORTED (EPOCH_FENCED) with metadata paglet_id of the first guard that did not hold.
+    Errors: ABORTED (EPOCH_FENCED) with metadata paglet_id of the first guard that did not hold, INVALID_ARGUMENT
+    (MALFORMED_REQUEST, INVALID_ID) for a batch that is too big or breaks the rules of rows.
     """
     WatchRows: _grpc.UnaryStreamMultiCallable[_directory_pb2.WatchRowsRequest, _directory_pb2.WatchRowsResponse]
     """WatchRows streams rows that changed after a revision, tombstones included: first those changed already, latest version
-    only, then each change as it comes. Resume with the highest revision seen.
+    only, then each change as it comes. Resume with the highest revision seen. Safe to repeat.
 
-    Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative revision), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a
+    client that takes nothing for a minute.
     """
     GetJourney: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetJourneyRequest, _directory_pb2.GetJourneyResponse]
     """GetJourney reads the recorded outcome of a committed journey. Safe to repeat.
@@ -62,12 +69,13 @@ class DirectoryServiceStub:
     RegisterHost: _grpc.UnaryUnaryMultiCallable[_directory_pb2.RegisterHostRequest, _directory_pb2.RegisterHostResponse]
     """RegisterHost takes a name for a host and a lease on it. Safe to repeat with the same uid.
 
-    Errors: ALREADY_EXISTS (HOST_NAME_TAKEN).
+    Errors: ALREADY_EXISTS (HOST_NAME_TAKEN), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none).
     """
     KeepHost: _grpc.UnaryUnaryMultiCallable[_directory_pb2.KeepHostRequest, _directory_pb2.KeepHostResponse]
     """KeepHost renews a lease. Safe to repeat.
 
-    Errors: NOT_FOUND (HOST_NOT_FOUND) when the name is not registered with this uid: register again.
+    Errors: NOT_FOUND (HOST_NOT_FOUND) when the name is not registered with this uid: register again; INVALID_ARGUMENT
+    (MALFORMED_REQUEST for a ttl that is none).
     """
     RevokeHost: _grpc.UnaryUnaryMultiCallable[_directory_pb2.RevokeHostRequest, _directory_pb2.RevokeHostResponse]
     """RevokeHost ends a lease, as a host does that shuts down. Safe to repeat."""
@@ -78,6 +86,8 @@ class DirectoryServiceStub:
 class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """DirectoryService is called by hosts alone. The directory holds one row per paglet, one record per unfinished journey and
     one row per host; it is the only authority on who owns a paglet. Rows change by guarded writes alone.
+
+    Every rpc may fail with UNAVAILABLE (DIRECTORY_UNAVAILABLE), e.g. at a host that itself joined another one.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -87,18 +97,23 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     Errors: NOT_FOUND (PAGLET_NOT_FOUND).
     """
     ListRows: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListRowsRequest, _directory_pb2.ListRowsResponse]  # type: ignore[assignment]
-    """ListRows pages through rows in the order of paglet ids, tombstones left out. Safe to repeat."""
+    """ListRows pages through rows in the order of paglet ids, tombstones left out. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a page size that is none).
+    """
     ApplyRows: _aio.UnaryUnaryMultiCallable[_directory_pb2.ApplyRowsRequest, _directory_pb2.ApplyRowsResponse]  # type: ignore[assignment]
     """ApplyRows makes all the given writes or, when a guard does not hold, none. Not safe to repeat blindly: read the rows
     after an unknown outcome.
 
-    Errors: ABORTED (EPOCH_FENCED) with metadata paglet_id of the first guard that did not hold.
+    Errors: ABORTED (EPOCH_FENCED) with metadata paglet_id of the first guard that did not hold, INVALID_ARGUMENT
+    (MALFORMED_REQUEST, INVALID_ID) for a batch that is too big or breaks the rules of rows.
     """
     WatchRows: _aio.UnaryStreamMultiCallable[_directory_pb2.WatchRowsRequest, _directory_pb2.WatchRowsResponse]  # type: ignore[assignment]
     """WatchRows streams rows that changed after a revision, tombstones included: first those changed already, latest version
-    only, then each change as it comes. Resume with the highest revision seen.
+    only, then each change as it comes. Resume with the highest revision seen. Safe to repeat.
 
-    Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative revision), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a
+    client that takes nothing for a minute.
     """
     GetJourney: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetJourneyRequest, _directory_pb2.GetJourneyResponse]  # type: ignore[assignment]
     """GetJourney reads the recorded outcome of a committed journey. Safe to repeat.
@@ -108,12 +123,13 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     RegisterHost: _aio.UnaryUnaryMultiCallable[_directory_pb2.RegisterHostRequest, _directory_pb2.RegisterHostResponse]  # type: ignore[assignment]
     """RegisterHost takes a name for a host and a lease on it. Safe to repeat with the same uid.
 
-    Errors: ALREADY_EXISTS (HOST_NAME_TAKEN).
+    Errors: ALREADY_EXISTS (HOST_NAME_TAKEN), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none).
     """
     KeepHost: _aio.UnaryUnaryMultiCallable[_directory_pb2.KeepHostRequest, _directory_pb2.KeepHostResponse]  # type: ignore[assignment]
     """KeepHost renews a lease. Safe to repeat.
 
-    Errors: NOT_FOUND (HOST_NOT_FOUND) when the name is not registered with this uid: register again.
+    Errors: NOT_FOUND (HOST_NOT_FOUND) when the name is not registered with this uid: register again; INVALID_ARGUMENT
+    (MALFORMED_REQUEST for a ttl that is none).
     """
     RevokeHost: _aio.UnaryUnaryMultiCallable[_directory_pb2.RevokeHostRequest, _directory_pb2.RevokeHostResponse]  # type: ignore[assignment]
     """RevokeHost ends a lease, as a host does that shuts down. Safe to repeat."""
@@ -123,6 +139,8 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
 class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """DirectoryService is called by hosts alone. The directory holds one row per paglet, one record per unfinished journey and
     one row per host; it is the only authority on who owns a paglet. Rows change by guarded writes alone.
+
+    Every rpc may fail with UNAVAILABLE (DIRECTORY_UNAVAILABLE), e.g. at a host that itself joined another one.
     """
 
     @_abc_1.abstractmethod
@@ -142,7 +160,10 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.ListRowsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ListRowsResponse, _abc.Awaitable[_directory_pb2.ListRowsResponse]]:
-        """ListRows pages through rows in the order of paglet ids, tombstones left out. Safe to repeat."""
+        """ListRows pages through rows in the order of paglet ids, tombstones left out. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a page size that is none).
+        """
 
     @_abc_1.abstractmethod
     def ApplyRows(
@@ -153,7 +174,8 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """ApplyRows makes all the given writes or, when a guard does not hold, none. Not safe to repeat blindly: read the rows
         after an unknown outcome.
 
-        Errors: ABORTED (EPOCH_FENCED) with metadata paglet_id of the first guard that did not hold.
+        Errors: ABORTED (EPOCH_FENCED) with metadata paglet_id of the first guard that did not hold, INVALID_ARGUMENT
+        (MALFORMED_REQUEST, INVALID_ID) for a batch that is too big or breaks the rules of rows.
         """
 
     @_abc_1.abstractmethod
@@ -163,9 +185,10 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_directory_pb2.WatchRowsResponse], _abc.AsyncIterator[_directory_pb2.WatchRowsResponse]]:
         """WatchRows streams rows that changed after a revision, tombstones included: first those changed already, latest version
-        only, then each change as it comes. Resume with the highest revision seen.
+        only, then each change as it comes. Resume with the highest revision seen. Safe to repeat.
 
-        Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative revision), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a
+        client that takes nothing for a minute.
         """
 
     @_abc_1.abstractmethod
@@ -187,7 +210,7 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_directory_pb2.RegisterHostResponse, _abc.Awaitable[_directory_pb2.RegisterHostResponse]]:
         """RegisterHost takes a name for a host and a lease on it. Safe to repeat with the same uid.
 
-        Errors: ALREADY_EXISTS (HOST_NAME_TAKEN).
+        Errors: ALREADY_EXISTS (HOST_NAME_TAKEN), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none).
         """
 
     @_abc_1.abstractmethod
@@ -198,7 +221,8 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_directory_pb2.KeepHostResponse, _abc.Awaitable[_directory_pb2.KeepHostResponse]]:
         """KeepHost renews a lease. Safe to repeat.
 
-        Errors: NOT_FOUND (HOST_NOT_FOUND) when the name is not registered with this uid: register again.
+        Errors: NOT_FOUND (HOST_NOT_FOUND) when the name is not registered with this uid: register again; INVALID_ARGUMENT
+        (MALFORMED_REQUEST for a ttl that is none).
         """
 
     @_abc_1.abstractmethod

@@ -109,7 +109,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_JOURNEY_ABORTED: _ErrorReason.ValueType  # 37
     """ABORTED: the journey was given up before its commit; the paglet is where it was. Metadata: transfer_id."""
     ERROR_REASON_PAGLET_MOVED: _ErrorReason.ValueType  # 38
-    """UNAVAILABLE: the paglet moved while the call was on its way; nothing was run. Call again."""
+    """UNAVAILABLE: the paglet moved while the call was on its way, or the call came to another host than was meant; nothing
+    was run. Call again.
+    """
     ERROR_REASON_HOST_UNREACHABLE: _ErrorReason.ValueType  # 39
     """UNAVAILABLE: a host of the mesh cannot be reached. Metadata: host."""
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 40
@@ -137,7 +139,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_HOOK_FAILED: _ErrorReason.ValueType  # 50
     """FAILED_PRECONDITION: a hook of the paglet failed and the operation was given up. Metadata: hook."""
     ERROR_REASON_TRANSPORT: _ErrorReason.ValueType  # 51
-    """UNAVAILABLE: the answer came from something that is no paglet host, or the connection broke."""
+    """UNAVAILABLE: no answer came, e.g. since the connection broke; whether the call was run is not known. Metadata: host,
+    when it is another host that did not answer. At a client any code: what answered is no paglet host.
+    """
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 52
     """DEADLINE_EXCEEDED: the caller's own deadline passed, and whether the call was run is not known; or a stream stood still
     for too long.
@@ -237,7 +241,9 @@ ERROR_REASON_EPOCH_FENCED: ErrorReason.ValueType  # 36
 ERROR_REASON_JOURNEY_ABORTED: ErrorReason.ValueType  # 37
 """ABORTED: the journey was given up before its commit; the paglet is where it was. Metadata: transfer_id."""
 ERROR_REASON_PAGLET_MOVED: ErrorReason.ValueType  # 38
-"""UNAVAILABLE: the paglet moved while the call was on its way; nothing was run. Call again."""
+"""UNAVAILABLE: the paglet moved while the call was on its way, or the call came to another host than was meant; nothing
+was run. Call again.
+"""
 ERROR_REASON_HOST_UNREACHABLE: ErrorReason.ValueType  # 39
 """UNAVAILABLE: a host of the mesh cannot be reached. Metadata: host."""
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 40
@@ -265,7 +271,9 @@ ERROR_REASON_SOURCE_NOT_A_FILE: ErrorReason.ValueType  # 49
 ERROR_REASON_HOOK_FAILED: ErrorReason.ValueType  # 50
 """FAILED_PRECONDITION: a hook of the paglet failed and the operation was given up. Metadata: hook."""
 ERROR_REASON_TRANSPORT: ErrorReason.ValueType  # 51
-"""UNAVAILABLE: the answer came from something that is no paglet host, or the connection broke."""
+"""UNAVAILABLE: no answer came, e.g. since the connection broke; whether the call was run is not known. Metadata: host,
+when it is another host that did not answer. At a client any code: what answered is no paglet host.
+"""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 52
 """DEADLINE_EXCEEDED: the caller's own deadline passed, and whether the call was run is not known; or a stream stood still
 for too long.

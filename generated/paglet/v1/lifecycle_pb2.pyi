@@ -184,7 +184,7 @@ class CreatePagletRequest(_message.Message):
     PAGLET_ID_FIELD_NUMBER: _builtins.int
     STATE_JSON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """A UUID that makes the request safe to repeat; empty for none."""
+    """Makes the request safe to repeat: any text of at most 128 characters, e.g. a UUID; empty for none."""
     type: _builtins.str
     """The class as `module.Class`; the host must have been started with `--allow module`. Required."""
     paglet_id: _builtins.str
@@ -349,7 +349,7 @@ class DispatchPagletRequest(_message.Message):
     PAGLET_ID_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """A UUID that makes the request safe to repeat; empty for none."""
+    """Makes the request safe to repeat: any text of at most 128 characters, e.g. a UUID; empty for none."""
     paglet_id: _builtins.str
     """The paglet to move; required."""
     target: _builtins.str
@@ -402,7 +402,7 @@ class DisposePagletRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PAGLET_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """A UUID that makes the request safe to repeat; empty for none."""
+    """Makes the request safe to repeat: any text of at most 128 characters, e.g. a UUID; empty for none."""
     paglet_id: _builtins.str
     """The paglet; required."""
     def __init__(

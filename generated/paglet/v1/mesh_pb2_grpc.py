@@ -63,7 +63,8 @@ class MeshServiceServicer(object):
     def ListHosts(self, request, context):
         """ListHosts describes all hosts, ordered by name. Safe to repeat.
 
-        Errors: UNAVAILABLE (DIRECTORY_UNAVAILABLE).
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list), UNAVAILABLE
+        (DIRECTORY_UNAVAILABLE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

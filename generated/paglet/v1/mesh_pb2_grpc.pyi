@@ -41,7 +41,8 @@ class MeshServiceStub:
     ListHosts: _grpc.UnaryUnaryMultiCallable[_mesh_pb2.ListHostsRequest, _mesh_pb2.ListHostsResponse]
     """ListHosts describes all hosts, ordered by name. Safe to repeat.
 
-    Errors: UNAVAILABLE (DIRECTORY_UNAVAILABLE).
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list), UNAVAILABLE
+    (DIRECTORY_UNAVAILABLE).
     """
 
 @_typing.type_check_only
@@ -57,7 +58,8 @@ class MeshServiceAsyncStub(MeshServiceStub):
     ListHosts: _aio.UnaryUnaryMultiCallable[_mesh_pb2.ListHostsRequest, _mesh_pb2.ListHostsResponse]  # type: ignore[assignment]
     """ListHosts describes all hosts, ordered by name. Safe to repeat.
 
-    Errors: UNAVAILABLE (DIRECTORY_UNAVAILABLE).
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list), UNAVAILABLE
+    (DIRECTORY_UNAVAILABLE).
     """
 
 class MeshServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -82,7 +84,8 @@ class MeshServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_mesh_pb2.ListHostsResponse, _abc.Awaitable[_mesh_pb2.ListHostsResponse]]:
         """ListHosts describes all hosts, ordered by name. Safe to repeat.
 
-        Errors: UNAVAILABLE (DIRECTORY_UNAVAILABLE).
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list), UNAVAILABLE
+        (DIRECTORY_UNAVAILABLE).
         """
 
 def add_MeshServiceServicer_to_server(servicer: MeshServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

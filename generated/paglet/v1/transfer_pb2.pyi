@@ -27,7 +27,7 @@ class _FileMode:
 class _FileModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FileMode.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     FILE_MODE_UNSPECIFIED: _FileMode.ValueType  # 0
-    """Never sent."""
+    """Not given: the same as FILE_MODE_COPY in a request. Hosts never send it."""
     FILE_MODE_COPY: _FileMode.ValueType  # 1
     """The source stays."""
     FILE_MODE_MOVE: _FileMode.ValueType  # 2
@@ -37,7 +37,7 @@ class FileMode(_FileMode, metaclass=_FileModeEnumTypeWrapper):
     """FileMode says what a journey does to the source of a registered file."""
 
 FILE_MODE_UNSPECIFIED: FileMode.ValueType  # 0
-"""Never sent."""
+"""Not given: the same as FILE_MODE_COPY in a request. Hosts never send it."""
 FILE_MODE_COPY: FileMode.ValueType  # 1
 """The source stays."""
 FILE_MODE_MOVE: FileMode.ValueType  # 2

@@ -74,7 +74,8 @@ class TransferServiceServicer(object):
         """PrepareTransfer offers a paglet. The target checks type, state version, quota and the paglet's own arrival check, keeps
         the offer durably and says which bytes it lacks. Safe to repeat.
 
-        Errors: as DispatchPaglet names them; a refusal leaves nothing behind.
+        Errors: as DispatchPaglet names them, and ABORTED (EPOCH_FENCED) when the directory does not have the intent that
+        the offer is of; a refusal leaves nothing behind.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

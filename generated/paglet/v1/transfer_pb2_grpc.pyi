@@ -40,7 +40,8 @@ class TransferServiceStub:
     """PrepareTransfer offers a paglet. The target checks type, state version, quota and the paglet's own arrival check, keeps
     the offer durably and says which bytes it lacks. Safe to repeat.
 
-    Errors: as DispatchPaglet names them; a refusal leaves nothing behind.
+    Errors: as DispatchPaglet names them, and ABORTED (EPOCH_FENCED) when the directory does not have the intent that
+    the offer is of; a refusal leaves nothing behind.
     """
     SealTransfer: _grpc.UnaryUnaryMultiCallable[_transfer_pb2.SealTransferRequest, _transfer_pb2.SealTransferResponse]
     """SealTransfer asks the target to prove that it has everything durably. Afterwards the source may commit. Safe to repeat.
@@ -75,7 +76,8 @@ class TransferServiceAsyncStub(TransferServiceStub):
     """PrepareTransfer offers a paglet. The target checks type, state version, quota and the paglet's own arrival check, keeps
     the offer durably and says which bytes it lacks. Safe to repeat.
 
-    Errors: as DispatchPaglet names them; a refusal leaves nothing behind.
+    Errors: as DispatchPaglet names them, and ABORTED (EPOCH_FENCED) when the directory does not have the intent that
+    the offer is of; a refusal leaves nothing behind.
     """
     SealTransfer: _aio.UnaryUnaryMultiCallable[_transfer_pb2.SealTransferRequest, _transfer_pb2.SealTransferResponse]  # type: ignore[assignment]
     """SealTransfer asks the target to prove that it has everything durably. Afterwards the source may commit. Safe to repeat.
@@ -113,7 +115,8 @@ class TransferServiceServicer(metaclass=_abc_1.ABCMeta):
         """PrepareTransfer offers a paglet. The target checks type, state version, quota and the paglet's own arrival check, keeps
         the offer durably and says which bytes it lacks. Safe to repeat.
 
-        Errors: as DispatchPaglet names them; a refusal leaves nothing behind.
+        Errors: as DispatchPaglet names them, and ABORTED (EPOCH_FENCED) when the directory does not have the intent that
+        the offer is of; a refusal leaves nothing behind.
         """
 
     @_abc_1.abstractmethod
