@@ -90,6 +90,8 @@ async def serve(settings: HostSettings, ready: Callable[[str], None]) -> None:
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
+    finally:
+        cut_off.cancel()
 
 
 def _cut_off() -> None:
