@@ -95,8 +95,9 @@ async def serve(settings: HostSettings, ready: Callable[[str], None]) -> None:
 
 
 def _cut_off() -> None:
-    """Ends the process. A thread cannot be killed; what it does is rolled back, since nothing of it was committed."""
+    """Ends the process, which could not end with a thread at work; nothing of what that did was committed."""
     _log.error("something on this host does not end; it is cut off")
+    logging.shutdown()
     os._exit(1)
 
 
@@ -115,6 +116,8 @@ async def _serve_until(settings: HostSettings, ready: Callable[[str], None], sto
         give_up.cancel()
         ready(running.address)
         await stopping.wait()
+    if running.host.parts.limiter.borrowed_tokens:
+        _cut_off()
 
 
 @asynccontextmanager

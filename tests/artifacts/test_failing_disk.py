@@ -24,6 +24,7 @@ from paglets.config import StoreSettings
 from paglets.digest import Digest
 from paglets.errors import DataLossError, ExhaustedError
 from tests.artifacts.support import (
+from tests.mounts import tmpfs
     PATIENCE_S,
     assert_consistent,
     bytes_on_disk,
@@ -184,17 +185,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 8 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount")
-    subprocess.run((_tool("mount"), "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)), check=True)
-    yield folder
-    subprocess.run((_tool("umount"), str(folder)), check=True)
-
-
-def _tool(name: str) -> str:
-    found = shutil.which(name)
-    assert found is not None
-    return found
+    with tmpfs(folder, "size=8m"):
+        yield folder
 
 
 async def _store_until_full(store: ArtifactStore, size: int) -> int:

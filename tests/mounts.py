@@ -1,0 +1,38 @@
+"""File systems of a test's own, in memory: small ones, read-only ones. Only root may have them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import until
+
+__all__ = ["tmpfs"]
+
+
+@contextmanager
+def tmpfs(folder: Path, options: str) -> Generator[None]:
+    """Mounts one at a folder that is there, and takes it away again once nobody uses it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+    subprocess.run((_tool("mount"), "-t", "tmpfs", "-o", options, "tmpfs", str(folder)), check=True)
+    try:
+        yield
+    finally:
+        until(lambda: _unmounted(folder), f"{folder} to be let go")
+
+
+def _unmounted(folder: Path) -> bool:
+    return subprocess.run((_tool("umount"), str(folder)), capture_output=True, check=False).returncode == 0
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name)
+    assert found is not None
+    return found
