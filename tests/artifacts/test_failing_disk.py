@@ -6,9 +6,7 @@ import asyncio
 import errno
 import io
 import os
-import shutil
 import sqlite3
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +22,6 @@ from paglets.config import StoreSettings
 from paglets.digest import Digest
 from paglets.errors import DataLossError, ExhaustedError
 from tests.artifacts.support import (
-from tests.mounts import tmpfs
     PATIENCE_S,
     assert_consistent,
     bytes_on_disk,
@@ -38,6 +35,7 @@ from tests.mounts import tmpfs
     refused,
     settings,
 )
+from tests.mounts import tmpfs
 
 MIB = 1024 * 1024
 
