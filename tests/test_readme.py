@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shlex
+import shlex
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
@@ -138,7 +139,7 @@ class Reader:
         """The text with the addresses of this reader's hosts, and the environment that the tests are run in."""
         for named, real in self.stands_for.items():
             text = text.replace(named, real)
-        return text.replace("source .venv/", f"source {sys.prefix}/")
+        return text.replace("source .venv/bin/activate", f"source {shlex.quote(f'{sys.prefix}/bin/activate')}")
 
     def _environment(self) -> dict[str, str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith(("PAGLETS_", "XDG_"))}
