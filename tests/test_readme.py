@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-import shlex
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
