@@ -115,7 +115,7 @@ def _say(words: str) -> None:
 
 if __name__ == "__main__":
     try:
-        ensure(MAIN)
+        ensure(GENERATOR if sys.argv[1:] == ["generator"] else MAIN)
     except subprocess.CalledProcessError as error:
         command = shlex.join(error.cmd)
         sys.exit(f"buildscripts: the set-up failed with {error.returncode}; the next start begins again: {command}")

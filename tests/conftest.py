@@ -1,8 +1,14 @@
 """What every test may ask for: one event loop kind, and a seed that is printed, so that a failure can be repeated."""
 
+import inspect
 import random
 
 import pytest
+
+# Helpers whose assertions are to tell what they compared.
+pytest.register_assert_rewrite(
+    "tests.artifacts.support", "tests.host.support", "tests.host.unharmed", "tests.kill.story", "tests.kill.writers"
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,3 +46,19 @@ def seed(pytestconfig: pytest.Config) -> int:
 def anyio_backend() -> str:
     """The event loop that coroutine tests run on: the one that grpc.aio knows."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+async def one_loop(anyio_backend: str) -> str:
+    """Keeps one event loop for all coroutine tests.
+
+    gRPC hands what comes late to the loop of the call that it belongs to, and fails where that is closed by then.
+    """
+    return anyio_backend
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has every coroutine test run on the one loop."""
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.fixturenames.insert(0, one_loop.__name__)

@@ -1,8 +1,7 @@
-"""File systems of a test's own, in memory: small ones, read-only ones. Only root may have them."""
+"""File systems of a test's own, in memory: small ones, read-only ones. Not every root may have them."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Generator
@@ -19,9 +18,10 @@ __all__ = ["tmpfs"]
 @contextmanager
 def tmpfs(folder: Path, options: str) -> Generator[None]:
     """Mounts one at a folder that is there, and takes it away again once nobody uses it."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount")
-    subprocess.run((_tool("mount"), "-t", "tmpfs", "-o", options, "tmpfs", str(folder)), check=True)
+    command = (_tool("mount"), "-t", "tmpfs", "-o", options, "tmpfs", str(folder))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"nothing may be mounted here: {done.stderr.strip()}")
     try:
         yield
     finally:

@@ -36,6 +36,12 @@ async def test_write_is_seen_by_the_next_read(database: Database) -> None:
     assert await _numbers(database) == [1]
 
 
+async def test_commits_wait_for_the_disk(database: Database) -> None:
+    """SQLite syncs its log with every commit: what is acknowledged outlives a loss of power."""
+    for pragma, value in (("journal_mode", "wal"), ("synchronous", 2)):
+        assert await database.write(lambda db, name=pragma: db.execute(f"PRAGMA {name}").fetchone()[0]) == value
+
+
 async def test_failed_write_undoes_itself_alone(database: Database) -> None:
     """A write that raises takes its own changes back and nobody else's, though they share a commit."""
 

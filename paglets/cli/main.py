@@ -92,4 +92,5 @@ def main() -> NoReturn:
 
     signal.signal(signal.SIGTERM, terminate)
     code = run()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what has ended cannot be interrupted any more
     sys.exit(_TERMINATED if terminated and code == _INTERRUPTED else code)

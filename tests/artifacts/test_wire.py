@@ -32,7 +32,7 @@ Stub: TypeAlias = "artifact_pb2_grpc.ArtifactServiceAsyncStub"
 @pytest.fixture
 async def stub(local: LocalArtifactStore) -> AsyncIterator[Stub]:
     """The generated stub on a host of this process, so that the test can look behind it."""
-    async with serving(local, stall_timeout_s=0.2) as port, open_channel(f"127.0.0.1:{port}") as channel:
+    async with serving(local) as port, open_channel(f"127.0.0.1:{port}") as channel:
         yield artifact_pb2_grpc.ArtifactServiceStub(channel)
 
 
@@ -338,12 +338,14 @@ async def test_corrupt_artifact(stub: Stub, local: LocalArtifactStore) -> None:
     assert found.metadata == {"artifact_id": "a"}
 
 
-async def test_stalled_upload(stub: Stub, root: Path) -> None:
+async def test_stalled_upload(local: LocalArtifactStore, root: Path) -> None:
     """An upload that stands still is given up."""
-    call = stub.WriteArtifact()
-    await call.write(header())
-    await call.write(chunk(0, b"and then nothing"))
-    found = await refusal(call)
+    async with serving(local, stall_timeout_s=0.2) as port, open_channel(f"127.0.0.1:{port}") as channel:
+        stub: Stub = artifact_pb2_grpc.ArtifactServiceStub(channel)
+        call = stub.WriteArtifact()
+        await call.write(header())
+        await call.write(chunk(0, b"and then nothing"))
+        found = await refusal(call)
     assert (found.code, found.reason) == ("ABORTED", "UPLOAD_UNFINISHED")
     assert found.retry.retry_delay.ToMilliseconds() == 1000
     assert_consistent(root)

@@ -49,7 +49,8 @@ class Ran:
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """This process's environment with nothing of the user's own, and more."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("PAGLETS_")}
+    foreign = ("PAGLETS_", "NO_COLOR", "FORCE_COLOR")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     folders = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / "config"), "XDG_STATE_HOME": str(home / "state")}
     return {**own, **folders, "COLUMNS": "120", **more}
 

@@ -19,6 +19,8 @@ class HeldCommits:
         self._free = asyncio.Event()
         self._commit = journal.commit_turn
         self.count = 0
+        self._last = asyncio.Event()
+        self._last.set()
         monkeypatch.setattr(journal, "commit_turn", self._held)
 
     def release(self) -> None:
@@ -27,9 +29,14 @@ class HeldCommits:
 
     def _held(self, *commit_of_a_turn: Any) -> asyncio.Future[None]:  # noqa: ANN401 - as the journal declares them
         self.count += 1
+        before, self._last = self._last, asyncio.Event()
+        done = self._last
 
         async def commit() -> None:
             await self._free.wait()
-            await self._commit(*commit_of_a_turn)
+            await before.wait()
+            committing = self._commit(*commit_of_a_turn)
+            done.set()  # the next one is behind it in the journal's queue
+            await committing
 
         return asyncio.ensure_future(commit())

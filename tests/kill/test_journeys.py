@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 
@@ -10,6 +11,7 @@ from paglets.host.host import HOST_POINTS
 from tests.kill import cases, survival
 from tests.kill.kills import Kill, Kills
 from tests.kill.meshes import Meshes
+from tests.layers import HOUSE
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -21,6 +23,17 @@ _NUMBER_OF_PAIRS = 6
 def test_every_point_has_a_case() -> None:
     """Each case fails unless its process died at its point, so no point of a host or directory goes unkilled."""
     assert set(cases.points()) == {*HOST_POINTS, *_APPLY}
+
+
+def test_every_point_that_is_passed_is_listed() -> None:
+    """The lists name what the code passes, all of it and nothing else."""
+    passed = {
+        name
+        for room in ("host", "directory")
+        for path in (HOUSE / room).glob("*.py")
+        for name in re.findall(r"\bpoint\(\"([^\"]+)\"\)", path.read_text(encoding="utf-8"))
+    }
+    assert passed == {*HOST_POINTS, *_APPLY}
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ import pytest
 from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from environment import GENERATOR, MAIN, ensure
+from environment import GENERATOR, ensure
 from paglets.client.client import Client
 from paglets.testing import HostProcess
 from tests.host.support import refused
@@ -172,10 +172,9 @@ async def _rpcs(tally: Tally, reflection: str, service: str) -> list[str]:
 
 async def test_buf_curl_calls_the_paglet(tally: Tally) -> None:
     """A tool that knows nothing but reflection calls the paglet through either host."""
-    ensure(MAIN)
     for count, host in enumerate(("alpha", "beta"), 1):
         process = await asyncio.create_subprocess_exec(
-            MAIN.bin / "buf",
+            Path(sys.prefix, "bin", "buf"),
             *("curl", "--protocol", "grpc", "--http2-prior-knowledge", "--data", '{"name": "x"}'),
             *("--header", f"paglet-id: {tally.paglet_id}"),
             *("--reflect-header", f"paglet-id: {tally.paglet_id}"),
