@@ -18,6 +18,7 @@ from paglets.client.client import Client
 from paglets.core.events import ActivationEvent
 from paglets.host import farewell, files
 from paglets.host.files import RegisteredFile
+from paglets.host.journal import Journal
 from paglets.testing import send_signal
 from paglets.values import PagletState
 from tests.host.conftest import Mesh, Site, site
@@ -160,3 +161,39 @@ async def _waits(client: Client) -> bool:
     except grpc.aio.AioRpcError as late:
         return late.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     return False
+
+
+_FAILING_DISK = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from paglets.host.journal import Journal
+
+async def main():
+    journal = Journal.open(Path(sys.argv[1]))
+    await journal.set_meta("kept", "yes")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))  # what a disk that is full does to every write
+    for number in range(1000):
+        await journal.set_meta(f"key-{number}", "x" * 1000)
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_journal_that_cannot_be_written_ends_the_process(tmp_path: Path) -> None:
+    """A host that cannot keep what it acknowledges ends with 70; all that it acknowledged before is there."""
+    path = tmp_path / "journal.db"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _FAILING_DISK, path), cwd=Path(__file__).parents[2], stdout=PIPE, stderr=PIPE
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 70, err.decode()
+    assert b"the journal cannot be written, the host ends" in err
+    acknowledged = [int(line) for line in out.split()]
+    assert acknowledged
+    journal = Journal.open(path)
+    assert await journal.meta("kept") == "yes"
+    for number in acknowledged:
+        assert await journal.meta(f"key-{number}") == "x" * 1000
+    await journal.close()
