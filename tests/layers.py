@@ -192,9 +192,32 @@ def _circles(uses: Iterable[Use], modules: Mapping[str, ast.Module]) -> Iterator
 
 def _door(tree: ast.Module | None, listed: Iterable[str]) -> Iterator[str]:
     """Names that the front door offers without being listed, and the other way round."""
-    offered = set(_all_of(tree)) if tree else set[str]()
+    offered = {*_all_of(tree), *_bound_in(tree)} if tree else set[str]()
     yield from (f"the front door offers {name}, which is not listed" for name in sorted(offered - set(listed)))
     yield from (f"the front door does not offer {name}, which is listed" for name in sorted(set(listed) - offered))
+
+
+def _bound_in(tree: ast.Module) -> Iterator[str]:
+    """The house's public names that a module binds, or hands out by a table of rooms, whatever its `__all__` says."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module=str(module), names=names) if module.startswith(HOUSE.name):
+                yield from (found.asname or found.name for found in names)
+            case ast.Assign(targets=[ast.Name(id="_ROOMS")], value=value):
+                yield from (name for names in ast.literal_eval(value).values() for name in names)
+            case _:
+                continue
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                bound = [name]
+            case ast.Assign(targets=targets):
+                bound = [target.id for target in targets if isinstance(target, ast.Name)]
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                bound = [name]
+            case _:
+                bound = []
+        yield from (name for name in bound if not name.startswith("_"))
 
 
 def _all_of(tree: ast.Module) -> list[str]:

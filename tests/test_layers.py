@@ -180,6 +180,24 @@ def test_sound_house_has_no_findings(house: Path) -> None:
             "the front door offers helper, which is not listed",
             id="unlisted-name",
         ),
+        pytest.param(
+            "__init__.py",
+            '_ROOMS = {"paglets.values": ("Ref",)}\n',
+            "the front door offers Ref, which is not listed",
+            id="name-in-the-table",
+        ),
+        pytest.param(
+            "__init__.py",
+            "from paglets.values import Ref\n",
+            "the front door offers Ref, which is not listed",
+            id="imported-name",
+        ),
+        pytest.param(
+            "__init__.py",
+            "def helper() -> None: ...\n",
+            "the front door offers helper, which is not listed",
+            id="defined-name",
+        ),
         pytest.param("common.py", "", "common is on no floor", id="unplaced"),
         pytest.param(
             "core/context.py",
