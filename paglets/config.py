@@ -15,13 +15,20 @@ _MIB = 1024**2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
-    """Bounds of an artifact store, in bytes; None means unlimited. Reads are counted where others drive them."""
+    """Bounds of an artifact store, in bytes; None means unlimited. Reads are counted where others drive them.
+
+    Uploads are open while somebody writes them; partials are kept for `partial_ttl_s` after that, in seconds. Every
+    `sync_step_bytes` of an upload survive a loss of power, whatever survives a killed host.
+    """
 
     max_artifact_bytes: int | None = _GIB
     quota_bytes: int | None = 10 * _GIB
     min_free_bytes: int = 64 * _MIB
     reserve_step_bytes: int = 64 * _MIB
+    sync_step_bytes: int = 256 * _MIB
     max_open_uploads: int = 64
+    max_partials: int = 1024
+    partial_ttl_s: float = 24 * 3600.0
     max_open_reads: int = 128
 
 

@@ -8,7 +8,7 @@ from blake3 import blake3
 
 from paglets.errors import InvalidArgumentError
 
-__all__ = ["DIGEST_BYTES", "Digest", "Hasher"]
+__all__ = ["DIGEST_BYTES", "NOTHING", "Digest", "Hasher"]
 
 DIGEST_BYTES = 32
 _PREFIX = "blake3:"
@@ -70,3 +70,13 @@ class Hasher:
     def digest(self) -> Digest:
         """The digest of all bytes given so far; more may follow."""
         return Digest(self._state.digest(), self._size)
+
+    def copy(self) -> Hasher:
+        """Another one that was given the same bytes."""
+        twin = Hasher()
+        twin._state, twin._size = self._state.copy(), self._size
+        return twin
+
+
+NOTHING = Digest.of(b"")
+"""The digest of no bytes."""

@@ -9,12 +9,12 @@ import sqlite3
 from collections.abc import Callable
 from typing import TypeVar
 
-from paglets.artifacts import uploads
+from paglets.artifacts import partials, uploads
 from paglets.artifacts.rooms import StoreRooms
 from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import ArtifactWrite
+from paglets.artifacts.uploads import Admission
 from paglets.errors import ExhaustedError
-from paglets.values import ArtifactRef
 
 __all__ = ["Allowance"]
 
@@ -22,36 +22,29 @@ T = TypeVar("T")
 
 
 class Allowance:
-    """One upload's room.
+    """One upload's room; `committed` bytes of it are on the disk already.
 
     `admit` first; then `cover` before and `wrote` after each piece; `end` at last, however the upload ended.
     """
 
-    def __init__(self, rooms: StoreRooms, write: ArtifactWrite) -> None:
+    def __init__(self, rooms: StoreRooms, write: ArtifactWrite, committed: int) -> None:
         self._rooms = rooms
         self._write = write
+        self._committed = committed
         self._reserved = 0
         self._promised = 0
-        self._admitted = False
 
-    @property
-    def admitted(self) -> bool:
-        """Whether the upload has a row, and a reservation in it."""
-        return self._admitted
-
-    async def admit(self) -> ArtifactRef | None:
-        """Opens the upload's row with the declared size reserved, or returns the artifact that it made before."""
+    async def admit(self, writer_epoch: int) -> Admission:
+        """Opens the upload's row with the declared size reserved, or gives an open one to its next writer."""
         rooms, write = self._rooms, self._write
-        size = write.size_bytes or 0
-        self._promised = await rooms.floor.promise(size, size)
+        missing = max(0, (write.size_bytes or 0) - self._committed)
+        self._promised = await rooms.floor.promise(missing, missing)
         passed(Step.ADMIT_BEFORE)
-        now = rooms.clock()
-        admission = await self._with_room(lambda rows: uploads.admit(rows, write, rooms.settings, rooms.host, now))
+        admission = await self._with_room(lambda rows: uploads.admit(rows, write, writer_epoch, rooms.moment()))
         if admission.finished is None:
-            self._admitted = True
-            self._reserved = size
+            self._reserved = admission.reserved
             passed(Step.ADMIT_AFTER)
-        return admission.finished
+        return admission
 
     def covers(self, size: int) -> bool:
         """Whether an artifact of this size fits what is reserved."""
@@ -69,7 +62,7 @@ class Allowance:
         promised = await rooms.floor.promise(needed, wanted)
         self._promised += promised
         limit = rooms.settings.quota_bytes
-        granted = await self._with_room(lambda rows: uploads.grow(rows, name, limit, needed, promised))
+        granted = await self._with_room(lambda rows: partials.grow(rows, name, limit, needed, promised))
         self._reserved += granted
         self.wrote(promised - granted)
         passed(Step.GROW_AFTER)

@@ -16,19 +16,31 @@ from paglets.artifacts.steps import Step, passed
 from paglets.digest import Digest, Hasher
 from paglets.sqlite import fsync_folder, keep_folder
 
-__all__ = ["BlobFolder", "Part", "measure"]
+__all__ = ["BlobFolder", "Part", "boot_id", "measure"]
 
 _log = logging.getLogger(__name__)
 _BLOB_MODE = 0o444
 _MEASURE_BYTES = 1024 * 1024
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Part:
-    """A file that is being received, hashed as it is written. One thread at a time."""
+    """A file that is being received, hashed as it is written: new, or what is left of one whose bytes were hashed.
 
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._hasher = Hasher()
+    One thread at a time. Raises `OSError`.
+    """
+
+    def __init__(self, path: Path, hasher: Hasher | None = None) -> None:
+        mode = os.O_EXCL if hasher is None else 0
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | mode, 0o600)
+        self._hasher = hasher or Hasher()
+        if hasher is not None:
+            os.ftruncate(self._descriptor, hasher.size_bytes)
+
+    @property
+    def hasher(self) -> Hasher:
+        """The state of the hash, to go on with."""
+        return self._hasher
 
     def append(self, data: bytes) -> None:
         """Adds the next bytes."""
@@ -42,6 +54,10 @@ class Part:
     def digest(self) -> Digest:
         """What the bytes so far are."""
         return self._hasher.digest()
+
+    def keep(self) -> None:
+        """Makes the bytes so far durable; more may follow."""
+        os.fdatasync(self._descriptor)
 
     def sync(self) -> None:
         """Makes the bytes durable, and the file read-only."""
@@ -78,10 +94,27 @@ class BlobFolder:
         name = blob.digest.hex()
         return self._blobs / name[:2] / f"{name}.{blob.generation}"
 
-    def create_part(self, upload_id: str) -> Part:
-        """Begins the part of an upload; there must be none."""
+    def open_part(self, upload_id: str, hasher: Hasher | None = None) -> Part:
+        """Begins the part of an upload, or goes on with the one whose bytes `hasher` was given."""
         self._parts.mkdir(exist_ok=True)
-        return Part(self._part_path(upload_id))
+        return Part(self._part_path(upload_id), hasher)
+
+    def measure_part(self, upload_id: str) -> Hasher:
+        """The state of the hash of a part's bytes; of none if there is no part."""
+        return _hashed(self._part_path(upload_id)) or Hasher()
+
+    def part_status(self, upload_id: str) -> os.stat_result | None:
+        """What the file system knows of a part; None if there is none."""
+        try:
+            return self._part_path(upload_id).stat()
+        except FileNotFoundError:
+            return None
+
+    def cut_part(self, upload_id: str, size: int) -> None:
+        """Drops what a part has beyond `size` bytes."""
+        status = self.part_status(upload_id)
+        if status is not None and status.st_size > size:
+            os.truncate(self._part_path(upload_id), size)
 
     def publish(self, upload_id: str, blob: Blob) -> None:
         """Gives a durable part its blob's name, durably."""
@@ -156,6 +189,19 @@ class BlobFolder:
 
 def measure(path: Path) -> Digest | None:
     """The digest of a file's bytes; None when there is no such file."""
+    hasher = _hashed(path)
+    return None if hasher is None else hasher.digest()
+
+
+def boot_id() -> str:
+    """Names this run of the machine: what is not durable may be lost between two of them."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def _hashed(path: Path) -> Hasher | None:
     hasher = Hasher()
     try:
         with path.open("rb", buffering=0) as file:
@@ -163,4 +209,4 @@ def measure(path: Path) -> Digest | None:
                 hasher.update(piece)
     except FileNotFoundError:
         return None
-    return hasher.digest()
+    return hasher

@@ -122,9 +122,10 @@ class Catalogue:
         query = "UPDATE blobs SET corrupt = 1 WHERE digest = ? AND generation = ? AND NOT corrupt"
         await self._ledger.free(lambda connection: connection.execute(query, (blob.digest, blob.generation)).rowcount)
 
-    async def find_blob(self, digest: Digest) -> Blob | None:
-        """The current file of these bytes, if it is trusted."""
-        return await self._ledger.read(lambda connection: references.find_blob(connection, digest.value))
+    async def find_readable(self, digest: Digest, owner: str) -> Blob | None:
+        """The current file of these bytes, if it is trusted and `owner` may read it."""
+        now = self._clock()
+        return await self._ledger.read(lambda rows: references.find_readable(rows, digest.value, owner, now))
 
     async def next_expiry(self) -> float | None:
         """When the next artifact expires; None for never."""

@@ -1,7 +1,7 @@
 """Keeps a store tidy in the background.
 
-It finishes recovery, sweeps what has expired and unlinks what nobody points to. It sleeps until something is due or
-somebody wakes it; this file must never poll.
+It finishes recovery, sweeps what has expired, drops partials that rest too long and unlinks what nobody points to. It
+sleeps until something is due or somebody wakes it; this file must never poll.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ import sqlite3
 from collections.abc import Callable
 from functools import partial
 
-from paglets.artifacts import uploads
+from paglets.artifacts import partials, uploads
 from paglets.artifacts.blobs import BlobFolder
-from paglets.artifacts.catalogue import Catalogue
+from paglets.artifacts.catalogue import SWEEP_BATCH, Catalogue
 from paglets.artifacts.disk import Disk
 from paglets.artifacts.ledger import Ledger
 from paglets.artifacts.recovery import Recovery
 from paglets.artifacts.references import Blob
 from paglets.artifacts.spare import SpareRoom
 from paglets.artifacts.steps import Step, passed
+from paglets.artifacts.writers import Writers
 from paglets.errors import ExhaustedError
 
 __all__ = ["Janitor"]
@@ -42,6 +43,8 @@ class Janitor:
         disk: Disk,
         recovery: Recovery,
         spare: SpareRoom,
+        writers: Writers,
+        partial_ttl_s: float,
         clock: Callable[[], float],
     ) -> None:
         self._ledger = ledger
@@ -50,11 +53,13 @@ class Janitor:
         self._disk = disk
         self._recovery = recovery
         self._spare = spare
+        self._writers = writers
+        self._partial_ttl_s = partial_ttl_s
         self._clock = clock
         self._awake = asyncio.Event()
         self._settled = asyncio.Event()
         self._next_due = _NEVER
-        self._to_forget: set[str] = set()
+        self._to_discard: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -84,10 +89,14 @@ class Janitor:
         """Something is due now."""
         self._awake.set()
 
-    def forget_later(self, upload_id: str) -> None:
-        """An upload is over, its part is gone, but its row could not be removed: the disk was full."""
-        self._to_forget.add(upload_id)
-        self._awake.set()
+    async def discard(self, upload_id: str) -> None:
+        """Leaves nothing of an upload: its part first, then the row, then the blob that the part may have become.
+
+        Bytes stay reserved, or count as used, as long as they are on disk. What cannot be done now is logged, and done
+        later.
+        """
+        if not await self._discard(upload_id):
+            self._awake.set()
 
     async def reap(self, blobs: list[Blob]) -> bool:
         """Unlinks files that are tombstones and counts their bytes as free; says whether all are gone."""
@@ -110,7 +119,7 @@ class Janitor:
             self.wake()
 
     async def sweep(self) -> bool:
-        """Removes what has expired and unlinks every tombstone, batch by batch; says whether all of it worked."""
+        """Removes what has expired or rests too long and unlinks every tombstone; says whether all of it worked."""
         while (removal := await self._catalogue.remove_expired()).count:
             passed(Step.EXPIRE_AFTER)
             if not await self.reap(removal.blobs):
@@ -120,7 +129,7 @@ class Janitor:
                 return False
         while await self._ledger.free(lambda rows: uploads.purge_finished(rows, self._clock())):
             pass
-        return True
+        return await self._drop_idle()
 
     async def _run(self) -> None:
         while True:
@@ -136,9 +145,7 @@ class Janitor:
     async def _round(self) -> float:
         """Does all that is due; returns when to look again."""
         try:
-            await self._recovery.roll_back()
             await self.reap(await self._recovery.roll_forward())
-            await self._forget_the_rest()
             done = await self.sweep()
             await self._disk.run(self._spare.keep)
             due = await self._when_due()
@@ -148,15 +155,47 @@ class Janitor:
         self._settled.set()
         return due if done else self._clock() + _RETRY_S
 
-    async def _forget_the_rest(self) -> None:
-        for upload_id in tuple(self._to_forget):
-            await self._ledger.free(partial(uploads.forget, upload_id=upload_id))
-            self._to_forget.discard(upload_id)
+    async def _drop_idle(self) -> bool:
+        """Drops partials that nobody went on with in time, and what could not be dropped; says whether all worked."""
+        until = self._clock() - self._partial_ttl_s
+        idle = await self._ledger.read(lambda rows: partials.idle(rows, until, SWEEP_BATCH))
+        done = True
+        for upload_id in (*self._to_discard, *idle):
+            async with self._writers.alone(upload_id):
+                if upload_id in self._writers.names:  # somebody goes on with it
+                    self._to_discard.discard(upload_id)
+                elif upload_id in self._to_discard or await self._is_idle(upload_id, until):
+                    _log.info("upload %s: dropping what is left of it", upload_id)
+                    done = await self._discard(upload_id) and done
+        return done
+
+    async def _is_idle(self, upload_id: str, until: float) -> bool:
+        row = await self._ledger.read(partial(partials.find, upload_id=upload_id))
+        return row is not None and row["state"] == "open" and row["touched_at"] <= until
+
+    async def _discard(self, upload_id: str) -> bool:
+        passed(Step.DROP_BEFORE)
+        self._writers.forget(upload_id)
+        self._to_discard.add(upload_id)
+        try:
+            await self._disk.run(partial(self._blobs.drop_part, upload_id))
+            passed(Step.DROP_FILES_AFTER)
+            spare = await self._ledger.free(partial(uploads.forget, upload_id=upload_id))
+        except (OSError, sqlite3.Error, ExhaustedError):
+            _log.exception("upload %s cannot be dropped now; trying again later", upload_id)
+            return False
+        self._to_discard.remove(upload_id)
+        passed(Step.DROP_AFTER)
+        await self.reap_or_wake(spare)
+        return True
 
     async def _when_due(self) -> float:
         expiry = await self._catalogue.next_expiry()
         purge = await self._ledger.read(uploads.next_purge)
-        times = [time for time in (expiry, purge) if time is not None]
+        writing = self._writers.names
+        touched = await self._ledger.read(lambda rows: partials.next_idle(rows, writing))
+        idle = None if touched is None else touched + self._partial_ttl_s
+        times = [time for time in (expiry, purge, idle) if time is not None]
         return min(times, default=_NEVER)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -21,6 +21,7 @@ __all__ = ["Ledger"]
 
 T = TypeVar("T")
 
+_LAYOUT = 2
 _SCHEMA = """
 CREATE TABLE usage (
     scope TEXT PRIMARY KEY,
@@ -62,22 +63,29 @@ CREATE TABLE artifacts (
 ) WITHOUT ROWID;
 CREATE INDEX artifacts_of_owner ON artifacts (owner, artifact_id);
 CREATE INDEX artifacts_by_expiry ON artifacts (expires_at) WHERE expires_at IS NOT NULL;
-CREATE INDEX artifacts_of_blob ON artifacts (digest);
+CREATE INDEX artifacts_of_blob ON artifacts (digest, owner);
 
 CREATE TABLE uploads (
     upload_id TEXT PRIMARY KEY,
     artifact_id TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('open', 'intent', 'done')),
     request TEXT NOT NULL,
+    expected_size INTEGER,
+    expected_digest BLOB,
     reserved INTEGER NOT NULL CHECK (reserved >= 0),
+    writer_epoch INTEGER NOT NULL,
+    durable INTEGER NOT NULL DEFAULT 0,
+    boot TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    touched_at REAL NOT NULL,
     digest BLOB,
     size INTEGER,
     generation INTEGER,
     held INTEGER NOT NULL DEFAULT 0,
     done_at REAL
 ) WITHOUT ROWID;
-CREATE UNIQUE INDEX uploads_by_artifact ON uploads (artifact_id) WHERE state <> 'done';
-CREATE INDEX uploads_unfinished ON uploads (state) WHERE state <> 'done';
+CREATE INDEX uploads_by_artifact ON uploads (artifact_id) WHERE state <> 'done';
+CREATE INDEX uploads_unfinished ON uploads (upload_id) WHERE state <> 'done';
 CREATE INDEX uploads_by_end ON uploads (done_at) WHERE state = 'done'
 """
 
@@ -86,7 +94,7 @@ class Ledger:
     """One database of a store. A write whose caller is cancelled is still made, and awaited."""
 
     def __init__(self, path: Path, spare: SpareRoom) -> None:
-        self._database = Database(path, _SCHEMA)
+        self._database = Database(path, _SCHEMA, version=_LAYOUT)
         self._spare = spare
         self._closed = False
 

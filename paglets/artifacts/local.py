@@ -16,21 +16,33 @@ from typing import Self
 
 from paglets.artifacts import refusals
 from paglets.artifacts.catalogue import Removal, StoredArtifact
+from paglets.artifacts.desk import UploadDesk
 from paglets.artifacts.disk import unbroken
 from paglets.artifacts.export import copy_blob, landing
+from paglets.artifacts.known import KnownUpload
 from paglets.artifacts.limits import checked_write, page_limit
+from paglets.artifacts.opening import open_upload
 from paglets.artifacts.paging import position_in, token_after
 from paglets.artifacts.quota import Usage, read_usage
 from paglets.artifacts.reader import BlobReader, FileReader
 from paglets.artifacts.references import Blob
 from paglets.artifacts.replay import Replay
 from paglets.artifacts.rooms import StoreRooms, open_rooms
-from paglets.artifacts.sources import file_source, stream_pieces
+from paglets.artifacts.sources import Source, StreamSource, file_source, stream_pieces
 from paglets.artifacts.steps import Step, passed
-from paglets.artifacts.store import ArtifactPage, ArtifactWrite, ArtifactWriteResult, Readable
+from paglets.artifacts.store import (
+    ArtifactPage,
+    ArtifactWrite,
+    ArtifactWriteResult,
+    Readable,
+    UploadInfo,
+    UploadPage,
+    UploadState,
+)
 from paglets.artifacts.upload import LocalUpload
 from paglets.config import StoreSettings
-from paglets.errors import PagletError
+from paglets.digest import NOTHING, Digest, Hasher
+from paglets.errors import NotFoundError, PagletError
 from paglets.values import ArtifactRef, check_id
 
 __all__ = ["LocalArtifactStore"]
@@ -43,8 +55,8 @@ class LocalArtifactStore:
 
     def __init__(self, rooms: StoreRooms, exit_stack: AsyncExitStack) -> None:
         self._rooms = rooms
+        self._desk = UploadDesk(rooms)
         self._exit_stack = exit_stack
-        self._uploads: set[LocalUpload] = set()
         self._closing = False
 
     @classmethod
@@ -61,38 +73,28 @@ class LocalArtifactStore:
             return cls(rooms, stack.pop_all())
 
     async def close(self) -> None:
-        """Drops the uploads that are open, stops what runs in the background and closes the files. Safe to repeat."""
+        """Leaves the uploads that are open as partials, stops what runs and closes the files. Safe to repeat."""
         self._closing = True
-        for upload in tuple(self._uploads):
-            await upload.close()
+        for writer in self._rooms.writers.all():
+            await writer.lose(refusals.shutting_down())
         await self._exit_stack.aclose()
 
-    async def open_upload(self, write: ArtifactWrite) -> LocalUpload | Replay:
-        """Accepts an upload, its declared size reserved; enter what comes as a context, which drops it unless finished.
+    async def open_upload(
+        self, write: ArtifactWrite, *, writer_epoch: int = 0, prefix: Digest | None = None
+    ) -> LocalUpload | KnownUpload | Replay:
+        """Accepts an upload, or goes on with one; enter what comes as a context, which leaves a partial.
 
-        Raises what `create_from_chunks` raises before the first byte, and SHUTTING_DOWN.
+        Raises what `ServedStore.open_upload` raises, and SHUTTING_DOWN.
         """
         if self._closing:
             raise refusals.shutting_down()
-        write = checked_write(write, self._rooms.settings)
-        upload = LocalUpload(self._rooms, write, self._uploads.discard)
-        self._uploads.add(upload)
-        async with AsyncExitStack() as undo:
-            undo.push_async_callback(upload.drop)
-            finished = await upload.admit()
-            if finished is not None:
-                return Replay(write.upload_id, finished, self._rooms.disk)
-            undo.pop_all()
-            return upload
+        if writer_epoch < 0:
+            raise refusals.malformed(f"a writer's epoch is 0 or more, got {writer_epoch}", "writer_epoch")
+        return await open_upload(self._rooms, checked_write(write, self._rooms.settings), writer_epoch, prefix)
 
     async def create_from_chunks(self, write: ArtifactWrite, chunks: AsyncIterable[bytes]) -> ArtifactWriteResult:
         """Stores the bytes of an async iterator, whose own errors pass unchanged."""
-        async with await self.open_upload(write) as upload:
-            offset = 0
-            async for chunk in chunks:
-                await upload.write(offset, chunk)
-                offset += len(chunk)
-            return await upload.finish()
+        return await self._create(write, StreamSource(chunks, keep=False))
 
     async def create_from_stream(self, write: ArtifactWrite, source: Readable) -> ArtifactWriteResult:
         """Stores what `source.read(n)` gives until it gives nothing."""
@@ -100,8 +102,20 @@ class LocalArtifactStore:
 
     async def create_from_path(self, write: ArtifactWrite, source: Path) -> ArtifactWriteResult:
         """Stores a regular file, named after it unless `write.name` is set."""
-        async with file_source(self._rooms.disk, write, source) as (described, pieces):
-            return await self.create_from_chunks(described, pieces)
+        async with file_source(self._rooms.disk, write, source) as (described, file):
+            return await self._create(described, file)
+
+    async def upload(self, upload_id: str) -> UploadInfo:
+        """Describes one upload."""
+        return await self._desk.describe(check_id(upload_id, "upload_id"))
+
+    async def uploads(self, *, page_size: int = 100, page_token: str = "") -> UploadPage:
+        """One page of unfinished uploads in the order of their ids."""
+        return await self._desk.page(page_limit(page_size), page_token)
+
+    async def cancel_upload(self, upload_id: str) -> bool:
+        """Drops an unfinished upload and what it has reserved."""
+        return await self._desk.cancel(check_id(upload_id, "upload_id"))
 
     async def ref(self, artifact_id: str) -> ArtifactRef:
         """Describes one artifact."""
@@ -164,6 +178,35 @@ class LocalArtifactStore:
     async def settled(self) -> None:
         """Waits until what a dead process left behind is dealt with."""
         await self._rooms.janitor.settled()
+
+    async def _create(self, write: ArtifactWrite, source: Source) -> ArtifactWriteResult:
+        """Stores the bytes of a source, those that are not here yet; only who named the upload leaves a partial."""
+        start, writer_epoch = NOTHING, 0
+        if write.upload_id:
+            start, writer_epoch = await self._agree(check_id(write.upload_id, "upload_id"), source)
+        upload = await self.open_upload(write, writer_epoch=writer_epoch, prefix=start)
+        try:
+            offset = start.size_bytes
+            if not upload.is_complete:
+                async for piece in source.pieces(offset):
+                    await upload.write(offset, piece)
+                    offset += len(piece)
+            return await upload.finish()
+        finally:
+            await (upload.leave() if write.upload_id else upload.drop())
+
+    async def _agree(self, upload_id: str, source: Source) -> tuple[Digest, int]:
+        """What is here of an upload, if it begins the source, and the number that its next writer takes."""
+        try:
+            info = await self._desk.describe(upload_id)
+        except NotFoundError:
+            return NOTHING, 0
+        if info.state is not UploadState.OPEN or info.prefix is None:
+            return NOTHING, 0
+        hasher = await source.prefix(info.committed_size)
+        if hasher is None or hasher.digest() != info.prefix:
+            raise refusals.prefix_mismatch(upload_id, info.prefix, (hasher or Hasher()).digest())
+        return info.prefix, info.writer_epoch + 1
 
     async def _find(self, artifact_id: str) -> StoredArtifact:
         found = await self._rooms.catalogue.find(check_id(artifact_id, "artifact_id"))

@@ -1,7 +1,7 @@
-"""The way of a received part to a visible artifact, and the way back.
+"""The way of a received part to a visible artifact.
 
 Part durable -> intent durable -> renamed -> folder durable -> one transaction that makes it visible: the one order that
-survives any crash. Each step runs to its end, whoever is cancelled, so that `undo` always knows what is there.
+survives any crash. Each step runs to its end, whoever is cancelled, so that what is dropped then is all there is.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from paglets.artifacts.blobs import Part
 from paglets.artifacts.disk import unbroken
 from paglets.artifacts.rooms import StoreRooms
 from paglets.artifacts.steps import Step, passed
-from paglets.artifacts.store import ArtifactWriteResult, WriteOutcome
+from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, WriteOutcome
 from paglets.artifacts.uploads import Intent
 from paglets.digest import Digest
-from paglets.errors import ExhaustedError
 
 __all__ = ["Publication"]
 
@@ -26,11 +25,12 @@ _log = logging.getLogger(__name__)
 
 
 class Publication:
-    """The end of one upload: `publish` once, or `undo` unless it is `decided`."""
+    """The end of one upload: `publish` it, or `commit` what it holds. If that fails undecided, it is to be dropped."""
 
-    def __init__(self, rooms: StoreRooms, upload_id: str) -> None:
+    def __init__(self, rooms: StoreRooms, write: ArtifactWrite) -> None:
         self._rooms = rooms
-        self._upload_id = upload_id
+        self._write = write
+        self._upload_id = write.upload_id
         self._decided = False
 
     @property
@@ -46,38 +46,21 @@ class Publication:
         passed(Step.SYNC_AFTER)
         intent = await unbroken(self._record_intent(digest))
         await self._place(intent)
+        return await self.commit(intent)
+
+    async def commit(self, intent: Intent) -> ArtifactWriteResult:
+        """Makes proven bytes that have their file visible. Raises DISK_FULL, `sqlite3.Error`."""
         return await unbroken(self._commit(intent))
-
-    async def undo(self) -> None:
-        """Leaves nothing behind: the part first, then the row, then the blob that the part may have become.
-
-        Bytes stay reserved, or count as used, as long as they are on disk.
-        """
-        rooms = self._rooms
-        passed(Step.DROP_BEFORE)
-        try:
-            await rooms.disk.run(partial(rooms.blobs.drop_part, self._upload_id))
-        except OSError:
-            _log.exception("upload %s: its part cannot be unlinked before the next start", self._upload_id)
-            return
-        passed(Step.DROP_FILES_AFTER)
-        try:
-            spare = await rooms.ledger.free(partial(uploads.forget, upload_id=self._upload_id))
-        except (sqlite3.Error, ExhaustedError):
-            _log.exception("upload %s: its row cannot be removed now", self._upload_id)
-            rooms.janitor.forget_later(self._upload_id)
-            return
-        passed(Step.DROP_AFTER)
-        await rooms.janitor.reap_or_wake(spare)
 
     async def _record_intent(self, digest: Digest) -> Intent:
         rooms = self._rooms
-        known = await rooms.catalogue.find_blob(digest)
+        known = await rooms.catalogue.find_readable(digest, self._write.owner)
         # Good bytes are in hand now, and never again: they are dropped only for a file that is read and found right.
         if known is not None and not await rooms.disk.run(partial(rooms.blobs.holds, known)):
             _log.error("blob %s no longer has its bytes; it is stored anew", digest)
             await rooms.catalogue.distrust(known)
-        intent = await rooms.ledger.write(partial(uploads.record_intent, upload_id=self._upload_id, digest=digest))
+        moment = rooms.moment()
+        intent = await rooms.ledger.write(lambda rows: uploads.record_intent(rows, self._write, digest, moment))
         passed(Step.INTENT_AFTER)
         return intent
 
@@ -105,5 +88,4 @@ class Publication:
         rooms.janitor.expect(ref.expires_at)
         if spare:
             rooms.janitor.wake()
-        here_already = intent.held or intent.blob in spare
-        return ArtifactWriteResult(ref, WriteOutcome.DEDUPLICATED if here_already else WriteOutcome.COMMITTED)
+        return ArtifactWriteResult(ref, WriteOutcome.DEDUPLICATED if intent.held else WriteOutcome.COMMITTED)

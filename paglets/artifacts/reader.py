@@ -38,9 +38,8 @@ class FileReader:
         """Opens a file and returns what it is; close it also when this fails."""
         return await self._disk.run(partial(self._open, path, flags))
 
-    async def pieces(self, hasher: Hasher | None = None) -> AsyncIterator[bytes]:
-        """The bytes from the beginning; a `hasher` is fed in the threads that read, ahead of what was yielded."""
-        offset = 0
+    async def pieces(self, hasher: Hasher | None = None, *, offset: int = 0) -> AsyncIterator[bytes]:
+        """The bytes from `offset` on; a `hasher` is fed in the threads that read, ahead of what was yielded."""
         ahead = self._read_ahead(offset, hasher)
         while data := await unbroken(ahead):
             offset += len(data)

@@ -1,17 +1,18 @@
 """What a store does about uploads that a dead host left behind.
 
-Uploads without an intent are dropped before the store opens. Those with one are proven and finished in the background:
+Uploads without an intent stay, for their writers to go on. Those with one are proven and finished in the background:
 until then they are UPLOAD_IN_PROGRESS, and nobody was told yet that they succeeded. The work is as much as there were
-open uploads; this file must never look through all artifacts.
+unfinished uploads; this file must never look through all artifacts.
 """
 
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable
 from functools import partial
 
-from paglets.artifacts import uploads
+from paglets.artifacts import partials, uploads
 from paglets.artifacts.blobs import BlobFolder
 from paglets.artifacts.disk import Disk
 from paglets.artifacts.ledger import Ledger
@@ -26,37 +27,53 @@ _log = logging.getLogger(__name__)
 
 
 class Recovery:
-    """One store's recovery: `begin` before it opens, `roll_back` what that left and `roll_forward` after."""
+    """One store's recovery: `begin` before it opens, `roll_forward` after."""
 
-    def __init__(self, ledger: Ledger, blobs: BlobFolder, disk: Disk, *, host: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        blobs: BlobFolder,
+        disk: Disk,
+        *,
+        host: str,
+        boot: str,
+        clock: Callable[[], float],
+    ) -> None:
         self._ledger = ledger
         self._blobs = blobs
         self._disk = disk
         self._host = host
+        self._boot = boot
         self._clock = clock
-        self._opened: list[str] = []
         self._intents: list[Intent] = []
 
     async def begin(self) -> None:
-        """Reads what was left behind, and drops the parts that nobody will finish; the disk need not have room."""
-        self._opened, self._intents = await self._ledger.read(uploads.unfinished)
+        """Reads what was left behind; drops parts that are nobody's, and what a loss of power may have spoilt."""
+        self._intents = await self._ledger.read(uploads.unfinished)
+        left = await self._ledger.read(partials.left_open)
         kept = [intent.upload_id for intent in self._intents if not intent.held]
+        kept += [row["upload_id"] for row in left]
         await self._disk.run(partial(self._blobs.drop_parts_except, kept))
-        try:
-            await self.roll_back()
-        except ExhaustedError:
-            _log.warning("the disk is full: unfinished uploads keep their reservations until there is room")
-
-    async def roll_back(self) -> None:
-        """Forgets uploads without an intent; their parts are gone."""
-        if not self._opened:
+        if not left:
             return
-        passed(Step.ROLL_BACK_FILES_AFTER)
-        names = self._opened
-        _log.info("dropping %d unfinished uploads", len(names))
-        await self._ledger.free(lambda rows: [uploads.forget(rows, name) for name in names])
-        self._opened = []
-        passed(Step.ROLL_BACK_AFTER)
+        touched = await self._disk.run(partial(self._look_at, left))
+        passed(Step.CUT_AFTER)
+        try:
+            await self._ledger.free(lambda rows: partials.rebooted(rows, touched, self._boot))
+        except ExhaustedError:
+            _log.warning("the disk is full: that partials were looked at is noted at the next start")
+        passed(Step.LEFT_AFTER)
+
+    def _look_at(self, left: list[sqlite3.Row]) -> list[tuple[str, float]]:
+        """When each partial was written last; one of another run of the machine keeps what was durable then."""
+        found: list[tuple[str, float]] = []
+        for row in left:
+            upload_id, status = row["upload_id"], self._blobs.part_status(row["upload_id"])
+            if status is not None:
+                found.append((upload_id, min(status.st_mtime, self._clock())))
+                if row["boot"] != self._boot:
+                    self._blobs.cut_part(upload_id, row["durable"])
+        return found
 
     async def roll_forward(self) -> list[Blob]:
         """Finishes uploads whose bytes are all there, drops the others. Returns files that are to be unlinked."""
@@ -69,7 +86,7 @@ class Recovery:
         return spare
 
     async def _finish(self, intent: Intent) -> list[Blob]:
-        if intent.held or await self._disk.run(partial(self._prove, intent)):
+        if await self._disk.run(partial(self._prove, intent)):
             _log.info("finishing upload %s", intent.upload_id)
             now = self._clock()
             _, spare = await self._ledger.write(lambda rows: uploads.commit(rows, intent, self._host, now))
@@ -80,6 +97,8 @@ class Recovery:
 
     def _prove(self, intent: Intent) -> bool:
         try:
+            if intent.held:
+                return self._blobs.holds(intent.blob)
             return self._blobs.prove(intent.upload_id, intent.blob)
         except OSError:
             _log.exception("upload %s: its bytes cannot be read", intent.upload_id)

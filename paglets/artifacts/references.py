@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from paglets.artifacts import quota
 
-__all__ = ["Blob", "bury", "entomb", "find_blob", "hold", "make_current", "next_generation", "release"]
+__all__ = ["Blob", "bury", "entomb", "find_readable", "hold", "make_current", "next_generation", "release"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,15 @@ class Blob:
     size_bytes: int
 
 
-def find_blob(connection: sqlite3.Connection, digest: bytes) -> Blob | None:
-    """The current file of a digest; None when there is none, or none to be trusted."""
+def find_readable(connection: sqlite3.Connection, digest: bytes, owner: str, now: float) -> Blob | None:
+    """The file of a digest that `owner` may read: some artifact of his points to it, or one that is nobody's.
+
+    None when there is none, or none to be trusted. What he may not read takes as long as what is not there.
+    """
     row = connection.execute(
-        "SELECT size, generation FROM blobs WHERE digest = ? AND NOT corrupt", (digest,)
+        "SELECT b.size, b.generation FROM artifacts a JOIN blobs b USING (digest) WHERE a.digest = ?"
+        " AND a.owner IN ('', ?) AND (a.expires_at IS NULL OR a.expires_at > ?) AND NOT b.corrupt LIMIT 1",
+        (digest, owner, now),
     ).fetchone()
     return Blob(digest, row["generation"], row["size"]) if row else None
 

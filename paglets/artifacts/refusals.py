@@ -41,15 +41,18 @@ __all__ = [
     "full_disk_told",
     "malformed",
     "offset_mismatch",
+    "prefix_mismatch",
     "quota_exceeded",
     "shutting_down",
     "size_mismatch",
     "source_not_a_file",
     "too_many_reads",
     "too_many_uploads",
-    "upload_dropped",
+    "upload_cancelled",
     "upload_in_progress",
+    "upload_not_found",
     "upload_reused",
+    "writer_fenced",
 ]
 
 DISK_FULL_RETRY_S = 30.0
@@ -99,12 +102,44 @@ def upload_in_progress(kind: str, name: str) -> PagletError:
     )
 
 
-def upload_dropped(upload_id: str) -> PagletError:
+def upload_cancelled(upload_id: str) -> PagletError:
     """The upload was given up; what was sent is gone."""
     return ConflictError(
-        "UPLOAD_UNFINISHED",
-        f"upload {upload_id} was dropped before it was finished; send it again",
+        "UPLOAD_CANCELLED",
+        f"upload {upload_id} was cancelled; what was sent is gone",
         resource=Resource("upload", upload_id),
+    )
+
+
+def upload_not_found(upload_id: str, host: str) -> PagletError:
+    """No such upload here, or it is over."""
+    return NotFoundError(
+        "UPLOAD_NOT_FOUND", f"host {host} has no upload {upload_id}", resource=Resource("upload", upload_id)
+    )
+
+
+def writer_fenced(upload_id: str, current_epoch: int) -> PagletError:
+    """Another writer has taken the upload over."""
+    return ConflictError(
+        "WRITER_FENCED",
+        f"another writer has taken upload {upload_id} over by epoch {current_epoch}",
+        resource=Resource("upload", upload_id),
+        metadata={"current_epoch": str(current_epoch)},
+    )
+
+
+def prefix_mismatch(upload_id: str, expected: Digest, actual: Digest) -> PagletError:
+    """What is here of an upload is not the beginning of what is being sent."""
+    return PreconditionError(
+        "PREFIX_MISMATCH",
+        f"the {expected.size_bytes} bytes that are here of upload {upload_id} are not the first of these: the source is"
+        " another, or was changed; cancel the upload, or take another id",
+        resource=Resource("upload", upload_id),
+        metadata={
+            "expected": str(expected),
+            "actual": str(actual),
+            "committed_size": str(expected.size_bytes),
+        },
     )
 
 
@@ -118,11 +153,11 @@ def upload_reused(upload_id: str) -> PagletError:
     )
 
 
-def too_many_uploads(limit: int) -> PagletError:
-    """As many uploads are open as the store allows."""
+def too_many_uploads(limit: int, what: str) -> PagletError:
+    """As many uploads are open, or unfinished, as the store allows."""
     return ExhaustedError(
         "TOO_MANY_UPLOADS",
-        f"{limit} uploads are open, which is as many as there may be",
+        f"{limit} uploads are {what}, which is as many as there may be",
         metadata={"limit": str(limit)},
         retry_after_s=BUSY_RETRY_S,
     )
@@ -251,5 +286,5 @@ def folder_locked(path: Path) -> PagletError:
 
 
 def shutting_down() -> PagletError:
-    """The store is closed or closing; nothing was done, and an upload that was open is dropped."""
+    """The store is closed or closing; nothing was done, and what an open upload has is kept."""
     return UnavailableError("SHUTTING_DOWN", "the artifact store is closing")

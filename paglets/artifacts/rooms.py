@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from paglets.artifacts.blobs import BlobFolder
+from paglets.artifacts.blobs import BlobFolder, boot_id
 from paglets.artifacts.catalogue import Catalogue
 from paglets.artifacts.disk import Disk
 from paglets.artifacts.floor import DiskFloor
@@ -21,6 +21,8 @@ from paglets.artifacts.ledger import Ledger
 from paglets.artifacts.lock import FolderLock
 from paglets.artifacts.recovery import Recovery
 from paglets.artifacts.spare import SpareRoom
+from paglets.artifacts.uploads import Moment
+from paglets.artifacts.writers import Writers
 from paglets.config import StoreSettings
 
 __all__ = ["StoreRooms", "open_rooms"]
@@ -35,12 +37,24 @@ class StoreRooms:
     host: str
     settings: StoreSettings
     clock: Callable[[], float]
+    boot: str
     disk: Disk
     blobs: BlobFolder
     ledger: Ledger
     catalogue: Catalogue
     floor: DiskFloor
     janitor: Janitor
+    writers: Writers
+
+    def moment(self) -> Moment:
+        """What a transaction has to know that is begun now."""
+        return Moment(
+            host=self.host,
+            settings=self.settings,
+            now=self.clock(),
+            boot=self.boot,
+            writing=self.writers.names,
+        )
 
 
 @asynccontextmanager
@@ -60,14 +74,17 @@ async def open_rooms(
         stack.push_async_callback(disk.close)
         blobs, spare = BlobFolder(root), SpareRoom(root / "spare")
         ledger = await _open_files(stack, root, disk, blobs, spare)
-        recovery = Recovery(ledger, blobs, disk, host=host, clock=now)
+        boot = await disk.run(boot_id)
+        recovery = Recovery(ledger, blobs, disk, host=host, boot=boot, clock=now)
         await recovery.begin()
         catalogue = Catalogue(ledger, host, now)
-        janitor = Janitor(ledger, catalogue, blobs, disk, recovery, spare, now)
+        writers = Writers(blobs, disk)
+        ttl_s = settings.partial_ttl_s
+        janitor = Janitor(ledger, catalogue, blobs, disk, recovery, spare, writers, ttl_s, now)
         janitor.start()
         stack.push_async_callback(janitor.close)
         floor = DiskFloor(root, settings.min_free_bytes, disk)
-        yield StoreRooms(host, settings, now, disk, blobs, ledger, catalogue, floor, janitor)
+        yield StoreRooms(host, settings, now, boot, disk, blobs, ledger, catalogue, floor, janitor, writers)
 
 
 async def _open_files(stack: AsyncExitStack, root: Path, disk: Disk, blobs: BlobFolder, spare: SpareRoom) -> Ledger:

@@ -2,12 +2,12 @@
 
 The life of an artifact: it is written to the end, proven against its digest, made durable, and only then visible. From
 then on it is immutable until it is deleted, expires, or goes with its owner. A reader that has begun outlives them all.
-No store lives in this file.
+An upload that is cut leaves a partial, which whoever knows its id goes on with. No store lives in this file.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from paglets.digest import Digest
+from paglets.errors import PagletError
 from paglets.values import ArtifactRef, OwnerPolicy
 
 __all__ = [
@@ -26,6 +27,9 @@ __all__ = [
     "Readable",
     "ServedStore",
     "Upload",
+    "UploadInfo",
+    "UploadPage",
+    "UploadState",
     "WriteOutcome",
 ]
 
@@ -38,12 +42,21 @@ class WriteOutcome(StrEnum):
     ALREADY_COMMITTED = "already-committed"
 
 
+class UploadState(StrEnum):
+    """How far an upload has come: it takes bytes, is being made visible, or has become an artifact."""
+
+    OPEN = "open"
+    COMMITTING = "committing"
+    COMMITTED = "committed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactWrite:
     """What is to be written. Every field may be left out.
 
-    `upload_id` makes the write safe to repeat; `artifact_id` is the id the artifact shall have; a known `size_bytes` is
-    reserved before the first byte; an `expected_digest` is held against the bytes; `ttl_s` is the life in seconds.
+    `upload_id` makes the write safe to repeat, and to go on with after it was cut; `artifact_id` is the id the artifact
+    shall have; a known `size_bytes` is reserved before the first byte; an `expected_digest` is held against the bytes,
+    and spares them if the store has them where the owner may read them; `ttl_s` is the life in seconds.
     """
 
     upload_id: str = ""
@@ -75,6 +88,40 @@ class ArtifactPage:
     next_token: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadInfo:
+    """An upload as its store knows it. Times are seconds since the epoch.
+
+    `committed_size` bytes are kept, whatever happens to the process that keeps them; `prefix` is their digest, unless
+    this is one of a list. `writer_epoch` is the last writer's number, `writing` whether he is at it now. A partial that
+    nobody touches goes at `expires_at`. `ref` is what the upload has become.
+    """
+
+    upload_id: str
+    artifact_id: str
+    state: UploadState
+    committed_size: int
+    writer_epoch: int
+    created_at: float
+    prefix: Digest | None = None
+    writing: bool = False
+    name: str = ""
+    owner: str = ""
+    expected_size: int | None = None
+    expected_digest: Digest | None = None
+    reserved_bytes: int = 0
+    expires_at: float | None = None
+    ref: ArtifactRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPage:
+    """Some unfinished uploads in the order of their ids; `next_token` asks for more and is empty at the end."""
+
+    uploads: tuple[UploadInfo, ...]
+    next_token: str
+
+
 class ArtifactReader(Protocol):
     """An artifact that is open for reading: the reference, then its bytes in order, piece by piece."""
 
@@ -95,15 +142,19 @@ class ArtifactStore(Protocol):
     """Keeps artifacts. Every implementation passes the same contract suite.
 
     Errors are `PagletError`s; an `OSError` of a source path or stream passes through unchanged. All methods may be
-    cancelled; a cancelled write leaves nothing behind.
+    cancelled. A write that is cancelled, or fails, leaves nothing behind, but with an `upload_id` a partial: the same
+    write goes on from there.
     """
 
     async def create_from_chunks(self, write: ArtifactWrite, chunks: AsyncIterable[bytes]) -> ArtifactWriteResult:
-        """Stores the bytes of an async iterator. Safe to repeat with the same `upload_id` and bytes.
+        """Stores the bytes of an async iterator. Safe to repeat with the same `upload_id` and bytes, all of them.
+
+        Where a partial is there, its bytes must be the first of these; a writer who is still at it is fenced.
 
         Raises QUOTA_EXCEEDED, DISK_FULL, ARTIFACT_TOO_LARGE, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_EXISTS,
         UPLOAD_IN_PROGRESS, TOO_MANY_UPLOADS, REQUEST_ID_REUSED (an upload id that made another artifact), INVALID_ID,
-        ARTIFACT_NOT_FOUND (what the upload id made is gone since).
+        ARTIFACT_NOT_FOUND (what the upload id made is gone since), PREFIX_MISMATCH (the partial has other bytes),
+        WRITER_FENCED (another writer took over), UPLOAD_CANCELLED.
         """
         ...
 
@@ -113,6 +164,24 @@ class ArtifactStore(Protocol):
 
     async def create_from_path(self, write: ArtifactWrite, source: Path) -> ArtifactWriteResult:
         """Stores a regular file, named after it unless `write.name` is set. Errors as above, SOURCE_NOT_A_FILE."""
+        ...
+
+    async def upload(self, upload_id: str) -> UploadInfo:
+        """Describes one upload, also for a day after it was finished; reads its partial if that was not done yet.
+
+        Raises UPLOAD_NOT_FOUND.
+        """
+        ...
+
+    async def uploads(self, *, page_size: int = 100, page_token: str = "") -> UploadPage:
+        """One page of unfinished uploads in the order of their ids. Page size 0 is 100, at most 1000."""
+        ...
+
+    async def cancel_upload(self, upload_id: str) -> bool:
+        """Drops an unfinished upload and what it has reserved; says whether there was one. Safe to repeat.
+
+        Whoever writes it gets UPLOAD_CANCELLED. Raises UPLOAD_IN_PROGRESS for one that is being made visible.
+        """
         ...
 
     async def ref(self, artifact_id: str) -> ArtifactRef:
@@ -149,30 +218,50 @@ class ArtifactStore(Protocol):
 class Upload(Protocol):
     """An upload that was accepted: its bytes come step by step, then `finish`.
 
-    Leaving the context without `finish` drops it.
+    Leaving the context without `finish` leaves a partial, if any bytes came.
     """
 
     @property
     def committed_size(self) -> int:
-        """How many bytes are here already; the writer may go on from there, or begin again at 0."""
+        """How many bytes were here when it was accepted: the writer goes on from there."""
+        ...
+
+    @property
+    def writer_epoch(self) -> int:
+        """The writer's number; whoever comes with a higher one takes over."""
+        ...
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no byte is wanted: `finish` needs no digest then."""
+        ...
+
+    @property
+    def lost(self) -> PagletError | None:
+        """Why the upload was taken from its writer; each step raises that from then on."""
+        ...
+
+    def when_lost(self, wake: Callable[[], None]) -> None:
+        """Calls `wake` when that happens, unless the writer cannot be stopped any more."""
         ...
 
     async def write(self, offset: int, data: bytes) -> None:
         """Takes the next bytes; returns when more may come, an error may show at the step after.
 
-        Raises OFFSET_MISMATCH, SIZE_MISMATCH, ARTIFACT_TOO_LARGE, QUOTA_EXCEEDED, DISK_FULL.
+        Raises OFFSET_MISMATCH, SIZE_MISMATCH, ARTIFACT_TOO_LARGE, QUOTA_EXCEEDED, DISK_FULL, and what took the upload
+        away: WRITER_FENCED, UPLOAD_CANCELLED, SHUTTING_DOWN.
         """
         ...
 
     async def finish(self, declared: Digest | None = None) -> ArtifactWriteResult:
         """Proves the bytes against what was declared, makes them durable, and only then visible.
 
-        Raises what `write` raises, DIGEST_MISMATCH and REQUEST_ID_REUSED.
+        Raises what `write` raises, DIGEST_MISMATCH, ARTIFACT_EXISTS and REQUEST_ID_REUSED.
         """
         ...
 
-    async def drop(self) -> None:
-        """Gives the upload up and leaves nothing behind; after `finish` it does nothing. Safe to repeat."""
+    async def pause(self) -> int:
+        """Makes the bytes so far durable and lets go of the upload; says how many there are. Raises as `write` does."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -183,8 +272,13 @@ class Upload(Protocol):
 class ServedStore(ArtifactStore, Protocol):
     """A store that a host serves: it also takes uploads step by step."""
 
-    async def open_upload(self, write: ArtifactWrite) -> Upload:
-        """Accepts an upload, its declared size reserved. Raises what `create_from_chunks` can before the first byte."""
+    async def open_upload(self, write: ArtifactWrite, *, writer_epoch: int = 0, prefix: Digest | None = None) -> Upload:
+        """Accepts an upload, its declared size reserved, or goes on with one. Raises as `create_from_chunks` does.
+
+        A `writer_epoch` above that of the upload takes it over from whoever writes; the same one, or none (0), goes on
+        where nobody does. Lower is WRITER_FENCED. `prefix` is the digest of the bytes that the writer will not send: it
+        must be that of all bytes that are here, else PREFIX_MISMATCH or OFFSET_MISMATCH, and nobody was fenced.
+        """
         ...
 
 

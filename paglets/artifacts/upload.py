@@ -1,18 +1,19 @@
 """Uploads of a local store, received chunk by chunk and hashed as they come.
 
-They are finished, or dropped without a trace. One chunk is written in a thread while the next one is received. This
-file must never know how bytes become an artifact.
+They are finished, or left as partials for the next writer, or dropped without a trace. One chunk is written in a thread
+while the next one is received. This file must never know how bytes become an artifact.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Callable
 from functools import partial
 from typing import Self
 
-from paglets.artifacts import refusals
+from paglets.artifacts import partials, refusals
 from paglets.artifacts.allowance import Allowance
 from paglets.artifacts.blobs import Part
 from paglets.artifacts.disk import unbroken
@@ -21,9 +22,8 @@ from paglets.artifacts.publication import Publication
 from paglets.artifacts.rooms import StoreRooms
 from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult
-from paglets.digest import Digest
-from paglets.errors import PagletError
-from paglets.values import ArtifactRef
+from paglets.digest import Digest, Hasher
+from paglets.errors import ExhaustedError, PagletError
 
 __all__ = ["LocalUpload"]
 
@@ -31,36 +31,60 @@ _log = logging.getLogger(__name__)
 
 
 class LocalUpload:
-    """One upload that is being received. `on_end` is called once, when it is finished or dropped."""
+    """One upload that is being received, entered in `rooms.writers` from its opening to its end."""
 
-    def __init__(self, rooms: StoreRooms, write: ArtifactWrite, on_end: Callable[[LocalUpload], None]) -> None:
+    def __init__(
+        self, rooms: StoreRooms, write: ArtifactWrite, writer_epoch: int, part: Part, allowance: Allowance
+    ) -> None:
         self._rooms = rooms
         self._write = write
-        self._on_end = on_end
-        self._allowance = Allowance(rooms, write)
-        self._publication = Publication(rooms, write.upload_id)
+        self._writer_epoch = writer_epoch
+        self._part = part
+        self._allowance = allowance
+        self._publication = Publication(rooms, write)
         self._lock = asyncio.Lock()
-        self._part: Part | None = None
         self._pending: asyncio.Future[None] | None = None
-        self._next = 0
-        self._proven = False
-        self._store_closes = False
+        self._committed_size = self._next = self._durable = part.hasher.size_bytes
+        self._publishing = False
+        self._hopeless = False
+        self._lost: PagletError | None = None
+        self._wake: Callable[[], None] | None = None
         self._ended = False
 
     @property
     def committed_size(self) -> int:
-        """Nothing: a new upload begins at 0."""
-        return 0
+        """How many bytes were here at the beginning."""
+        return self._committed_size
+
+    @property
+    def writer_epoch(self) -> int:
+        """The writer's number."""
+        return self._writer_epoch
+
+    @property
+    def is_complete(self) -> bool:
+        """It is not: even if all bytes are here, nobody has said so."""
+        return False
+
+    @property
+    def is_publishing(self) -> bool:
+        """Whether the bytes are proven and on their way to become an artifact."""
+        return self._publishing
+
+    @property
+    def lost(self) -> PagletError | None:
+        """Why it was taken from its writer."""
+        return self._lost
+
+    def when_lost(self, wake: Callable[[], None]) -> None:
+        """Calls `wake` if the upload is taken from its writer."""
+        self._wake = wake
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *raised: object) -> None:
-        await self.drop()
-
-    async def admit(self) -> ArtifactRef | None:
-        """Reserves and opens; call it first and once. Returns the artifact instead if this upload made it before."""
-        return await unbroken(self._admit())
+        await self.leave()
 
     async def write(self, offset: int, data: bytes) -> None:
         """Takes the next bytes; an error of the disk may show at the step after."""
@@ -68,6 +92,8 @@ class LocalUpload:
             part, end = self._receiving(), offset + len(data)
             self._check_next(offset, end)
             await self._drain()
+            if self._next - self._durable >= self._rooms.settings.sync_step_bytes:
+                await unbroken(self._keep())
             if not self._allowance.covers(end):
                 await unbroken(self._allowance.cover(end, self._next))
             self._pending = self._rooms.disk.begin(partial(part.append, data))
@@ -75,48 +101,60 @@ class LocalUpload:
             self._allowance.wrote(len(data))
 
     async def finish(self, declared: Digest | None = None) -> ArtifactWriteResult:
-        """Proves the bytes, makes them durable, and only then visible."""
+        """Proves the bytes, makes them durable, and only then visible. Bytes that prove to be others are dropped."""
         async with self._lock:
             part = self._receiving()
             await self._drain()
             digest, size = part.digest(), self._write.size_bytes
+            self._hopeless = True  # whatever comes of it: a sync that failed must not be asked again
             if size is not None and size != digest.size_bytes:
                 raise refusals.size_mismatch(size, digest.size_bytes)
             check_proof(digest, declared)
             check_proof(digest, self._write.expected_digest)
-            self._proven = True  # whatever comes of it: a sync that failed must not be asked again
+            self._publishing = True
             result = await self._publication.publish(part, digest)
-            self._end()
+            self._end(None)
             return result
 
-    async def close(self) -> None:
-        """Drops the upload since its store closes: SHUTTING_DOWN for whoever still writes."""
-        self._store_closes = True
-        await self.drop()
+    async def pause(self) -> int:
+        """Makes the bytes so far durable and leaves; an upload without any stays, too."""
+        async with self._lock:
+            self._receiving()
+            await self._drain()
+            await unbroken(self._keep())
+            await unbroken(self._rest())
+            return self._next
+
+    async def leave(self) -> None:
+        """Leaves what came for the next writer, if anything did; does nothing once the upload has ended."""
+        await unbroken(self._leave(drop=self._next == 0))
 
     async def drop(self) -> None:
         """Gives the upload up and leaves nothing behind; does nothing once it has ended."""
-        await unbroken(self._drop())
+        await unbroken(self._leave(drop=True))
 
-    async def _admit(self) -> ArtifactRef | None:
+    async def lose(self, error: PagletError, *, drop: bool = False) -> None:
+        """Takes the upload from its writer: `error` is what he gets at his next step, for which he is woken."""
+        self._lost = error
+        if self._wake is not None and not self._publishing:
+            self._wake()
+        await unbroken(self._leave(drop=drop))
+
+    async def so_far(self) -> Digest:
+        """What is here. Raises UPLOAD_IN_PROGRESS for what cannot be gone on with."""
         async with self._lock:
-            if self._ended:
-                raise self._dropped()
-            finished = await self._allowance.admit()
-            if finished is None:
-                create = partial(self._rooms.blobs.create_part, self._write.upload_id)
-                with refusals.full_disk_told():
-                    self._part = await self._rooms.disk.run(create)
-                passed(Step.PART_AFTER)
-            return finished
+            if self._pending is not None:
+                await asyncio.wait((self._pending,))
+            if self._ended or self._hopeless or (self._pending is not None and self._pending.exception()):
+                raise refusals.upload_in_progress("upload", self._write.upload_id)
+            return self._part.digest()
 
     def _receiving(self) -> Part:
-        if self._ended or self._proven or self._part is None:
-            raise self._dropped()
+        if self._lost is not None:
+            raise self._lost
+        if self._ended or self._hopeless:
+            raise refusals.upload_cancelled(self._write.upload_id)
         return self._part
-
-    def _dropped(self) -> PagletError:
-        return refusals.shutting_down() if self._store_closes else refusals.upload_dropped(self._write.upload_id)
 
     def _check_next(self, offset: int, end: int) -> None:
         size, limit = self._write.size_bytes, self._rooms.settings.max_artifact_bytes
@@ -125,6 +163,7 @@ class LocalUpload:
         if size is not None and end > size:
             raise refusals.size_mismatch(size, end)
         if limit is not None and end > limit:
+            self._hopeless = True
             raise refusals.artifact_too_large(limit, end, "chunk.data")
 
     async def _drain(self) -> None:
@@ -135,20 +174,54 @@ class LocalUpload:
             self._pending = None
             passed(Step.WRITE_AFTER)
 
-    async def _drop(self) -> None:
+    async def _keep(self) -> None:
+        """Makes what came so far survive a loss of power. A sync that failed must not be asked again."""
+        rooms, size = self._rooms, self._next
+        try:
+            with refusals.full_disk_told():
+                await rooms.disk.run(self._part.keep)
+        except BaseException:
+            self._hopeless = True
+            raise
+        passed(Step.KEEP_AFTER)
+        await rooms.ledger.write(lambda rows: partials.mark_durable(rows, self._write.upload_id, size))
+        self._durable = size
+        passed(Step.MARK_AFTER)
+
+    async def _leave(self, *, drop: bool) -> None:
         async with self._lock:
             if self._ended:
                 return
+            known = True
             if self._pending is not None:
                 await asyncio.wait((self._pending,))
-                _log.debug("last chunk of %s: %r", self._write.upload_id, self._pending.exception())
-            self._end()
-            if self._allowance.admitted and not self._publication.decided:
-                await self._publication.undo()
+                error = self._pending.exception()
+                _log.debug("last chunk of %s: %r", self._write.upload_id, error)
+                known = error is None
+                drop = drop or (isinstance(error, OSError) and refusals.full_disk_in(error) is None)
+            if self._publication.decided:
+                self._end(None)
+            elif drop or self._hopeless:
+                self._part.close()
+                await self._rooms.janitor.discard(self._write.upload_id)
+                self._end(None)
+            else:
+                await self._rest(known=known)
 
-    def _end(self) -> None:
+    async def _rest(self, *, known: bool = True) -> None:
+        """Leaves a partial."""
+        rooms, upload_id, hasher = self._rooms, self._write.upload_id, self._part.hasher
+        self._part.close()
+        try:
+            await rooms.ledger.free(lambda rows: partials.keep(rows, upload_id, self._next, rooms.clock()))
+        except (sqlite3.Error, ExhaustedError, PagletError):
+            _log.exception("upload %s: that it rests cannot be noted", upload_id)
+        passed(Step.REST_AFTER)
+        self._end(hasher if known else None)
+        rooms.janitor.expect(rooms.clock() + rooms.settings.partial_ttl_s)
+
+    def _end(self, hasher: Hasher | None) -> None:
         self._ended = True
-        if self._part is not None:
-            self._part.close()
+        self._part.close()
         self._allowance.end()
-        self._on_end(self)
+        self._rooms.writers.leave(self._write.upload_id, hasher)

@@ -1,13 +1,14 @@
 """The rows of uploads, from admission to commit.
 
-open -> intent -> done, or forgotten; until then a row holds its reservation and its artifact id. Each function is the
-work of one transaction. This file must never touch a file.
+open -> intent -> done, or forgotten; until then a row holds its reservation. Each function is the work of one
+transaction. This file must never touch a file; what becomes of rows between two writers is in `partials`.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from paglets.artifacts import quota, references, refusals
@@ -22,17 +23,34 @@ __all__ = [
     "KEEP_FINISHED_S",
     "Admission",
     "Intent",
+    "Moment",
     "admit",
     "commit",
     "forget",
-    "grow",
+    "hold_known",
     "next_purge",
     "purge_finished",
     "record_intent",
+    "ref_of",
+    "require_same",
     "unfinished",
 ]
 
 KEEP_FINISHED_S = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What a transaction has to know of the store around it.
+
+    `now` is seconds since the epoch, `boot` names this run of the machine, `writing` the uploads that have a writer.
+    """
+
+    host: str
+    settings: StoreSettings
+    now: float
+    boot: str
+    writing: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,59 +66,64 @@ class Intent:
     held: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """A new upload (`finished` is None), or the artifact that this upload made before."""
+    """A writer is let in: his number, and how many bytes are reserved for him; or `finished`, what was made before."""
 
-    artifact_id: str
+    writer_epoch: int = 0
+    reserved: int = 0
     finished: ArtifactRef | None = None
 
 
-def admit(
-    connection: sqlite3.Connection, write: ArtifactWrite, settings: StoreSettings, host: str, now: float
-) -> Admission:
-    """Opens an upload with its reservation.
+def admit(connection: sqlite3.Connection, write: ArtifactWrite, writer_epoch: int, moment: Moment) -> Admission:
+    """Opens an upload with its reservation, or gives an open one, which nobody writes, to its next writer.
 
-    Raises UPLOAD_IN_PROGRESS, REQUEST_ID_REUSED, ARTIFACT_NOT_FOUND, ARTIFACT_EXISTS, TOO_MANY_UPLOADS, QUOTA_EXCEEDED.
+    Raises UPLOAD_IN_PROGRESS, REQUEST_ID_REUSED, ARTIFACT_NOT_FOUND, ARTIFACT_EXISTS, TOO_MANY_UPLOADS, QUOTA_EXCEEDED,
+    WRITER_FENCED.
     """
     row = connection.execute("SELECT * FROM uploads WHERE upload_id = ?", (write.upload_id,)).fetchone()
-    if row is not None:
-        return _known(connection, row, write, host, now)
-    if write.artifact_id:
-        _claim_artifact_id(connection, write.artifact_id, now)
-    (count,) = connection.execute("SELECT count(*) FROM uploads WHERE state <> 'done'").fetchone()
-    if count >= settings.max_open_uploads:
-        raise refusals.too_many_uploads(settings.max_open_uploads)
-    size = write.size_bytes or 0
-    quota.reserve(connection, settings.quota_bytes, size, size)
-    artifact_id = write.artifact_id or new_id()
-    connection.execute(
-        "INSERT INTO uploads (upload_id, artifact_id, state, request, reserved) VALUES (?, ?, 'open', ?, ?)",
-        (write.upload_id, artifact_id, _request_text(write), size),
-    )
-    return Admission(artifact_id)
+    if row is None:
+        return _open(connection, write, max(writer_epoch, 1), moment)
+    if row["state"] == "done":
+        return Admission(finished=_finished(connection, row, write, moment))
+    if row["state"] == "intent":
+        raise refusals.upload_in_progress("upload", write.upload_id)
+    return _go_on(connection, row, write, writer_epoch, moment)
 
 
-def grow(connection: sqlite3.Connection, upload_id: str, limit: int | None, needed: int, wanted: int) -> int:
-    """Reserves more for an open upload and returns how much. Raises QUOTA_EXCEEDED."""
-    granted = quota.reserve(connection, limit, needed, wanted)
-    connection.execute("UPDATE uploads SET reserved = reserved + ? WHERE upload_id = ?", (granted, upload_id))
-    return granted
+def hold_known(
+    connection: sqlite3.Connection, write: ArtifactWrite, writer_epoch: int, moment: Moment
+) -> Intent | None:
+    """Opens an upload whose bytes are here, where its owner may read them, and holds them; None if there are none.
 
-
-def record_intent(connection: sqlite3.Connection, upload_id: str, digest: Digest) -> Intent:
-    """Notes which bytes an upload has proven and which file shall hold them."""
-    blob = references.find_blob(connection, digest.value)
-    held = blob is not None
+    It takes as long to find none as to find those of others. Raises ARTIFACT_EXISTS, UPLOAD_IN_PROGRESS,
+    TOO_MANY_UPLOADS.
+    """
+    known = connection.execute("SELECT 1 FROM uploads WHERE upload_id = ?", (write.upload_id,)).fetchone()
+    if known is not None or write.expected_digest is None:
+        return None
+    blob = references.find_readable(connection, write.expected_digest.value, write.owner, moment.now)
     if blob is None:
-        blob = Blob(digest.value, references.next_generation(connection), digest.size_bytes)
-    else:
-        references.hold(connection, digest.value)
-    connection.execute(
-        "UPDATE uploads SET state = 'intent', digest = ?, size = ?, generation = ?, held = ? WHERE upload_id = ?",
-        (blob.digest, blob.size_bytes, blob.generation, held, upload_id),
-    )
-    return Intent(upload_id, blob, held)
+        return None
+    _insert(connection, write, max(writer_epoch, 1), 0, moment)
+    return _intend(connection, write.upload_id, blob, held=True)
+
+
+def record_intent(connection: sqlite3.Connection, write: ArtifactWrite, digest: Digest, moment: Moment) -> Intent:
+    """Notes which bytes an upload has proven and which file shall hold them.
+
+    That is a file that is there only if the owner may read it: else nobody shall find out that it is. Raises
+    ARTIFACT_EXISTS, UPLOAD_IN_PROGRESS.
+    """
+    (artifact_id,) = connection.execute(
+        "SELECT artifact_id FROM uploads WHERE upload_id = ?", (write.upload_id,)
+    ).fetchone()
+    _claim_artifact_id(connection, artifact_id, write.upload_id, moment, writing=())
+    blob = references.find_readable(connection, digest.value, write.owner, moment.now)
+    if blob is not None:
+        return _intend(connection, write.upload_id, blob, held=True)
+    blob = Blob(digest.value, references.next_generation(connection), digest.size_bytes)
+    return _intend(connection, write.upload_id, blob, held=False)
 
 
 def commit(connection: sqlite3.Connection, intent: Intent, host: str, now: float) -> tuple[ArtifactRef, list[Blob]]:
@@ -109,7 +132,7 @@ def commit(connection: sqlite3.Connection, intent: Intent, host: str, now: float
     row = connection.execute(
         "UPDATE uploads SET state = 'done', done_at = ? WHERE upload_id = ? RETURNING *", (now, intent.upload_id)
     ).fetchone()
-    ref = _ref_of(row, host)
+    ref = ref_of(row, host)
     insert_artifact(connection, ref)
     quota.settle(connection, row["reserved"], 0 if intent.held else intent.blob.size_bytes)
     connection.execute("UPDATE uploads SET reserved = 0 WHERE upload_id = ?", (intent.upload_id,))
@@ -134,15 +157,12 @@ def forget(connection: sqlite3.Connection, upload_id: str) -> list[Blob]:
     return references.release(connection, row["digest"]) if row["held"] else []
 
 
-def unfinished(connection: sqlite3.Connection) -> tuple[list[str], list[Intent]]:
-    """The ids of open uploads, and the intents of those that were about to be committed."""
-    rows = connection.execute("SELECT * FROM uploads WHERE state <> 'done'").fetchall()
-    intents = [
-        Intent(row["upload_id"], Blob(row["digest"], row["generation"], row["size"]), bool(row["held"]))
-        for row in rows
-        if row["state"] == "intent"
+def unfinished(connection: sqlite3.Connection) -> list[Intent]:
+    """The intents of uploads that were about to be committed."""
+    rows = connection.execute("SELECT * FROM uploads WHERE state = 'intent'").fetchall()
+    return [
+        Intent(row["upload_id"], Blob(row["digest"], row["generation"], row["size"]), bool(row["held"])) for row in rows
     ]
-    return [row["upload_id"] for row in rows if row["state"] == "open"], intents
 
 
 def purge_finished(connection: sqlite3.Connection, now: float) -> int:
@@ -160,10 +180,74 @@ def next_purge(connection: sqlite3.Connection) -> float | None:
     return None if oldest is None else oldest + KEEP_FINISHED_S
 
 
-def _known(connection: sqlite3.Connection, row: sqlite3.Row, write: ArtifactWrite, host: str, now: float) -> Admission:
-    if row["state"] != "done":
-        raise refusals.upload_in_progress("upload", write.upload_id)
-    ref = _ref_of(row, host)
+def require_same(row: sqlite3.Row, write: ArtifactWrite) -> None:
+    """Raises REQUEST_ID_REUSED unless the write is the one that opened this upload."""
+    digest = None if write.expected_digest is None else write.expected_digest.value
+    declared = (row["expected_size"], row["expected_digest"])
+    if row["request"] != _request_text(write) or declared != (write.size_bytes, digest):
+        raise refusals.upload_reused(write.upload_id)
+
+
+def _open(connection: sqlite3.Connection, write: ArtifactWrite, writer_epoch: int, moment: Moment) -> Admission:
+    size = write.size_bytes or 0
+    _insert(connection, write, writer_epoch, size, moment)
+    quota.reserve(connection, moment.settings.quota_bytes, size, size)
+    return Admission(writer_epoch=writer_epoch, reserved=size)
+
+
+def _insert(
+    connection: sqlite3.Connection, write: ArtifactWrite, writer_epoch: int, reserved: int, moment: Moment
+) -> None:
+    if write.artifact_id:
+        _claim_artifact_id(connection, write.artifact_id, write.upload_id, moment, moment.writing)
+    (count,) = connection.execute("SELECT count(*) FROM uploads WHERE state <> 'done'").fetchone()
+    if count >= moment.settings.max_partials:
+        raise refusals.too_many_uploads(moment.settings.max_partials, "unfinished")
+    connection.execute(
+        "INSERT INTO uploads (upload_id, artifact_id, state, request, expected_size, expected_digest, reserved,"
+        " writer_epoch, boot, created_at, touched_at) VALUES (?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            write.upload_id,
+            write.artifact_id or new_id(),
+            _request_text(write),
+            write.size_bytes,
+            None if write.expected_digest is None else write.expected_digest.value,
+            reserved,
+            writer_epoch,
+            moment.boot,
+            moment.now,
+            moment.now,
+        ),
+    )
+
+
+def _go_on(
+    connection: sqlite3.Connection, row: sqlite3.Row, write: ArtifactWrite, writer_epoch: int, moment: Moment
+) -> Admission:
+    require_same(row, write)
+    current = row["writer_epoch"]
+    epoch = writer_epoch or current + 1
+    if epoch < current:
+        raise refusals.writer_fenced(write.upload_id, current)
+    _claim_artifact_id(connection, row["artifact_id"], write.upload_id, moment, moment.writing)
+    connection.execute(
+        "UPDATE uploads SET writer_epoch = ?, touched_at = ? WHERE upload_id = ?", (epoch, moment.now, write.upload_id)
+    )
+    return Admission(writer_epoch=epoch, reserved=row["reserved"])
+
+
+def _intend(connection: sqlite3.Connection, upload_id: str, blob: Blob, *, held: bool) -> Intent:
+    if held:
+        references.hold(connection, blob.digest)
+    connection.execute(
+        "UPDATE uploads SET state = 'intent', digest = ?, size = ?, generation = ?, held = ? WHERE upload_id = ?",
+        (blob.digest, blob.size_bytes, blob.generation, held, upload_id),
+    )
+    return Intent(upload_id, blob, held)
+
+
+def _finished(connection: sqlite3.Connection, row: sqlite3.Row, write: ArtifactWrite, moment: Moment) -> ArtifactRef:
+    ref = ref_of(row, moment.host)
     differs = write.expected_digest not in (None, ref.digest) or write.size_bytes not in (None, ref.size_bytes)
     if differs or row["request"] != _request_text(write):
         raise refusals.upload_reused(write.upload_id)
@@ -172,21 +256,27 @@ def _known(connection: sqlite3.Connection, row: sqlite3.Row, write: ArtifactWrit
         "SELECT 1 FROM artifacts WHERE artifact_id = ? AND digest = ? AND created_at = ?"
         " AND (expires_at IS NULL OR expires_at > ?)"
     )
-    if not connection.execute(query, (ref.artifact_id, ref.digest.value, ref.created_at, now)).fetchone():
+    if not connection.execute(query, (ref.artifact_id, ref.digest.value, ref.created_at, moment.now)).fetchone():
         raise refusals.artifact_deleted(ref.artifact_id, write.upload_id)
-    return Admission(ref.artifact_id, ref)
+    return ref
 
 
-def _claim_artifact_id(connection: sqlite3.Connection, artifact_id: str, now: float) -> None:
+def _claim_artifact_id(
+    connection: sqlite3.Connection, artifact_id: str, upload_id: str, moment: Moment, writing: Collection[str]
+) -> None:
+    """Sees to it that the id is free, also of those who are `writing`; a partial at rest keeps nobody from it."""
     row = connection.execute(
         "SELECT digest, size, expires_at FROM artifacts WHERE artifact_id = ?", (artifact_id,)
     ).fetchone()
     if row is not None:
-        if row["expires_at"] is None or row["expires_at"] > now:
+        if row["expires_at"] is None or row["expires_at"] > moment.now:
             raise refusals.artifact_exists(artifact_id, str(Digest(row["digest"], row["size"])))
         remove_artifact(connection, artifact_id)
-    query = "SELECT 1 FROM uploads WHERE artifact_id = ? AND state <> 'done'"
-    if connection.execute(query, (artifact_id,)).fetchone():
+    others = connection.execute(
+        "SELECT upload_id, state FROM uploads WHERE artifact_id = ? AND upload_id <> ? AND state <> 'done'",
+        (artifact_id, upload_id),
+    ).fetchall()
+    if any(other["state"] == "intent" or other["upload_id"] in writing for other in others):
         raise refusals.upload_in_progress("artifact", artifact_id)
 
 
@@ -205,7 +295,8 @@ def _request_text(write: ArtifactWrite) -> str:
     return json.dumps(request, sort_keys=True)
 
 
-def _ref_of(row: sqlite3.Row, host: str) -> ArtifactRef:
+def ref_of(row: sqlite3.Row, host: str) -> ArtifactRef:
+    """The artifact that a finished upload made."""
     request = json.loads(row["request"])
     ttl_s = request["ttl_s"]
     return ArtifactRef(

@@ -1,154 +1,190 @@
-"""Sending an artifact: acceptance first, then the bytes, then the proof.
+"""An artifact on its way to a host, over as many streams as it takes.
 
-Nothing bounds how long an artifact takes as a whole; what is bounded is how long nothing may move.
+A stream that breaks is followed by another that goes on where the host is, once both sides agree on what is there. This
+file must never know what a frame is.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from functools import partial
-from typing import NoReturn, TypeAlias, TypeVar
-
-import grpc
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
+from paglets.artifacts import refusals
 from paglets.artifacts.disk import Disk, unbroken
-from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult
-from paglets.client.call_end import CallEnd
-from paglets.client.calls import errors_of_calls
+from paglets.artifacts.sources import Source
+from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, UploadInfo, UploadState
+from paglets.client.upload_stream import NotOursError, UploadStream
 from paglets.digest import Hasher
-from paglets.errors import DeadlineError, UnavailableError
-from paglets.wire.artifact import finish_to_message, result_from_message, write_to_header
-from paglets.wire.frames import COMMITTED_SIZE_KEY, MESSAGE_BYTES, write_chunk
+from paglets.errors import (
+    ConflictError,
+    DeadlineError,
+    ExhaustedError,
+    NotFoundError,
+    OutOfRangeError,
+    PagletError,
+    UnavailableError,
+)
+from paglets.values import new_id
+from paglets.wire.artifact import upload_from_message
 
-__all__ = ["Progress", "SentUpload"]
+__all__ = ["Patience", "Progress", "SentArtifact"]
 
 Progress: TypeAlias = Callable[[int], None]
 """Called with the number of bytes that are done so far."""
 
-T = TypeVar("T")
-_Call: TypeAlias = grpc.aio.StreamUnaryCall[artifact_pb2.WriteArtifactRequest, artifact_pb2.WriteArtifactResponse]
-_SLOW_DISK_BYTES_PER_S = 10_000_000
+_log = logging.getLogger(__name__)
+_random = random.SystemRandom()
+_KEPT_BYTES = 16 * 1024 * 1024
+_FIRST_PAUSE_S = 0.05
+_LAST_PAUSE_S = 5.0
+_CANCEL_S = 2.0
 
 
-class SentUpload:
-    """One stream of an upload. `stall_timeout_s` bounds each wait for the host."""
+class Patience:
+    """How long to go on with what fails again and again: `patience_s`, counted anew whenever it got further."""
 
-    def __init__(self, call: _Call, disk: Disk, stall_timeout_s: float) -> None:
-        self._call = call
-        self._end = CallEnd(call)
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._now = asyncio.get_running_loop().time
+        self._furthest = -1
+        self._failing_since: float | None = None
+        self._pause_s = _FIRST_PAUSE_S
+
+    async def outlast(self, failure: PagletError, done: int) -> None:
+        """Pauses before the next attempt after a failure, when `done` bytes are done; raises it when that is enough."""
+        now = self._now()
+        if done > self._furthest or self._failing_since is None:
+            self._furthest, self._failing_since, self._pause_s = max(done, self._furthest), now, _FIRST_PAUSE_S
+        pause_s = max(self._pause_s * _random.uniform(0.5, 1.0), failure.retry_after_s or 0.0)
+        if now + pause_s > self._failing_since + self._patience_s:
+            raise failure
+        self._pause_s = min(self._pause_s * 2, _LAST_PAUSE_S)
+        _log.info("at %d bytes: %s; going on in %.2f s", done, failure, pause_s)
+        await asyncio.sleep(pause_s)
+
+
+class SentArtifact:
+    """One artifact that is sent: `run` once.
+
+    Only a write with an upload id leaves a partial when it fails, and looks for one first.
+    """
+
+    def __init__(
+        self,
+        stub: artifact_pb2_grpc.ArtifactServiceAsyncStub,
+        write: ArtifactWrite,
+        source: Source,
+        disk: Disk,
+        *,
+        stall_timeout_s: float,
+        patience_s: float,
+        progress: Progress | None,
+    ) -> None:
+        self._stub = stub
+        self._is_named = bool(write.upload_id)
+        self._write = write if self._is_named else replace(write, upload_id=new_id())
+        self._source = source
         self._disk = disk
         self._stall_timeout_s = stall_timeout_s
-        self._committed_size = 0
+        self._patience = Patience(patience_s)
+        self._progress = progress
+        self._here = Hasher()
+        self._writer_epoch = 1
 
-    @classmethod
-    @asynccontextmanager
-    async def accepted(
-        cls, stub: artifact_pb2_grpc.ArtifactServiceAsyncStub, write: ArtifactWrite, disk: Disk, stall_timeout_s: float
-    ) -> AsyncGenerator[SentUpload, None]:
-        """Opens an upload. Once the context is entered the host has accepted it; until then it was sent no bytes."""
-        with errors_of_calls():
-            call = stub.WriteArtifact()
+    async def run(self) -> ArtifactWriteResult:
+        """Sends it to the end. Raises as `ArtifactStore.create_from_chunks`; errors of the source pass unchanged."""
+        looks = self._is_named
         try:
-            upload = cls(call, disk, stall_timeout_s)
-            await upload._open(write)
-            yield upload
-        finally:
-            call.cancel()
+            while True:
+                try:
+                    if looks:
+                        await self._look()
+                    result = await self._one_stream()
+                except PagletError as failure:
+                    if failure is self._source.failure or not _may_pass(failure):
+                        raise
+                    await self._patience.outlast(failure, self._here.size_bytes)
+                    looks = True
+                else:
+                    looks = False
+                    if result is not None:
+                        return result
+        except BaseException:
+            if not self._is_named:
+                await unbroken(self._cancel())
+            raise
 
-    async def send(self, chunks: AsyncIterable[bytes], progress: Progress | None) -> ArtifactWriteResult:
-        """Sends all bytes, less those that the host has, and their digest. Errors of `chunks` pass unchanged.
-
-        Raises TRANSPORT where the host says that it stored other bytes than these.
-        """
-        hasher = Hasher()
-        async for chunk in chunks:
-            for piece in _cut(chunk):
-                if not await self._send_piece(hasher, piece):
-                    await self._answered_before("it had all bytes")
-                if progress is not None:
-                    progress(hasher.size_bytes)
-        digest = hasher.digest()
-        if not await self._write(artifact_pb2.WriteArtifactRequest(finish=finish_to_message(digest))):
-            await self._answered_before("it had all bytes")
-        await self._step(self._call.done_writing(), self._stall_timeout_s)
-        result = await self._reply(digest.size_bytes)
-        if result.ref.digest != digest or self._committed_size > digest.size_bytes:
-            raise UnavailableError(
+    async def _look(self) -> None:
+        """Finds out what the host has, and holds it against the source. Raises PREFIX_MISMATCH."""
+        info = await self._info()
+        if info is None or info.state is not UploadState.OPEN or info.prefix is None:
+            self._here = Hasher()
+            return
+        hasher = await self._source.prefix(info.committed_size)
+        if hasher is None:
+            raise NotOursError(
                 "TRANSPORT",
-                f"{digest} was sent, and the host, which had {self._committed_size} bytes of it before, says that it"
-                f" stored {result.ref.digest}",
+                f"the host has only {info.committed_size} bytes of what it said it had, and the source is gone past",
             )
-        return result
+        if hasher.digest() != info.prefix:
+            raise refusals.prefix_mismatch(self._write.upload_id, info.prefix, hasher.digest())
+        self._here, self._writer_epoch = hasher, info.writer_epoch + 1
 
-    async def _open(self, write: ArtifactWrite) -> None:
-        await self._write(artifact_pb2.WriteArtifactRequest(header=write_to_header(write)))
-        metadata = await self._step(self._call.initial_metadata(), self._stall_timeout_s)
-        size = metadata.get(COMMITTED_SIZE_KEY)
-        if size is None:
-            await self._answered_before("it had accepted the upload")
-        self._committed_size = _committed_size(size, write)
-
-    async def _send_piece(self, hasher: Hasher, piece: bytes) -> bool:
-        """Sends a piece while it is hashed; False when the host has answered already."""
-        offset = hasher.size_bytes
-        hashing = self._disk.begin(partial(hasher.update, piece))
+    async def _info(self) -> UploadInfo | None:
         try:
-            known = max(0, self._committed_size - offset)
-            if known >= len(piece):
-                return True
-            return await self._write(write_chunk(offset + known, piece[known:]))
-        finally:
-            await unbroken(hashing)
+            reply = await self._stub.GetUpload(artifact_pb2.GetUploadRequest(upload_id=self._write.upload_id))
+        except NotFoundError:
+            return None
+        return upload_from_message(reply.upload)
 
-    async def _write(self, frame: artifact_pb2.WriteArtifactRequest) -> bool:
+    async def _one_stream(self) -> ArtifactWriteResult | None:
+        """Sends until the end, or until as much is on its way as can be held to be sent again: then None."""
+        hasher = self._here.copy()
+        async with UploadStream.accepted(
+            self._stub, self._write, self._writer_epoch, hasher.digest(), self._disk, self._stall_timeout_s
+        ) as stream:
+            if stream.wants_nothing and self._write.expected_digest is not None:
+                return await stream.finish(self._write.expected_digest)
+            async for piece in self._source.pieces(hasher.size_bytes):
+                await stream.send(hasher, piece)
+                if self._progress is not None:
+                    self._progress(hasher.size_bytes)
+                if self._source.kept_bytes >= _KEPT_BYTES:
+                    await self._settle(stream, hasher)
+                    return None
+            return await stream.finish(hasher.digest())
+
+    async def _settle(self, stream: UploadStream, hasher: Hasher) -> None:
+        size = await stream.pause()
+        if size != hasher.size_bytes:
+            raise NotOursError("TRANSPORT", f"{hasher.size_bytes} bytes were sent, the host says that it has {size}")
+        self._source.settle(hasher)
+        self._here = hasher
+
+    async def _cancel(self) -> None:
+        """Leaves nothing at the host, as far as it can be reached; else the partial expires there."""
+        request = artifact_pb2.CancelUploadRequest(upload_id=self._write.upload_id, allow_missing=True)
         try:
-            await self._step(self._call.write(frame), self._stall_timeout_s)
-        except asyncio.InvalidStateError:  # the call has ended; its reply or its status tells how
+            await self._stub.CancelUpload(request, timeout=_CANCEL_S)
+        except PagletError:
+            _log.debug("upload %s is left to expire", self._write.upload_id, exc_info=True)
+
+
+def _may_pass(failure: PagletError) -> bool:
+    """Whether another stream may get further."""
+    match failure:
+        case NotOursError():
             return False
-        return True
-
-    async def _answered_before(self, what: str) -> NoReturn:
-        """Raises the error that the host ended the call with, or TRANSPORT for an answer that is none."""
-        await self._reply(0)
-        raise UnavailableError("TRANSPORT", f"the host answered before {what}")
-
-    async def _reply(self, size: int) -> ArtifactWriteResult:
-        """Waits until the bytes are durable, which takes the longer the more there are."""
-        reply = await self._step(self._call, self._stall_timeout_s + size / _SLOW_DISK_BYTES_PER_S)
-        return result_from_message(reply)
-
-    async def _step(self, waiting: Awaitable[T], timeout_s: float) -> T:
-        """One wait for the host. Raises the error that it ended the call with."""
-        with errors_of_calls():
-            try:
-                async with asyncio.timeout(timeout_s):
-                    return await waiting
-            except grpc.aio.AioRpcError as error:
-                raise await self._end.error(error) from error
-            except TimeoutError as error:
-                raise DeadlineError("DEADLINE_EXCEEDED", f"the host took nothing for {timeout_s:.0f} s") from error
-
-
-def _committed_size(told: str | bytes | None, write: ArtifactWrite) -> int:
-    """How much of an upload the host has already. Raises TRANSPORT for what is no number, or more than will be sent."""
-    most = write.expected_digest.size_bytes if write.expected_digest else write.size_bytes
-    try:
-        size = int(told or "")
-    except ValueError:
-        size = -1
-    if size < 0 or (most is not None and size > most):
-        raise UnavailableError("TRANSPORT", f"the host says that it has {told!r} bytes of an upload of {most}")
-    return size
-
-
-def _cut(chunk: bytes) -> Iterator[bytes]:
-    """A chunk as pieces for one message each."""
-    if len(chunk) <= MESSAGE_BYTES:
-        if chunk:
-            yield chunk
-        return
-    for start in range(0, len(chunk), MESSAGE_BYTES):
-        yield chunk[start : start + MESSAGE_BYTES]
+        case UnavailableError() | DeadlineError():
+            return True
+        case OutOfRangeError() | ExhaustedError() | ConflictError():
+            if failure.reason == "UPLOAD_IN_PROGRESS":  # of the upload, not of another one for the same artifact
+                return failure.resource is not None and failure.resource.kind == "upload"
+            return failure.reason in {"OFFSET_MISMATCH", "TOO_MANY_UPLOADS", "UPLOAD_STALLED"}
+        case _:
+            return False

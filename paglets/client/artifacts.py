@@ -5,11 +5,9 @@ This file must never know how a host keeps what it is given.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -18,33 +16,52 @@ import grpc
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts.disk import Disk
 from paglets.artifacts.export import landing
-from paglets.artifacts.sources import file_source, stream_pieces
-from paglets.artifacts.store import ArtifactPage, ArtifactWrite, ArtifactWriteResult, Readable
+from paglets.artifacts.sources import Source, StreamSource, file_source, stream_pieces
+from paglets.artifacts.store import (
+    ArtifactPage,
+    ArtifactWrite,
+    ArtifactWriteResult,
+    Readable,
+    UploadInfo,
+    UploadPage,
+)
 from paglets.client.artifact_read import RemoteReader
-from paglets.client.artifact_upload import Progress, SentUpload
+from paglets.client.artifact_upload import Progress, SentArtifact
 from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
-from paglets.errors import ConflictError, NotFoundError, UnavailableError
-from paglets.values import ArtifactRef, OwnerPolicy, new_id
-from paglets.wire.artifact import artifact_from_message, page_from_message
+from paglets.errors import NotFoundError
+from paglets.values import ArtifactRef, OwnerPolicy
+from paglets.wire.artifact import (
+    artifact_from_message,
+    page_from_message,
+    upload_from_message,
+    uploads_from_message,
+)
 
 __all__ = ["RemoteArtifactStore"]
-
-_PAUSES_S = (0.05, 0.2, 0.8)
 
 
 class RemoteArtifactStore:
     """Keeps the contract of `paglets.artifacts.store.ArtifactStore` over a channel, which stays its owner's to close.
 
     `timeout_s` bounds a call that moves no bytes; where bytes move, `stall_timeout_s` bounds how long they may stand
-    still. An upload is tried again for as long as the host has not accepted it and nothing but the way to it failed.
+    still. An upload whose way to the host breaks goes on where the host is, for as long as it gets further within
+    `patience_s`.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, *, timeout_s: float = 30.0, stall_timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        *,
+        timeout_s: float = 30.0,
+        stall_timeout_s: float = 60.0,
+        patience_s: float = 60.0,
+    ) -> None:
         self._stub: artifact_pb2_grpc.ArtifactServiceAsyncStub = artifact_pb2_grpc.ArtifactServiceStub(
             SafeChannel(channel, policy=RetryPolicy(timeout_s=timeout_s))
         )
         self._stall_timeout_s = stall_timeout_s
+        self._patience_s = patience_s
         self._disk = Disk()
 
     async def create_from_chunks(
@@ -52,13 +69,10 @@ class RemoteArtifactStore:
     ) -> ArtifactWriteResult:
         """Stores the bytes of an async iterator, whose own errors pass unchanged.
 
-        It is asked for none before the host has accepted the artifact. `progress` is told how many are done so far.
+        It is asked for none before the host has accepted the artifact. So that a break of the connection does not end
+        it, up to 16 MiB are held in memory until the host has them. `progress` is told how many are done so far.
         """
-        if not write.upload_id:
-            write = replace(write, upload_id=new_id())
-        async with AsyncExitStack() as stack:
-            upload = await self._open_upload(stack, write)
-            return await upload.send(chunks, progress)
+        return await self._send(write, StreamSource(chunks, keep=True), progress)
 
     async def create_from_stream(
         self, write: ArtifactWrite, source: Readable, *, progress: Progress | None = None
@@ -70,8 +84,26 @@ class RemoteArtifactStore:
         self, write: ArtifactWrite, source: Path, *, progress: Progress | None = None
     ) -> ArtifactWriteResult:
         """Stores a regular file, named after it unless `write.name` is set."""
-        async with file_source(self._disk, write, source) as (described, pieces):
-            return await self.create_from_chunks(described, pieces, progress=progress)
+        async with file_source(self._disk, write, source) as (described, file):
+            return await self._send(described, file, progress)
+
+    async def upload(self, upload_id: str) -> UploadInfo:
+        """Describes one upload."""
+        reply = await self._stub.GetUpload(artifact_pb2.GetUploadRequest(upload_id=upload_id))
+        return upload_from_message(reply.upload)
+
+    async def uploads(self, *, page_size: int = 100, page_token: str = "") -> UploadPage:
+        """One page of unfinished uploads in the order of their ids."""
+        request = artifact_pb2.ListUploadsRequest(page_size=page_size, page_token=page_token)
+        return uploads_from_message(await self._stub.ListUploads(request))
+
+    async def cancel_upload(self, upload_id: str) -> bool:
+        """Drops an unfinished upload; a repetition after a lost answer says that there was none."""
+        try:
+            await self._stub.CancelUpload(artifact_pb2.CancelUploadRequest(upload_id=upload_id))
+        except NotFoundError:
+            return False
+        return True
 
     async def ref(self, artifact_id: str) -> ArtifactRef:
         """Describes one artifact."""
@@ -126,17 +158,14 @@ class RemoteArtifactStore:
             if not token:
                 return count
 
-    async def _open_upload(self, stack: AsyncExitStack, write: ArtifactWrite) -> SentUpload:
-        """Opens an upload, again and again while that is safe and may help: until it is accepted, no byte is sent."""
-        attempt = partial(SentUpload.accepted, self._stub, write, self._disk, self._stall_timeout_s)
-        for number, pause_s in enumerate(_PAUSES_S):
-            try:
-                return await stack.enter_async_context(attempt())
-            except UnavailableError:
-                await asyncio.sleep(pause_s)
-            except ConflictError as error:
-                # The host may not know yet that an attempt of ours, which got no answer, is over.
-                if error.reason != "UPLOAD_IN_PROGRESS" or number == 0:
-                    raise
-                await asyncio.sleep(pause_s)
-        return await stack.enter_async_context(attempt())
+    async def _send(self, write: ArtifactWrite, source: Source, progress: Progress | None) -> ArtifactWriteResult:
+        sent = SentArtifact(
+            self._stub,
+            write,
+            source,
+            self._disk,
+            stall_timeout_s=self._stall_timeout_s,
+            patience_s=self._patience_s,
+            progress=progress,
+        )
+        return await sent.run()

@@ -8,6 +8,7 @@ know what the call was for.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -15,8 +16,10 @@ import grpc
 
 __all__ = ["CallEnd"]
 
+_log = logging.getLogger(__name__)
+
 T = TypeVar("T")
-_WAIT_S = 2.0
+_WAIT_S = 0.5
 _MASK = "Internal error from Core"
 
 
@@ -29,15 +32,20 @@ class CallEnd:
         call.add_done_callback(self._note)
 
     async def error(self, found: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
-        """The host's own status if `found` only masks it, else `found`."""
+        """The host's own status if `found` only masks it; UNAVAILABLE if it masks a broken connection; else `found`."""
         if not _is_mask(found):
             return found
         try:
             async with asyncio.timeout(_WAIT_S):
                 await self._came.wait()
         except TimeoutError:
-            return found
-        return self._sent or found
+            _log.debug("no status came behind this", exc_info=found)
+        return self._sent or grpc.aio.AioRpcError(
+            grpc.StatusCode.UNAVAILABLE,
+            found.initial_metadata(),
+            found.trailing_metadata(),
+            details="the connection broke while something was being sent",
+        )
 
     def _note(self, call: grpc.aio.Call) -> None:
         """Called for each status that the call takes on: the host's, and the mask, in either order."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import replace
 
 from paglet.v1 import transfer_pb2
@@ -206,6 +207,8 @@ class Arrivals:
         """The transfer is off: frees what was staged for it."""
         point("arrival.drop.before")
         for artifact_id in (*(found for found, _ in incoming.blobs()), snapshot_artifact(incoming.manifest)):
+            with suppress(ConflictError):  # it is becoming an artifact
+                await self._parts.store.cancel_upload(artifact_id)
             await self._parts.store.delete(artifact_id)
         await self._parts.journal.drop_arrival(incoming.transfer_id)
         point("arrival.drop.after")

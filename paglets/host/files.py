@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import stat
-from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from paglets.digest import Digest, Hasher
 from paglets.errors import InvalidArgumentError, PermissionDeniedError, PreconditionError, Resource
 from paglets.values import FileMode, PagletFileRef
 
-__all__ = ["FileRoots", "RegisteredFile", "delete_source", "read_source", "register", "require_unchanged"]
+__all__ = ["FileRoots", "RegisteredFile", "delete_source", "register", "require_unchanged"]
 
 _log = logging.getLogger(__name__)
 _READ_BYTES = 1024 * 1024
@@ -175,15 +174,6 @@ def require_unchanged(file: RegisteredFile) -> None:
             resource=Resource("file", file.name),
             metadata={"file": file.name},
         )
-
-
-async def read_source(path: str, on_bytes: Callable[[int], None]) -> AsyncIterator[bytes]:
-    """The bytes of a file in pieces; `on_bytes` is told the size of each once the next is asked for."""
-    source = await asyncio.to_thread(open, path, "rb", 0)
-    with source:
-        while data := await asyncio.to_thread(source.read, _READ_BYTES):
-            yield data
-            on_bytes(len(data))
 
 
 def delete_source(file: RegisteredFile) -> bool:

@@ -48,7 +48,3 @@ class Journey:
             bytes_total=self.bytes_total,
             started_at=self.departure.started_at,
         )
-
-    def sent(self, size_bytes: int) -> None:
-        """Counts bytes that the target has taken."""
-        self.bytes_done += size_bytes

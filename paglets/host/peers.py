@@ -14,6 +14,8 @@ from paglets.values import HostRef
 
 __all__ = ["Peers", "unreachable"]
 
+_PATIENCE_S = 10.0
+
 
 class Peers:
     """Channels by host name. Addresses come from the directory and are looked up again when a host has moved."""
@@ -69,8 +71,11 @@ class Peers:
         return Forwarder(self._channel(host, "calls"), host.uid)
 
     async def store(self, name: str) -> RemoteArtifactStore:
-        """The artifact store of a host, on a connection of its own: large bytes do not hold up small calls."""
-        return RemoteArtifactStore(self._channel(await self._known(name), "bytes"))
+        """The artifact store of a host, on a connection of its own: large bytes do not hold up small calls.
+
+        A host that dies while bytes are on their way has so long to come back that nobody need begin again.
+        """
+        return RemoteArtifactStore(self._channel(await self._known(name), "bytes"), patience_s=_PATIENCE_S)
 
     async def close(self) -> None:
         """Closes all channels."""

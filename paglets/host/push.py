@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
 
 from paglet.v1 import transfer_pb2
 from paglets.artifacts.store import ArtifactWrite
 from paglets.digest import Digest
-from paglets.errors import InvalidArgumentError, PreconditionError, Resource
+from paglets.errors import InvalidArgumentError, PagletError, PreconditionError, Resource
 from paglets.faults import point
-from paglets.host.files import RegisteredFile, read_source, require_unchanged
+from paglets.host.files import RegisteredFile, require_unchanged
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
 from paglets.host.resident import Resident
@@ -22,6 +24,7 @@ __all__ = ["push_paglet"]
 
 _PEER_S = 30.0
 _INLINE_BYTES = 1024 * 1024
+_OTHER_BYTES = frozenset({"DIGEST_MISMATCH", "SIZE_MISMATCH", "PREFIX_MISMATCH", "SOURCE_NOT_A_FILE"})
 
 
 async def push_paglet(parts: HostParts, journey: Journey, resident: Resident) -> None:
@@ -47,7 +50,7 @@ async def push_paglet(parts: HostParts, journey: Journey, resident: Resident) ->
             await _push_file(parts, journey, file, artifact_id)
             missing.discard(artifact_id)
     for artifact_id in missing:
-        await _push(parts, journey, artifact_id, Digest.of(snapshot), "snapshot", _one(snapshot, journey))
+        await _push_snapshot(parts, journey, artifact_id, snapshot)
     point("journey.push.after")
 
     journey.phase = JourneyPhase.SEAL
@@ -59,11 +62,13 @@ async def push_paglet(parts: HostParts, journey: Journey, resident: Resident) ->
 async def _push_file(parts: HostParts, journey: Journey, file: RegisteredFile, artifact_id: str) -> None:
     """Pushes a registered file straight from where it lies. Raises FILE_CHANGED when it is not what was registered."""
     await asyncio.to_thread(require_unchanged, file)
+    store = await parts.peers.store(journey.departure.target)
+    write = _staged(journey, artifact_id, file.content, file.name)
     try:
-        await _push(parts, journey, artifact_id, file.content, file.name, read_source(file.path, journey.sent))
-    except (InvalidArgumentError, OSError) as error:
+        await store.create_from_path(write, Path(file.path), progress=_counted(journey))
+    except (InvalidArgumentError, PreconditionError, OSError) as error:
         await asyncio.to_thread(require_unchanged, file)
-        if isinstance(error, InvalidArgumentError) and error.reason not in ("DIGEST_MISMATCH", "SIZE_MISMATCH"):
+        if isinstance(error, PagletError) and error.reason not in _OTHER_BYTES:
             raise
         raise PreconditionError(
             "FILE_CHANGED",
@@ -73,11 +78,15 @@ async def _push_file(parts: HostParts, journey: Journey, file: RegisteredFile, a
         ) from error
 
 
-async def _push(
-    parts: HostParts, journey: Journey, artifact_id: str, digest: Digest, name: str, chunks: AsyncIterator[bytes]
-) -> None:
+async def _push_snapshot(parts: HostParts, journey: Journey, artifact_id: str, snapshot: bytes) -> None:
     store = await parts.peers.store(journey.departure.target)
-    write = ArtifactWrite(
+    write = _staged(journey, artifact_id, Digest.of(snapshot), "snapshot")
+    await store.create_from_stream(write, BytesIO(snapshot), progress=_counted(journey))
+
+
+def _staged(journey: Journey, artifact_id: str, digest: Digest, name: str) -> ArtifactWrite:
+    """Bytes that a transfer brings, under ids that any attempt of it takes again."""
+    return ArtifactWrite(
         upload_id=artifact_id,
         artifact_id=artifact_id,
         name=name,
@@ -86,12 +95,13 @@ async def _push(
         size_bytes=digest.size_bytes,
         expected_digest=digest,
     )
-    await store.create_from_chunks(write, chunks)
 
 
-async def _one(data: bytes, journey: Journey) -> AsyncIterator[bytes]:
-    """Bytes in memory as pieces."""
-    for start in range(0, len(data), _INLINE_BYTES):
-        piece = data[start : start + _INLINE_BYTES]
-        yield piece
-        journey.sent(len(piece))
+def _counted(journey: Journey) -> Callable[[int], None]:
+    """Adds what one artifact has done so far to what the journey had done before."""
+    before = journey.bytes_done
+
+    def count(done: int) -> None:
+        journey.bytes_done = before + done
+
+    return count

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts import refusals
-from paglets.artifacts.store import ServedStore
+from paglets.artifacts.store import ServedStore, Upload
 from paglets.services.guard import ServerContext
 from paglets.wire.artifact import (
     artifact_to_message,
     finish_from_message,
     page_to_message,
+    partial_to_message,
+    prefix_from_header,
     result_to_message,
+    upload_to_message,
+    uploads_to_message,
     write_from_header,
 )
-from paglets.wire.frames import COMMITTED_SIZE_KEY, WriteFrames, read_chunk
+from paglets.wire.frames import COMMITTED_SIZE_KEY, WRITER_EPOCH_KEY, WriteFrames, read_chunk
 
 __all__ = ["ArtifactServicer"]
 
@@ -24,8 +29,8 @@ __all__ = ["ArtifactServicer"]
 class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
     """Serves `store` as the one of `host`; put it behind the guard.
 
-    An upload from which no frame comes for `stall_timeout_s` is dropped; nothing else bounds how long it takes. At most
-    `max_open_reads` are open; the guard ends those whose readers stand still.
+    A stream of an upload from which no frame comes for `stall_timeout_s` ends; nothing else bounds how long it takes.
+    At most `max_open_reads` are open; the guard ends those whose readers stand still.
     """
 
     def __init__(
@@ -40,14 +45,43 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
     async def WriteArtifact(
         self, request_iterator: AsyncIterator[artifact_pb2.WriteArtifactRequest], context: ServerContext
     ) -> artifact_pb2.WriteArtifactResponse:
-        """Stores one artifact; says that it is accepted before its bytes need come."""
+        """Takes the bytes of one artifact; says that it is accepted before they need come."""
         frames = WriteFrames(request_iterator, self._stall_timeout_s)
-        write = write_from_header(await frames.header())
-        async with await self._store.open_upload(write) as upload:
-            await context.send_initial_metadata(((COMMITTED_SIZE_KEY, str(upload.committed_size)),))
+        header = await frames.header()
+        write, prefix = write_from_header(header), prefix_from_header(header)
+        upload = await self._store.open_upload(write, writer_epoch=header.writer_epoch, prefix=prefix)
+        async with upload, _woken_when_lost(upload):
+            size, epoch = str(upload.committed_size), str(upload.writer_epoch)
+            await context.send_initial_metadata(((COMMITTED_SIZE_KEY, size), (WRITER_EPOCH_KEY, epoch)))
+            if upload.is_complete:
+                return result_to_message(await upload.finish())
             async for offset, data in frames.pieces():
                 await upload.write(offset, data)
+            if frames.finish is None:
+                return partial_to_message(await upload.pause())
             return result_to_message(await upload.finish(finish_from_message(frames.finish)))
+
+    async def GetUpload(
+        self, request: artifact_pb2.GetUploadRequest, context: ServerContext
+    ) -> artifact_pb2.GetUploadResponse:
+        """Describes one upload."""
+        info = await self._store.upload(request.upload_id)
+        return artifact_pb2.GetUploadResponse(upload=upload_to_message(info))
+
+    async def ListUploads(
+        self, request: artifact_pb2.ListUploadsRequest, context: ServerContext
+    ) -> artifact_pb2.ListUploadsResponse:
+        """Pages through the unfinished uploads."""
+        page = await self._store.uploads(page_size=request.page_size, page_token=request.page_token)
+        return uploads_to_message(page)
+
+    async def CancelUpload(
+        self, request: artifact_pb2.CancelUploadRequest, context: ServerContext
+    ) -> artifact_pb2.CancelUploadResponse:
+        """Drops one upload."""
+        if not await self._store.cancel_upload(request.upload_id) and not request.allow_missing:
+            raise refusals.upload_not_found(request.upload_id, self._host)
+        return artifact_pb2.CancelUploadResponse()
 
     async def ReadArtifact(
         self, request: artifact_pb2.ReadArtifactRequest, context: ServerContext
@@ -95,3 +129,27 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
             yield
         finally:
             self._open_reads -= 1
+
+
+@asynccontextmanager
+async def _woken_when_lost(upload: Upload) -> AsyncGenerator[None]:
+    """Ends the block when the upload is taken from its writer, however long his next frame would be in coming.
+
+    Raises the reason.
+    """
+    now = asyncio.get_running_loop().time
+    try:
+        async with asyncio.timeout(None) as waiting:
+            upload.when_lost(lambda: waiting.reschedule(now()))
+            try:
+                yield
+            finally:
+                upload.when_lost(_nobody)
+    except TimeoutError:
+        if upload.lost is None:
+            raise
+        raise upload.lost from None
+
+
+def _nobody() -> None:
+    """Nobody is waiting any more."""

@@ -5,7 +5,15 @@ from __future__ import annotations
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from paglet.v1 import artifact_pb2
-from paglets.artifacts.store import ArtifactPage, ArtifactWrite, ArtifactWriteResult, WriteOutcome
+from paglets.artifacts.store import (
+    ArtifactPage,
+    ArtifactWrite,
+    ArtifactWriteResult,
+    UploadInfo,
+    UploadPage,
+    UploadState,
+    WriteOutcome,
+)
 from paglets.digest import Digest
 from paglets.errors import InvalidArgumentError, UnavailableError
 from paglets.values import ArtifactRef, OwnerPolicy, check_id
@@ -19,8 +27,14 @@ __all__ = [
     "finish_to_message",
     "page_from_message",
     "page_to_message",
+    "partial_to_message",
+    "prefix_from_header",
     "result_from_message",
     "result_to_message",
+    "upload_from_message",
+    "upload_to_message",
+    "uploads_from_message",
+    "uploads_to_message",
     "write_from_header",
     "write_to_header",
 ]
@@ -29,6 +43,8 @@ _POLICIES = {policy: artifact_pb2.OwnerPolicy.Value(f"OWNER_POLICY_{policy.name}
 _POLICIES_BACK = {number: policy for policy, number in _POLICIES.items()}
 _OUTCOMES = {outcome: artifact_pb2.WriteOutcome.Value(f"WRITE_OUTCOME_{outcome.name}") for outcome in WriteOutcome}
 _OUTCOMES_BACK = {number: outcome for outcome, number in _OUTCOMES.items()}
+_STATES = {state: artifact_pb2.UploadState.Value(f"UPLOAD_STATE_{state.name}") for state in UploadState}
+_STATES_BACK = {number: state for state, number in _STATES.items()}
 
 
 def artifact_to_message(ref: ArtifactRef) -> artifact_pb2.Artifact:
@@ -65,8 +81,11 @@ def artifact_from_message(message: artifact_pb2.Artifact) -> ArtifactRef:
     )
 
 
-def write_to_header(write: ArtifactWrite) -> artifact_pb2.WriteHeader:
-    """What is to be written, as the first frame of an upload; `upload_id` must be set."""
+def write_to_header(write: ArtifactWrite, writer_epoch: int, prefix: Digest) -> artifact_pb2.WriteHeader:
+    """What is to be written, as the first frame of an upload; `upload_id` must be set.
+
+    `prefix` is of the bytes that will not be sent.
+    """
     return artifact_pb2.WriteHeader(
         upload_id=write.upload_id,
         artifact_id=write.artifact_id,
@@ -79,7 +98,14 @@ def write_to_header(write: ArtifactWrite) -> artifact_pb2.WriteHeader:
         expected_digest=None if write.expected_digest is None else digest_to_message(write.expected_digest),
         ttl=None if write.ttl_s is None else duration_to_message(write.ttl_s),
         owner_policy=_POLICIES[write.owner_policy],
+        writer_epoch=writer_epoch,
+        prefix_digest=digest_to_message(prefix),
     )
+
+
+def prefix_from_header(header: artifact_pb2.WriteHeader) -> Digest | None:
+    """What the writer of an upload will not send, since the host has it. Raises MALFORMED_REQUEST."""
+    return digest_from_message(header.prefix_digest) if header.HasField("prefix_digest") else None
 
 
 def write_from_header(header: artifact_pb2.WriteHeader) -> ArtifactWrite:
@@ -127,12 +153,73 @@ def result_to_message(result: ArtifactWriteResult) -> artifact_pb2.WriteArtifact
     )
 
 
-def result_from_message(message: artifact_pb2.WriteArtifactResponse) -> ArtifactWriteResult:
-    """A message as how an upload ended. Raises TRANSPORT for an outcome that no host of this version sends."""
+def partial_to_message(committed_size: int) -> artifact_pb2.WriteArtifactResponse:
+    """A partial, as how an upload's stream ended."""
+    return artifact_pb2.WriteArtifactResponse(outcome=artifact_pb2.WRITE_OUTCOME_PARTIAL, committed_size=committed_size)
+
+
+def result_from_message(message: artifact_pb2.WriteArtifactResponse) -> ArtifactWriteResult | None:
+    """A message as how an upload ended; None for a partial. Raises TRANSPORT for an outcome that no host sends."""
+    if message.outcome == artifact_pb2.WRITE_OUTCOME_PARTIAL:
+        return None
     outcome = _OUTCOMES_BACK.get(message.outcome)
     if outcome is None:
         raise UnavailableError("TRANSPORT", f"the host answered with the unknown outcome {message.outcome}")
     return ArtifactWriteResult(artifact_from_message(message.artifact), outcome)
+
+
+def upload_to_message(info: UploadInfo) -> artifact_pb2.Upload:
+    """An upload as a message."""
+    return artifact_pb2.Upload(
+        upload_id=info.upload_id,
+        artifact_id=info.artifact_id,
+        state=_STATES[info.state],
+        committed_size=info.committed_size,
+        prefix_digest=None if info.prefix is None else digest_to_message(info.prefix),
+        writer_epoch=info.writer_epoch,
+        writing=info.writing,
+        name=info.name,
+        owner=info.owner,
+        expected_size=info.expected_size,
+        expected_digest=None if info.expected_digest is None else digest_to_message(info.expected_digest),
+        reserved_bytes=info.reserved_bytes,
+        create_time=time_to_message(info.created_at),
+        expire_time=_expiry_to_message(info.expires_at),
+        artifact=None if info.ref is None else artifact_to_message(info.ref),
+    )
+
+
+def upload_from_message(message: artifact_pb2.Upload) -> UploadInfo:
+    """A message as an upload. A state that this version does not know is taken for COMMITTING: nothing to do with."""
+    return UploadInfo(
+        upload_id=message.upload_id,
+        artifact_id=message.artifact_id,
+        state=_STATES_BACK.get(message.state, UploadState.COMMITTING),
+        committed_size=message.committed_size,
+        prefix=digest_from_message(message.prefix_digest) if message.HasField("prefix_digest") else None,
+        writer_epoch=message.writer_epoch,
+        writing=message.writing,
+        name=message.name,
+        owner=message.owner,
+        expected_size=message.expected_size if message.HasField("expected_size") else None,
+        expected_digest=digest_from_message(message.expected_digest) if message.HasField("expected_digest") else None,
+        reserved_bytes=message.reserved_bytes,
+        created_at=time_from_message(message.create_time),
+        expires_at=time_from_message(message.expire_time) if message.HasField("expire_time") else None,
+        ref=artifact_from_message(message.artifact) if message.HasField("artifact") else None,
+    )
+
+
+def uploads_to_message(page: UploadPage) -> artifact_pb2.ListUploadsResponse:
+    """A page of uploads as a message."""
+    return artifact_pb2.ListUploadsResponse(
+        uploads=map(upload_to_message, page.uploads), next_page_token=page.next_token
+    )
+
+
+def uploads_from_message(message: artifact_pb2.ListUploadsResponse) -> UploadPage:
+    """A message as a page of uploads."""
+    return UploadPage(tuple(map(upload_from_message, message.uploads)), message.next_page_token)
 
 
 def page_to_message(page: ArtifactPage) -> artifact_pb2.ListArtifactsResponse:

@@ -17,6 +17,7 @@ __all__ = [
     "COMMITTED_SIZE_KEY",
     "MAX_CHUNK_BYTES",
     "MESSAGE_BYTES",
+    "WRITER_EPOCH_KEY",
     "ReadFrames",
     "WriteFrames",
     "read_chunk",
@@ -25,6 +26,9 @@ __all__ = [
 
 COMMITTED_SIZE_KEY: Final = "paglet-committed-size"
 """In initial metadata: the upload was accepted, and so many of its bytes are here already."""
+
+WRITER_EPOCH_KEY: Final = "paglet-writer-epoch"
+"""In initial metadata: the number of the writer that was let in."""
 
 MAX_CHUNK_BYTES: Final = 2 * 1024 * 1024
 """The most that a chunk may carry."""
@@ -50,7 +54,7 @@ def read_chunk(offset: int, data: bytes) -> artifact_pb2.ReadArtifactResponse:
 
 
 class WriteFrames:
-    """The frames that a client sends: `header` first, then `pieces` to their end, then `finish` is there.
+    """The frames that a client sends: `header` first, then `pieces` to their end, then `finish`, if it came.
 
     Each wait for a frame is bounded by `stall_timeout_s`, the stream as a whole by nothing. There is no least rate: a
     writer may pass on what drips from a source of his own, and whoever holds uploads on purpose could afford that rate.
@@ -62,14 +66,12 @@ class WriteFrames:
         self._finish: artifact_pb2.WriteFinish | None = None
 
     @property
-    def finish(self) -> artifact_pb2.WriteFinish:
-        """The last frame. Raises UPLOAD_UNFINISHED while it has not come."""
-        if self._finish is None:
-            raise ConflictError("UPLOAD_UNFINISHED", "the upload's stream ended without finish; send it again")
+    def finish(self) -> artifact_pb2.WriteFinish | None:
+        """The last frame; None when the stream ended without it."""
         return self._finish
 
     async def header(self) -> artifact_pb2.WriteHeader:
-        """The first frame. Raises MALFORMED_REQUEST, UPLOAD_UNFINISHED."""
+        """The first frame. Raises MALFORMED_REQUEST, UPLOAD_STALLED."""
         frame = await self._next()
         if frame is None or frame.WhichOneof("frame") != "header":
             _malformed("header", "the first frame of an upload is its header")
@@ -78,7 +80,7 @@ class WriteFrames:
     async def pieces(self) -> AsyncIterator[tuple[int, bytes]]:
         """Offset and bytes of each chunk up to `finish`, after which the stream must end.
 
-        Raises MALFORMED_REQUEST, UPLOAD_UNFINISHED.
+        Raises MALFORMED_REQUEST, UPLOAD_STALLED.
         """
         while (frame := await self._next()) is not None:
             match frame.WhichOneof("frame"):
@@ -103,8 +105,8 @@ class WriteFrames:
                 return await anext(self._stream, None)
         except TimeoutError as error:
             raise ConflictError(
-                "UPLOAD_UNFINISHED",
-                f"no frame came for {self._stall_timeout_s} s; send the upload again",
+                "UPLOAD_STALLED",
+                f"no frame came for {self._stall_timeout_s} s; what came is kept, go on from there",
                 retry_after_s=_STALLED_RETRY_S,
             ) from error
 

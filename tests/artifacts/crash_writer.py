@@ -59,6 +59,21 @@ async def _round(store: LocalArtifactStore, clock: Clock, number: int, out: Path
     clock.now += 2
     await store.sweep()
     await _delete(store, f"short-lived-{number}")
+    await _cut_and_go_on(store, f"cut-{number}", os.urandom(100_000))
+    known = ArtifactWrite(artifact_id=f"known-{number}", expected_digest=Digest.of(data))
+    await store.create_from_chunks(known, _pieces(b""))
+    say("stored", f"known-{number}", Digest.of(data).hex)
+
+
+async def _cut_and_go_on(store: LocalArtifactStore, artifact_id: str, data: bytes) -> None:
+    """An upload that is paused, cut, and finished."""
+    write = ArtifactWrite(artifact_id=artifact_id, upload_id=artifact_id)
+    async with await store.open_upload(write) as upload:
+        await upload.write(0, data[:10_000])
+        await upload.pause()
+    async with await store.open_upload(write) as upload:
+        await upload.write(10_000, data[10_000:50_000])
+    await _put(store, artifact_id, data)
 
 
 async def _storm(store: LocalArtifactStore) -> None:

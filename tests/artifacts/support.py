@@ -26,6 +26,7 @@ __all__ = [
     "armed",
     "assert_consistent",
     "bytes_on_disk",
+    "cancel_all",
     "eventually",
     "is_empty",
     "names_in",
@@ -57,6 +58,9 @@ def settings(
     quota_bytes: int | None = None,
     max_open_uploads: int = 64,
     reserve_step_bytes: int = 64 * 1024**2,
+    sync_step_bytes: int = 256 * 1024**2,
+    max_partials: int = 1024,
+    partial_ttl_s: float = 86_400.0,
 ) -> StoreSettings:
     """Settings that do not depend on how full the machine's disk is."""
     return StoreSettings(
@@ -65,6 +69,9 @@ def settings(
         min_free_bytes=0,
         max_open_uploads=max_open_uploads,
         reserve_step_bytes=reserve_step_bytes,
+        sync_step_bytes=sync_step_bytes,
+        max_partials=max_partials,
+        partial_ttl_s=partial_ttl_s,
     )
 
 
@@ -143,6 +150,14 @@ def assert_consistent(root: Path) -> None:
     assert used == sum(row["size"] for row in blobs) == bytes_on_disk(root)
     for name, path in found.items():
         assert Digest.of(path.read_bytes()).hex == name.partition(".")[0]
+
+
+async def cancel_all(store: ArtifactStore) -> int:
+    """Cancels every unfinished upload; says how many there were."""
+    found = (await store.uploads(page_size=1000)).uploads
+    for info in found:
+        assert await store.cancel_upload(info.upload_id)
+    return len(found)
 
 
 async def put(store: ArtifactStore, data: bytes, *, artifact_id: str = "", ttl_s: float | None = None) -> str:

@@ -202,27 +202,31 @@ async def test_quota(store: ArtifactStore) -> None:
     assert await store.delete(freed.ref.artifact_id)
 
 
-async def test_failing_source(store: ArtifactStore) -> None:
-    """An error of the source passes unchanged, and nothing of the upload stays."""
+@pytest.mark.parametrize("upload_id", ["", "named"])
+async def test_failing_source(store: ArtifactStore, upload_id: str) -> None:
+    """An error of the source passes unchanged; what came of a named upload stays, for the same source to go on."""
 
     async def breaks() -> AsyncIterator[bytes]:
         yield b"some"
         raise OSError(5, "the tape broke")
 
-    write = ArtifactWrite(upload_id=new_id(), artifact_id=f"a{new_id()}")
+    write = ArtifactWrite(upload_id=upload_id and new_id(), artifact_id=f"a{new_id()}")
     with pytest.raises(OSError, match="the tape broke"):
         await store.create_from_chunks(write, breaks())
     assert (await refused(store.ref(write.artifact_id))).reason == "ARTIFACT_NOT_FOUND"
+    left = [info for info in (await store.uploads(page_size=1000)).uploads if info.artifact_id == write.artifact_id]
+    assert [info.upload_id for info in left] == ([write.upload_id] if upload_id else [])
+    if upload_id:
 
-    async def free() -> bool:
-        try:
-            await store.create_from_chunks(write, pieces(b"whole"))
-        except ConflictError:
-            return False
-        return True
+        async def at_rest() -> bool:
+            return not (await store.upload(write.upload_id)).writing
 
-    await eventually(free)
-    assert await read_all(store, write.artifact_id) == b"whole"
+        await eventually(at_rest)
+        if (await store.upload(write.upload_id)).committed_size:
+            error = await refused(store.create_from_chunks(write, pieces(b"Some other")))
+            assert (type(error), error.reason) == (PreconditionError, "PREFIX_MISMATCH")
+    await store.create_from_chunks(write, pieces(b"so", b"me and the rest"))
+    assert await read_all(store, write.artifact_id) == b"some and the rest"
 
 
 async def test_cancelled_write(store: ArtifactStore) -> None:

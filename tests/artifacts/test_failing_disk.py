@@ -25,6 +25,7 @@ from tests.artifacts.support import (
     PATIENCE_S,
     assert_consistent,
     bytes_on_disk,
+    cancel_all,
     eventually,
     is_empty,
     names_in,
@@ -135,7 +136,7 @@ async def test_a_failed_sync_is_final(root: Path, monkeypatch: pytest.MonkeyPatc
             patched.setattr(os, "fdatasync", failing(os.fdatasync, "/parts/", errno.EIO))
             with pytest.raises(OSError, match="Input/output error"):
                 await upload.finish()
-        assert (await refused(upload.finish())).reason == "UPLOAD_UNFINISHED"
+        assert (await refused(upload.finish())).reason == "UPLOAD_CANCELLED"
         await upload.drop()
     assert_consistent(root)
 
@@ -154,7 +155,7 @@ async def test_short_writes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 async def test_files_that_cannot_be_unlinked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be unlinked stays counted, and goes at the next start."""
+    """What cannot be unlinked stays counted, and goes later."""
     unlink = os.unlink
 
     def stuck(path: Path) -> None:
@@ -173,8 +174,12 @@ async def test_files_that_cannot_be_unlinked(root: Path, monkeypatch: pytest.Mon
             usage = await store.usage()
             assert (usage.used, usage.reserved) == (6, 3)
             assert bytes_on_disk(root) == 9
-    async with opened(root):
-        assert is_empty(root)
+
+        async def gone() -> bool:
+            return is_empty(root)
+
+        monkeypatch.setattr(janitor, "_RETRY_S", 0.01)
+        await eventually(gone)
     assert_consistent(root)
 
 
@@ -217,6 +222,7 @@ async def test_floor_of_free_disk(small_disk: Path) -> None:
             for number in range(4):
                 await second.write(number * MIB, bytes(MIB))
             assert (await refused(second.write(4 * MIB, bytes(2 * MIB)))).reason == "DISK_FULL"
+        assert await cancel_all(store) == 1
     assert_consistent(root)
 
 
@@ -228,15 +234,17 @@ async def test_below_the_floor(root: Path) -> None:
             assert error.message == f"{what} would leave less than {1 << 60} bytes of the disk free"
 
 
+@pytest.mark.parametrize("upload_id", ["", "u"])
 @pytest.mark.parametrize("declared", [None, 20 * MIB])
-async def test_full_disk(small_disk: Path, declared: int | None) -> None:
-    """An upload that fills the disk is dropped whole, and smaller ones fit afterwards."""
+async def test_full_disk(small_disk: Path, declared: int | None, upload_id: str) -> None:
+    """An upload that fills the disk leaves a partial if it has a name; without that, smaller ones fit afterwards."""
     root = small_disk / "store"
     async with opened(root, bounds=settings()) as store:
-        write = ArtifactWrite(size_bytes=declared, upload_id="u")
+        write = ArtifactWrite(size_bytes=declared, upload_id=upload_id)
         chunks = pieces(*(bytes(MIB) for _ in range(20)))
         error = await refused(store.create_from_chunks(write, chunks))
         assert (type(error), error.reason, error.retry_after_s) == (ExhaustedError, "DISK_FULL", 30)
+        assert await cancel_all(store) == (1 if upload_id and declared is None else 0)
         assert is_empty(root)
         assert (await store.usage()).reserved == 0
         assert await read_all(store, await put(store, b"fits")) == b"fits"
@@ -305,17 +313,12 @@ async def test_damage_is_told_on_a_full_disk(small_disk: Path, damage: str, *, s
 
 
 async def test_full_disk_after_a_crash(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a dead process left is forgotten when there is room for that; a store opens all the same."""
+    """A store opens though there is no room to note what it found; what a dead process left can be gone on with."""
     async with opened(root) as store:
         kept = await put(store, b"kept")
-    with sqlite3.connect(root / "artifacts.db") as rows:
-        rows.execute(
-            "INSERT INTO uploads (upload_id, artifact_id, state, request, reserved) VALUES ('u', 'a', 'open', '{}', 7)"
-        )
-        rows.execute("UPDATE usage SET reserved = 7")
-    rows.close()
-    (root / "parts" / "u.part").write_bytes(b"partial")
-    free, refusals = Ledger.free, [disk_full("no room"), disk_full("no room yet")]
+        async with await store.open_upload(ArtifactWrite(upload_id="u")) as upload:
+            await upload.write(0, b"partial")
+    free, refusals = Ledger.free, [disk_full("no room")]
 
     async def free_later(ledger: Ledger, work: Callable[[sqlite3.Connection], object]) -> object:
         if refusals:
@@ -323,16 +326,11 @@ async def test_full_disk_after_a_crash(root: Path, monkeypatch: pytest.MonkeyPat
         return await free(ledger, work)
 
     monkeypatch.setattr(Ledger, "free", free_later)
-    monkeypatch.setattr(janitor, "_RETRY_S", 0.01)
-    store = await LocalArtifactStore.open(root, "alpha", settings())
-    assert await read_all(store, kept) == b"kept"
-
-    async def forgotten() -> bool:
-        return (await store.usage()).reserved == 0
-
-    await eventually(forgotten)
-    await store.close()
-    assert refusals == []
+    async with opened(root) as store:
+        assert refusals == []
+        assert await read_all(store, kept) == b"kept"
+        assert (await store.upload("u")).committed_size == 7
+        assert await cancel_all(store) == 1
     assert_consistent(root)
 
 

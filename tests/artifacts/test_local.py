@@ -16,7 +16,17 @@ from paglets.artifacts.steps import Step
 from paglets.artifacts.store import ArtifactWrite
 from paglets.errors import NotFoundError, PreconditionError, UnavailableError
 from tests.artifacts.conftest import QUOTA_BYTES
-from tests.artifacts.support import armed, assert_consistent, is_empty, opened, pieces, put, read_all, refused
+from tests.artifacts.support import (
+    armed,
+    assert_consistent,
+    cancel_all,
+    is_empty,
+    opened,
+    pieces,
+    put,
+    read_all,
+    refused,
+)
 
 
 async def test_blob_path(local: LocalArtifactStore) -> None:
@@ -121,8 +131,8 @@ async def test_one_process_at_a_time(local: LocalArtifactStore, root: Path) -> N
         assert len((await again.list()).refs) == 1
 
 
-async def test_close_drops_open_uploads(root: Path) -> None:
-    """An upload that is open when the store is closed leaves nothing, and its writer is told."""
+async def test_close_leaves_partials(root: Path) -> None:
+    """An upload that is open when the store is closed leaves a partial, and its writer is told."""
     store = await LocalArtifactStore.open(root, "alpha")
     upload = await store.open_upload(ArtifactWrite(size_bytes=100))
     await upload.write(0, b"some")
@@ -130,11 +140,14 @@ async def test_close_drops_open_uploads(root: Path) -> None:
     await store.close()
     error = await refused(upload.write(4, b"more"))
     assert (type(error), error.reason) == (UnavailableError, "SHUTTING_DOWN")
-    assert is_empty(root)
-    assert_consistent(root)
     for call in (store.open_upload(ArtifactWrite()), store.ref("a"), store.list(), store.delete("a")):
         error = await refused(call)
         assert (type(error), error.reason) == (UnavailableError, "SHUTTING_DOWN")
+    async with opened(root) as again:
+        (left,) = (await again.uploads()).uploads
+        assert (left.committed_size, left.reserved_bytes, left.writing) == (4, 100, False)
+        assert await cancel_all(again) == 1
+    assert_consistent(root)
 
 
 async def test_removed_folders_are_made_again(local: LocalArtifactStore, root: Path) -> None:
@@ -164,7 +177,7 @@ UPLOAD_STEPS = [
 
 @pytest.mark.parametrize("step", UPLOAD_STEPS)
 async def test_a_write_cancelled_at_any_step(root: Path, step: Step) -> None:
-    """A write that is cancelled before its commit leaves nothing; one that is cancelled later is whole.
+    """A write that is cancelled before its commit leaves a partial at most; one that is cancelled later is whole.
 
     Between the dropping of a spare part and the commit there is nothing to wait for, so the commit comes first.
     """
@@ -185,6 +198,7 @@ async def test_a_write_cancelled_at_any_step(root: Path, step: Step) -> None:
             await task
         assert passed
         await store.sweep()
+        await cancel_all(store)
         assert_consistent(root)
         if step in {Step.SPARE_AFTER, Step.COMMIT_AFTER}:
             assert await read_all(store, "a") == bytes(3000)

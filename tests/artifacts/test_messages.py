@@ -7,8 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paglet.v1 import artifact_pb2
-from paglets.artifacts.store import ArtifactPage, ArtifactWrite, ArtifactWriteResult, WriteOutcome
-from paglets.digest import Digest
+from paglets.artifacts.store import (
+    ArtifactPage,
+    ArtifactWrite,
+    ArtifactWriteResult,
+    UploadInfo,
+    UploadPage,
+    UploadState,
+    WriteOutcome,
+)
+from paglets.digest import NOTHING, Digest
 from paglets.errors import UnavailableError
 from paglets.values import ArtifactRef, OwnerPolicy
 from paglets.wire.artifact import (
@@ -18,8 +26,14 @@ from paglets.wire.artifact import (
     finish_to_message,
     page_from_message,
     page_to_message,
+    partial_to_message,
+    prefix_from_header,
     result_from_message,
     result_to_message,
+    upload_from_message,
+    upload_to_message,
+    uploads_from_message,
+    uploads_to_message,
     write_from_header,
     write_to_header,
 )
@@ -70,7 +84,42 @@ def test_reference(ref: ArtifactRef) -> None:
 @given(WRITES)
 def test_write(write: ArtifactWrite) -> None:
     """What is to be written comes back equal; what is unset stays unset."""
-    assert write_from_header(write_to_header(write)) == write
+    assert write_from_header(write_to_header(write, 0, NOTHING)) == write
+
+
+@given(DIGESTS, st.integers(min_value=0, max_value=1 << 62))
+def test_going_on(prefix: Digest, writer_epoch: int) -> None:
+    """What a writer says of what is there comes back equal, and none is none."""
+    header = write_to_header(ArtifactWrite(upload_id="u"), writer_epoch, prefix)
+    assert (prefix_from_header(header), header.writer_epoch) == (prefix, writer_epoch)
+    assert prefix_from_header(artifact_pb2.WriteHeader()) is None
+
+
+@given(
+    st.builds(
+        UploadInfo,
+        upload_id=TEXT,
+        artifact_id=TEXT,
+        state=st.sampled_from(UploadState),
+        committed_size=SIZES,
+        writer_epoch=SIZES,
+        created_at=TIMES,
+        prefix=st.none() | DIGESTS,
+        writing=st.booleans(),
+        name=TEXT,
+        owner=TEXT,
+        expected_size=st.none() | SIZES,
+        expected_digest=st.none() | DIGESTS,
+        reserved_bytes=SIZES,
+        expires_at=st.none() | TIMES,
+        ref=st.none() | REFS,
+    )
+)
+def test_upload(info: UploadInfo) -> None:
+    """An upload comes back equal, alone and in a page."""
+    assert upload_from_message(upload_to_message(info)) == info
+    page = UploadPage((info,), "token")
+    assert uploads_from_message(uploads_to_message(page)) == page
 
 
 @given(DIGESTS)
@@ -98,6 +147,12 @@ def test_unknown_outcome() -> None:
     with pytest.raises(UnavailableError) as caught:
         result_from_message(artifact_pb2.WriteArtifactResponse())
     assert caught.value.reason == "TRANSPORT"
+
+
+def test_partial() -> None:
+    """A partial is no artifact."""
+    message = partial_to_message(7)
+    assert (result_from_message(message), message.committed_size) == (None, 7)
 
 
 def test_unknown_policy_of_a_stored_artifact() -> None:

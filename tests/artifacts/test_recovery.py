@@ -14,12 +14,13 @@ from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.recovery import Recovery
 from paglets.artifacts.references import Blob
 from paglets.artifacts.steps import Step
-from paglets.artifacts.store import ArtifactWrite, WriteOutcome
+from paglets.artifacts.store import ArtifactWrite, UploadState, WriteOutcome
+from paglets.digest import Digest
 from tests.artifacts.support import armed, assert_consistent, opened, pieces, put, read_all, refused
 
 DATA = b"0123456789" * 5000
 WRITE = ArtifactWrite(upload_id="u", artifact_id="a", size_bytes=len(DATA))
-DROPPED = [Step.ADMIT_AFTER, Step.PART_AFTER, Step.WRITE_AFTER, Step.SYNC_BEFORE, Step.SYNC_AFTER]
+KEPT = [Step.ADMIT_AFTER, Step.PART_AFTER, Step.WRITE_AFTER, Step.SYNC_BEFORE, Step.SYNC_AFTER]
 FINISHED = [Step.INTENT_AFTER, Step.RENAME_AFTER, Step.FOLDER_AFTER]
 
 
@@ -38,14 +39,17 @@ async def die_at(step: Step, root: Path, copy: Path, *, known: bool = False) -> 
     assert (copy / "artifacts.db").is_file()
 
 
-@pytest.mark.parametrize("step", DROPPED)
-async def test_before_the_intent_it_is_dropped(root: Path, tmp_path: Path, step: Step) -> None:
-    """Nothing of it stays, and it can be sent again."""
+@pytest.mark.parametrize("step", KEPT)
+async def test_before_the_intent_it_is_kept(root: Path, tmp_path: Path, step: Step) -> None:
+    """What came stays, and its writer goes on."""
     copy = tmp_path / "copy"
     await die_at(step, root, copy)
     async with opened(copy) as store:
-        assert_consistent(copy)
         assert (await refused(store.ref("a"))).reason == "ARTIFACT_NOT_FOUND"
+        left = await store.upload("u")
+        assert left.prefix == Digest.of(DATA[: left.committed_size])
+        assert (left.state, left.reserved_bytes) == (UploadState.OPEN, len(DATA))
+        assert left.committed_size == (0 if step in KEPT[:2] else 20_000 if step is Step.WRITE_AFTER else len(DATA))
         assert (await store.create_from_chunks(WRITE, pieces(DATA))).outcome is WriteOutcome.COMMITTED
     assert_consistent(copy)
 

@@ -9,6 +9,7 @@ import pytest
 
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.store import ArtifactWrite, Upload, WriteOutcome
+from paglets.artifacts.upload import LocalUpload
 from paglets.digest import Digest
 from paglets.errors import (
     ConflictError,
@@ -32,9 +33,10 @@ from tests.artifacts.support import (
 )
 
 
-async def begun(store: LocalArtifactStore, upload_id: str = "u", artifact_id: str = "a") -> Upload:
+async def begun(store: LocalArtifactStore, upload_id: str = "u", artifact_id: str = "a") -> LocalUpload:
     """An upload with its first four bytes."""
     upload = await store.open_upload(ArtifactWrite(upload_id=upload_id, artifact_id=artifact_id))
+    assert isinstance(upload, LocalUpload)
     await upload.write(0, b"four")
     return upload
 
@@ -55,6 +57,7 @@ async def test_wrong_offset(local: LocalArtifactStore, root: Path, offset: int) 
     """Only the next chunk is accepted; the refusal says which that is."""
     async with await begun(local) as upload:
         error = await refused(upload.write(offset, b"x"))
+        await upload.drop()
     assert isinstance(error, OutOfRangeError)
     assert error.reason == "OFFSET_MISMATCH"
     assert error.metadata == {"expected_offset": "4", "provided_offset": str(offset)}
@@ -115,7 +118,7 @@ async def test_a_dropped_upload_can_be_sent_again(local: LocalArtifactStore, roo
     assert bytes_on_disk(root) == 0
     assert (await local.usage()).reserved == 0
     error = await refused(upload.finish())
-    assert (type(error), error.reason) == (ConflictError, "UPLOAD_UNFINISHED")
+    assert (type(error), error.reason) == (ConflictError, "UPLOAD_CANCELLED")
     async with await begun(local) as again:
         await again.finish()
     assert_consistent(root)

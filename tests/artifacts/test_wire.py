@@ -22,7 +22,7 @@ from paglets.client.channel import open_channel
 from paglets.digest import Digest
 from tests.artifacts.conftest import MAX_ARTIFACT_BYTES, QUOTA_BYTES
 from tests.artifacts.serve import serving
-from tests.artifacts.support import assert_consistent, eventually, is_empty, put, read_all
+from tests.artifacts.support import assert_consistent, cancel_all, eventually, is_empty, put, read_all
 
 MIB = 1024 * 1024
 Frame = artifact_pb2.WriteArtifactRequest
@@ -191,8 +191,7 @@ BROKEN_STREAMS: list[tuple[list[Frame], str, str, list[str]]] = [
     ([header(upload_id="../u")], "INVALID_ARGUMENT", "INVALID_ID", ["upload_id"]),
     ([header(owner_policy=9)], "INVALID_ARGUMENT", "MALFORMED_REQUEST", ["owner_policy"]),
     ([header(expected_size=-1)], "INVALID_ARGUMENT", "MALFORMED_REQUEST", ["expected_size"]),
-    ([header()], "ABORTED", "UPLOAD_UNFINISHED", []),
-    ([header(), chunk(0, b"cut off")], "ABORTED", "UPLOAD_UNFINISHED", []),
+    ([header(writer_epoch=-1)], "INVALID_ARGUMENT", "MALFORMED_REQUEST", ["writer_epoch"]),
     ([header(), chunk(1, b"x"), finish(b"x")], "OUT_OF_RANGE", "OFFSET_MISMATCH", []),
     ([header(), chunk(0, b"xx"), chunk(1, b"x"), finish(b"xx")], "OUT_OF_RANGE", "OFFSET_MISMATCH", []),
     ([header(), chunk(0, b"xy"), finish(b"yx")], "INVALID_ARGUMENT", "DIGEST_MISMATCH", []),
@@ -205,9 +204,10 @@ BROKEN_STREAMS: list[tuple[list[Frame], str, str, list[str]]] = [
 async def test_broken_streams(
     stub: Stub, local: LocalArtifactStore, root: Path, frames: list[Frame], code: str, reason: str, fields: list[str]
 ) -> None:
-    """A stream that breaks a rule is refused with its code, reason and field; nothing of it stays."""
+    """A stream that breaks a rule is refused with its code, reason and field; what came before that may stay."""
     found = await refusal(send(stub, frames))
     assert (found.code, found.reason, found.fields) == (code, reason, fields)
+    assert await cancel_all(local) <= 1
     assert await local.usage() == Usage(limit=QUOTA_BYTES, used=0, reserved=0)
     assert_consistent(root)
     assert (await send(stub, [header(), finish(b"")])).outcome == artifact_pb2.WRITE_OUTCOME_COMMITTED
@@ -239,7 +239,7 @@ async def test_too_large(stub: Stub) -> None:
 
 
 async def test_message_that_grpc_refuses(stub: Stub, root: Path) -> None:
-    """A message beyond what a host takes is refused by gRPC, without a word of ours; nothing of its upload stays."""
+    """A message beyond what a host takes is refused by gRPC, without a word of ours; it makes no upload."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await send(stub, [header(), chunk(0, bytes(4 * MIB))])
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -257,7 +257,6 @@ async def test_closing_store(stub: Stub, local: LocalArtifactStore) -> None:
     await call.write(header())
     await call.initial_metadata()
     await local.close()
-    await call.write(chunk(0, b"too late"))
     found = await refusal(call)
     assert (found.code, found.reason) == ("UNAVAILABLE", "SHUTTING_DOWN")
 
@@ -285,7 +284,9 @@ async def test_writers_in_each_others_way(stub: Stub, local: LocalArtifactStore)
     assert (found.code, found.reason) == ("ALREADY_EXISTS", "ARTIFACT_EXISTS")
     assert (found.resource.resource_type, found.resource.resource_name) == ("artifact", "taken")
     async with await local.open_upload(ArtifactWrite(upload_id="u", artifact_id="a")) as upload:
-        for frames, kind in (([header(artifact_id="b")], "upload"), ([header(upload_id="v")], "artifact")):
+        found = await refusal(send(stub, [header(artifact_id="b")]))
+        assert (found.code, found.reason) == ("FAILED_PRECONDITION", "REQUEST_ID_REUSED")
+        for frames, kind in (([header()], "upload"), ([header(upload_id="v")], "artifact")):
             found = await refusal(send(stub, frames))
             assert (found.code, found.reason) == ("ABORTED", "UPLOAD_IN_PROGRESS")
             assert found.resource.resource_type == kind
@@ -339,15 +340,17 @@ async def test_corrupt_artifact(stub: Stub, local: LocalArtifactStore) -> None:
 
 
 async def test_stalled_upload(local: LocalArtifactStore, root: Path) -> None:
-    """An upload that stands still is given up."""
+    """A stream that stands still ends; what came is kept."""
     async with serving(local, stall_timeout_s=0.2) as port, open_channel(f"127.0.0.1:{port}") as channel:
         stub: Stub = artifact_pb2_grpc.ArtifactServiceStub(channel)
         call = stub.WriteArtifact()
         await call.write(header())
         await call.write(chunk(0, b"and then nothing"))
         found = await refusal(call)
-    assert (found.code, found.reason) == ("ABORTED", "UPLOAD_UNFINISHED")
+    assert (found.code, found.reason) == ("ABORTED", "UPLOAD_STALLED")
     assert found.retry.retry_delay.ToMilliseconds() == 1000
+    assert (await local.upload("u")).committed_size == len(b"and then nothing")
+    await local.cancel_upload("u")
     assert_consistent(root)
 
 

@@ -1,7 +1,8 @@
-"""Kills at random for as long as one likes: `buildscripts/soak [RUNS] [--seed SEED]`.
+"""Kills at random for as long as one likes: `buildscripts/soak [RUNS] [--seed SEED] [--uploads N]`.
 
 A run draws a layout, up to three hosts with a point each and which pass of it is the last, and moves a paglet to and
-fro. Every run has a seed of its own, printed with it, that repeats its draws.
+fro. Every run has a seed of its own, printed with it, that repeats its draws. With `--uploads` a host is killed at N
+offsets of 64 MiB uploads first.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tests.kill.kills import Kill
 from tests.kill.mesh import Mesh
 from tests.kill.meshes import Meshes
 from tests.kill.story import Story, begun_story
+from tests.kill.uploads import kill_uploads
 
 _ON_THE_WAY = [point for point in HOST_POINTS if point.startswith(("journey.", "transfer.", "arrival."))]
 _APPLY = ("directory.apply.before", "directory.apply.after")
@@ -90,6 +92,15 @@ async def _disarm(mesh: Mesh, deaths: dict[str, asyncio.Task[None]]) -> int:
     return died
 
 
+async def run_uploads(count: int, seed: int) -> None:
+    """Kills a host in the middle of so many uploads."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="paglets-soak-") as folder:
+        tally = await kill_uploads(Path(folder), random.Random(seed), runs=count, size=64 * 1024**2)
+    seconds = time.monotonic() - began
+    _say(f"seed {seed}: {count} uploads, each killed once, {tally} bytes sent twice at most, {seconds:.1f} s")
+
+
 async def run(runs: int, seed: int) -> None:
     """Runs so many times, one seed after the other; the first failure ends it."""
     with tempfile.TemporaryDirectory(prefix="paglets-soak-") as folder:
@@ -113,7 +124,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="soak", description="Kills hosts at random; ends at the first failure.")
     parser.add_argument("runs", type=int, nargs="?", default=20, help="how many runs (20)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9), help="of the first run")
+    parser.add_argument("--uploads", type=int, default=0, help="how many uploads are cut by a kill before that (0)")
     arguments = parser.parse_args()
+    if arguments.uploads:
+        asyncio.run(run_uploads(arguments.uploads, arguments.seed))
     asyncio.run(run(arguments.runs, arguments.seed))
 
 

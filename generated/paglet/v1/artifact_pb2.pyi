@@ -60,6 +60,8 @@ class _WriteOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WriteOut
     """The same bytes were here already; the artifact points to them."""
     WRITE_OUTCOME_ALREADY_COMMITTED: _WriteOutcome.ValueType  # 3
     """This upload had been committed before; the artifact is the one it made then."""
+    WRITE_OUTCOME_PARTIAL: _WriteOutcome.ValueType  # 4
+    """The stream ended without `finish`: no artifact yet; what came is durable, and the upload can be gone on with."""
 
 class WriteOutcome(_WriteOutcome, metaclass=_WriteOutcomeEnumTypeWrapper):
     """WriteOutcome says how an upload ended well."""
@@ -72,7 +74,37 @@ WRITE_OUTCOME_DEDUPLICATED: WriteOutcome.ValueType  # 2
 """The same bytes were here already; the artifact points to them."""
 WRITE_OUTCOME_ALREADY_COMMITTED: WriteOutcome.ValueType  # 3
 """This upload had been committed before; the artifact is the one it made then."""
+WRITE_OUTCOME_PARTIAL: WriteOutcome.ValueType  # 4
+"""The stream ended without `finish`: no artifact yet; what came is durable, and the upload can be gone on with."""
 Global___WriteOutcome: _TypeAlias = WriteOutcome  # noqa: Y015
+
+class _UploadState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UploadStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UploadState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UPLOAD_STATE_UNSPECIFIED: _UploadState.ValueType  # 0
+    """Never sent."""
+    UPLOAD_STATE_OPEN: _UploadState.ValueType  # 1
+    """It takes bytes, now or when somebody goes on with it."""
+    UPLOAD_STATE_COMMITTING: _UploadState.ValueType  # 2
+    """All bytes are proven; it is being made visible."""
+    UPLOAD_STATE_COMMITTED: _UploadState.ValueType  # 3
+    """It has become an artifact."""
+
+class UploadState(_UploadState, metaclass=_UploadStateEnumTypeWrapper):
+    """UploadState says how far an upload has come."""
+
+UPLOAD_STATE_UNSPECIFIED: UploadState.ValueType  # 0
+"""Never sent."""
+UPLOAD_STATE_OPEN: UploadState.ValueType  # 1
+"""It takes bytes, now or when somebody goes on with it."""
+UPLOAD_STATE_COMMITTING: UploadState.ValueType  # 2
+"""All bytes are proven; it is being made visible."""
+UPLOAD_STATE_COMMITTED: UploadState.ValueType  # 3
+"""It has become an artifact."""
+Global___UploadState: _TypeAlias = UploadState  # noqa: Y015
 
 @_typing.final
 class Artifact(_message.Message):
@@ -204,7 +236,7 @@ Global___WriteArtifactRequest: _TypeAlias = WriteArtifactRequest  # noqa: Y015
 
 @_typing.final
 class WriteHeader(_message.Message):
-    """WriteHeader opens an upload."""
+    """WriteHeader opens an upload, or goes on with one: then all fields up to `owner_policy` are what they were."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -239,6 +271,8 @@ class WriteHeader(_message.Message):
     EXPECTED_DIGEST_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
     OWNER_POLICY_FIELD_NUMBER: _builtins.int
+    WRITER_EPOCH_FIELD_NUMBER: _builtins.int
+    PREFIX_DIGEST_FIELD_NUMBER: _builtins.int
     upload_id: _builtins.str
     """Identifies the upload, chosen by the client: an id; required. Repeat it to repeat the upload."""
     artifact_id: _builtins.str
@@ -255,6 +289,10 @@ class WriteHeader(_message.Message):
     """How many bytes will be sent, if known; reserved in the quota before the first byte."""
     owner_policy: Global___OwnerPolicy.ValueType
     """What the owner's disposal does."""
+    writer_epoch: _builtins.int
+    """The writer's number, from 1 on: a higher one than the upload has takes it over, the same one goes on where nobody writes,
+    a lower one is WRITER_FENCED. 0 takes the next number where nobody writes, and else is UPLOAD_IN_PROGRESS.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The artifact's labels: at most 64, at most 4096 bytes in all; a key is not empty."""
@@ -266,6 +304,12 @@ class WriteHeader(_message.Message):
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
         """How long the artifact lives once committed; unset for ever. From one millisecond to 1000 years."""
+
+    @_builtins.property
+    def prefix_digest(self) -> _types_pb2.Digest:
+        """Size and digest of the bytes that this stream will not send, since the host has them: all that it has. Unset when the
+        upload is new, or when the writer takes the host's word.
+        """
 
     def __init__(
         self,
@@ -281,10 +325,12 @@ class WriteHeader(_message.Message):
         expected_digest: _types_pb2.Digest | None = ...,
         ttl: _duration_pb2.Duration | None = ...,
         owner_policy: Global___OwnerPolicy.ValueType = ...,
+        writer_epoch: _builtins.int = ...,
+        prefix_digest: _types_pb2.Digest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_size", b"_expected_size", "expected_digest", b"expected_digest", "expected_size", b"expected_size", "ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_size", b"_expected_size", "expected_digest", b"expected_digest", "expected_size", b"expected_size", "prefix_digest", b"prefix_digest", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_size", b"_expected_size", "artifact_id", b"artifact_id", "content_encoding", b"content_encoding", "content_type", b"content_type", "expected_digest", b"expected_digest", "expected_size", b"expected_size", "labels", b"labels", "name", b"name", "owner", b"owner", "owner_policy", b"owner_policy", "ttl", b"ttl", "upload_id", b"upload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_size", b"_expected_size", "artifact_id", b"artifact_id", "content_encoding", b"content_encoding", "content_type", b"content_type", "expected_digest", b"expected_digest", "expected_size", b"expected_size", "labels", b"labels", "name", b"name", "owner", b"owner", "owner_policy", b"owner_policy", "prefix_digest", b"prefix_digest", "ttl", b"ttl", "upload_id", b"upload_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_size: _TypeAlias = _typing.Literal["expected_size"]  # noqa: Y015
     _WhichOneofArgType__expected_size: _TypeAlias = _typing.Literal["_expected_size", b"_expected_size"]  # noqa: Y015
@@ -358,10 +404,10 @@ class WriteArtifactResponse(_message.Message):
     outcome: Global___WriteOutcome.ValueType
     """How it ended."""
     committed_size: _builtins.int
-    """How many bytes of the artifact are durable: all of them."""
+    """How many bytes of the artifact are durable."""
     @_builtins.property
     def artifact(self) -> Global___Artifact:
-        """The artifact, durable and visible."""
+        """The artifact, durable and visible; unset when the outcome is WRITE_OUTCOME_PARTIAL."""
 
     def __init__(
         self,
@@ -377,6 +423,239 @@ class WriteArtifactResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WriteArtifactResponse: _TypeAlias = WriteArtifactResponse  # noqa: Y015
+
+@_typing.final
+class Upload(_message.Message):
+    """Upload describes an upload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    ARTIFACT_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    COMMITTED_SIZE_FIELD_NUMBER: _builtins.int
+    PREFIX_DIGEST_FIELD_NUMBER: _builtins.int
+    WRITER_EPOCH_FIELD_NUMBER: _builtins.int
+    WRITING_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    EXPECTED_SIZE_FIELD_NUMBER: _builtins.int
+    EXPECTED_DIGEST_FIELD_NUMBER: _builtins.int
+    RESERVED_BYTES_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    upload_id: _builtins.str
+    """Identifies the upload on its host."""
+    artifact_id: _builtins.str
+    """The id that the artifact will have, or has."""
+    state: Global___UploadState.ValueType
+    """How far it has come."""
+    committed_size: _builtins.int
+    """How many bytes are here. It never falls when the host is killed, and after a loss of power not below what was durable."""
+    writer_epoch: _builtins.int
+    """The number of the last writer."""
+    writing: _builtins.bool
+    """Whether somebody writes now."""
+    name: _builtins.str
+    """The name the artifact will have."""
+    owner: _builtins.str
+    """The owner the artifact will have."""
+    expected_size: _builtins.int
+    """The size that was declared, if any."""
+    reserved_bytes: _builtins.int
+    """How many bytes are reserved in the quota for it, those that are here among them."""
+    @_builtins.property
+    def prefix_digest(self) -> _types_pb2.Digest:
+        """The digest of these bytes; unset in lists."""
+
+    @_builtins.property
+    def expected_digest(self) -> _types_pb2.Digest:
+        """The digest that was declared, if any."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the upload was opened."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the partial is dropped unless somebody writes again; unset while somebody does, or when it is no partial."""
+
+    @_builtins.property
+    def artifact(self) -> Global___Artifact:
+        """What it has become, if it was finished."""
+
+    def __init__(
+        self,
+        *,
+        upload_id: _builtins.str = ...,
+        artifact_id: _builtins.str = ...,
+        state: Global___UploadState.ValueType = ...,
+        committed_size: _builtins.int = ...,
+        prefix_digest: _types_pb2.Digest | None = ...,
+        writer_epoch: _builtins.int = ...,
+        writing: _builtins.bool = ...,
+        name: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        expected_size: _builtins.int | None = ...,
+        expected_digest: _types_pb2.Digest | None = ...,
+        reserved_bytes: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        artifact: Global___Artifact | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_size", b"_expected_size", "artifact", b"artifact", "create_time", b"create_time", "expected_digest", b"expected_digest", "expected_size", b"expected_size", "expire_time", b"expire_time", "prefix_digest", b"prefix_digest"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_size", b"_expected_size", "artifact", b"artifact", "artifact_id", b"artifact_id", "committed_size", b"committed_size", "create_time", b"create_time", "expected_digest", b"expected_digest", "expected_size", b"expected_size", "expire_time", b"expire_time", "name", b"name", "owner", b"owner", "prefix_digest", b"prefix_digest", "reserved_bytes", b"reserved_bytes", "state", b"state", "upload_id", b"upload_id", "writer_epoch", b"writer_epoch", "writing", b"writing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_size: _TypeAlias = _typing.Literal["expected_size"]  # noqa: Y015
+    _WhichOneofArgType__expected_size: _TypeAlias = _typing.Literal["_expected_size", b"_expected_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_size) -> _WhichOneofReturnType__expected_size | None: ...
+
+Global___Upload: _TypeAlias = Upload  # noqa: Y015
+
+@_typing.final
+class GetUploadRequest(_message.Message):
+    """GetUploadRequest names an upload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    upload_id: _builtins.str
+    """The upload; required."""
+    def __init__(
+        self,
+        *,
+        upload_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["upload_id", b"upload_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUploadRequest: _TypeAlias = GetUploadRequest  # noqa: Y015
+
+@_typing.final
+class GetUploadResponse(_message.Message):
+    """GetUploadResponse describes an upload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def upload(self) -> Global___Upload:
+        """The upload."""
+
+    def __init__(
+        self,
+        *,
+        upload: Global___Upload | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["upload", b"upload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["upload", b"upload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUploadResponse: _TypeAlias = GetUploadResponse  # noqa: Y015
+
+@_typing.final
+class ListUploadsRequest(_message.Message):
+    """ListUploadsRequest asks for one page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many uploads at most; 0 for 100, never more than 1000."""
+    page_token: _builtins.str
+    """The `next_page_token` of the page before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUploadsRequest: _TypeAlias = ListUploadsRequest  # noqa: Y015
+
+@_typing.final
+class ListUploadsResponse(_message.Message):
+    """ListUploadsResponse is one page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOADS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty on the last."""
+    @_builtins.property
+    def uploads(self) -> _containers.RepeatedCompositeFieldContainer[Global___Upload]:
+        """The uploads, ordered by id."""
+
+    def __init__(
+        self,
+        *,
+        uploads: _abc.Iterable[Global___Upload] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "uploads", b"uploads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListUploadsResponse: _TypeAlias = ListUploadsResponse  # noqa: Y015
+
+@_typing.final
+class CancelUploadRequest(_message.Message):
+    """CancelUploadRequest names an upload to drop."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    upload_id: _builtins.str
+    """The upload; required."""
+    allow_missing: _builtins.bool
+    """Whether an absent upload is a success."""
+    def __init__(
+        self,
+        *,
+        upload_id: _builtins.str = ...,
+        allow_missing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "upload_id", b"upload_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelUploadRequest: _TypeAlias = CancelUploadRequest  # noqa: Y015
+
+@_typing.final
+class CancelUploadResponse(_message.Message):
+    """CancelUploadResponse is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelUploadResponse: _TypeAlias = CancelUploadResponse  # noqa: Y015
 
 @_typing.final
 class ReadArtifactRequest(_message.Message):

@@ -42,6 +42,21 @@ class ArtifactServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_artifact__pb2.WriteArtifactRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_artifact__pb2.WriteArtifactResponse.FromString,
                 _registered_method=True)
+        self.GetUpload = channel.unary_unary(
+                '/paglet.v1.ArtifactService/GetUpload',
+                request_serializer=paglet_dot_v1_dot_artifact__pb2.GetUploadRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_artifact__pb2.GetUploadResponse.FromString,
+                _registered_method=True)
+        self.ListUploads = channel.unary_unary(
+                '/paglet.v1.ArtifactService/ListUploads',
+                request_serializer=paglet_dot_v1_dot_artifact__pb2.ListUploadsRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_artifact__pb2.ListUploadsResponse.FromString,
+                _registered_method=True)
+        self.CancelUpload = channel.unary_unary(
+                '/paglet.v1.ArtifactService/CancelUpload',
+                request_serializer=paglet_dot_v1_dot_artifact__pb2.CancelUploadRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_artifact__pb2.CancelUploadResponse.FromString,
+                _registered_method=True)
         self.ReadArtifact = channel.unary_stream(
                 '/paglet.v1.ArtifactService/ReadArtifact',
                 request_serializer=paglet_dot_v1_dot_artifact__pb2.ReadArtifactRequest.SerializeToString,
@@ -73,19 +88,59 @@ class ArtifactServiceServicer(object):
     def WriteArtifact(self, request_iterator, context):
         """WriteArtifact stores one artifact: a `header`, then `chunk`s in order, then `finish`.
 
-        Once the header is accepted the host sends initial metadata with `paglet-committed-size`; a client that waits for it
-        has sent no data when it is refused. The reply comes after the bytes and the artifact's row are durable.
+        Once the header is accepted the host sends initial metadata: `paglet-committed-size`, from where the writer goes on,
+        and `paglet-writer-epoch`, his number. A client that waits for them has sent no data when it is refused. The reply
+        comes after the bytes and the artifact's row are durable.
+
+        A stream that is cut leaves a partial, and so does one that ends without `finish`, which is answered with
+        WRITE_OUTCOME_PARTIAL once its bytes are durable. To go on, send a header with the same fields, the digest of the bytes
+        that are here as `prefix_digest` (GetUpload tells both), and a higher `writer_epoch`; chunks begin at the committed
+        size. A writer with a higher epoch takes over at once: the other gets WRITER_FENCED, and none of its bytes land.
+
+        When `expected_digest` is that of an artifact without an owner, or of this one's owner, no bytes are wanted: the reply
+        comes at once, after the stored bytes were read and found right. Other owners' artifacts spare nobody anything.
 
         Safe to repeat with the same upload_id and bytes: a finished upload answers WRITE_OUTCOME_ALREADY_COMMITTED, or
         NOT_FOUND when its artifact was deleted or has expired since; nothing is stored then. A host remembers finished uploads
-        for a day. A stream that ends without `finish` is dropped with its reservation.
+        for a day, and keeps partials for a day after somebody wrote them.
 
         A message of more than 4 MiB is refused by gRPC itself, before the host sees it: RESOURCE_EXHAUSTED without details.
 
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_TOO_LARGE),
-        OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_UNFINISHED, UPLOAD_IN_PROGRESS),
-        FAILED_PRECONDITION (REQUEST_ID_REUSED), NOT_FOUND (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED,
-        DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
+        OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_STALLED, UPLOAD_IN_PROGRESS,
+        UPLOAD_CANCELLED, WRITER_FENCED), FAILED_PRECONDITION (REQUEST_ID_REUSED, PREFIX_MISMATCH), NOT_FOUND
+        (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetUpload(self, request, context):
+        """GetUpload tells how far an upload has come, and the digest of what is here: a writer who goes on compares that with his
+        own bytes before he sends one more. It reads the partial if that was not done since the host's start. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUploads(self, request, context):
+        """ListUploads pages through the host's unfinished uploads in the order of their ids, without their prefix digests. Safe
+        to repeat.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelUpload(self, request, context):
+        """CancelUpload drops an unfinished upload with what it has reserved; whoever writes it gets UPLOAD_CANCELLED. An artifact
+        that was made stays. Safe to repeat: with `allow_missing` an upload that is not there is a success.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND, also for a finished one), ABORTED
+        (UPLOAD_IN_PROGRESS while it is being made visible).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,6 +194,21 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     request_deserializer=paglet_dot_v1_dot_artifact__pb2.WriteArtifactRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_artifact__pb2.WriteArtifactResponse.SerializeToString,
             ),
+            'GetUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUpload,
+                    request_deserializer=paglet_dot_v1_dot_artifact__pb2.GetUploadRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_artifact__pb2.GetUploadResponse.SerializeToString,
+            ),
+            'ListUploads': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUploads,
+                    request_deserializer=paglet_dot_v1_dot_artifact__pb2.ListUploadsRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_artifact__pb2.ListUploadsResponse.SerializeToString,
+            ),
+            'CancelUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelUpload,
+                    request_deserializer=paglet_dot_v1_dot_artifact__pb2.CancelUploadRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_artifact__pb2.CancelUploadResponse.SerializeToString,
+            ),
             'ReadArtifact': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadArtifact,
                     request_deserializer=paglet_dot_v1_dot_artifact__pb2.ReadArtifactRequest.FromString,
@@ -190,6 +260,87 @@ class ArtifactService(object):
             '/paglet.v1.ArtifactService/WriteArtifact',
             paglet_dot_v1_dot_artifact__pb2.WriteArtifactRequest.SerializeToString,
             paglet_dot_v1_dot_artifact__pb2.WriteArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.ArtifactService/GetUpload',
+            paglet_dot_v1_dot_artifact__pb2.GetUploadRequest.SerializeToString,
+            paglet_dot_v1_dot_artifact__pb2.GetUploadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUploads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.ArtifactService/ListUploads',
+            paglet_dot_v1_dot_artifact__pb2.ListUploadsRequest.SerializeToString,
+            paglet_dot_v1_dot_artifact__pb2.ListUploadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.ArtifactService/CancelUpload',
+            paglet_dot_v1_dot_artifact__pb2.CancelUploadRequest.SerializeToString,
+            paglet_dot_v1_dot_artifact__pb2.CancelUploadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,19 +39,47 @@ class ArtifactServiceStub:
     WriteArtifact: _grpc.StreamUnaryMultiCallable[_artifact_pb2.WriteArtifactRequest, _artifact_pb2.WriteArtifactResponse]
     """WriteArtifact stores one artifact: a `header`, then `chunk`s in order, then `finish`.
 
-    Once the header is accepted the host sends initial metadata with `paglet-committed-size`; a client that waits for it
-    has sent no data when it is refused. The reply comes after the bytes and the artifact's row are durable.
+    Once the header is accepted the host sends initial metadata: `paglet-committed-size`, from where the writer goes on,
+    and `paglet-writer-epoch`, his number. A client that waits for them has sent no data when it is refused. The reply
+    comes after the bytes and the artifact's row are durable.
+
+    A stream that is cut leaves a partial, and so does one that ends without `finish`, which is answered with
+    WRITE_OUTCOME_PARTIAL once its bytes are durable. To go on, send a header with the same fields, the digest of the bytes
+    that are here as `prefix_digest` (GetUpload tells both), and a higher `writer_epoch`; chunks begin at the committed
+    size. A writer with a higher epoch takes over at once: the other gets WRITER_FENCED, and none of its bytes land.
+
+    When `expected_digest` is that of an artifact without an owner, or of this one's owner, no bytes are wanted: the reply
+    comes at once, after the stored bytes were read and found right. Other owners' artifacts spare nobody anything.
 
     Safe to repeat with the same upload_id and bytes: a finished upload answers WRITE_OUTCOME_ALREADY_COMMITTED, or
     NOT_FOUND when its artifact was deleted or has expired since; nothing is stored then. A host remembers finished uploads
-    for a day. A stream that ends without `finish` is dropped with its reservation.
+    for a day, and keeps partials for a day after somebody wrote them.
 
     A message of more than 4 MiB is refused by gRPC itself, before the host sees it: RESOURCE_EXHAUSTED without details.
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_TOO_LARGE),
-    OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_UNFINISHED, UPLOAD_IN_PROGRESS),
-    FAILED_PRECONDITION (REQUEST_ID_REUSED), NOT_FOUND (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED,
-    DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
+    OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_STALLED, UPLOAD_IN_PROGRESS,
+    UPLOAD_CANCELLED, WRITER_FENCED), FAILED_PRECONDITION (REQUEST_ID_REUSED, PREFIX_MISMATCH), NOT_FOUND
+    (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
+    """
+    GetUpload: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.GetUploadRequest, _artifact_pb2.GetUploadResponse]
+    """GetUpload tells how far an upload has come, and the digest of what is here: a writer who goes on compares that with his
+    own bytes before he sends one more. It reads the partial if that was not done since the host's start. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND).
+    """
+    ListUploads: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.ListUploadsRequest, _artifact_pb2.ListUploadsResponse]
+    """ListUploads pages through the host's unfinished uploads in the order of their ids, without their prefix digests. Safe
+    to repeat.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
+    """
+    CancelUpload: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.CancelUploadRequest, _artifact_pb2.CancelUploadResponse]
+    """CancelUpload drops an unfinished upload with what it has reserved; whoever writes it gets UPLOAD_CANCELLED. An artifact
+    that was made stays. Safe to repeat: with `allow_missing` an upload that is not there is a success.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND, also for a finished one), ABORTED
+    (UPLOAD_IN_PROGRESS while it is being made visible).
     """
     ReadArtifact: _grpc.UnaryStreamMultiCallable[_artifact_pb2.ReadArtifactRequest, _artifact_pb2.ReadArtifactResponse]
     """ReadArtifact streams a whole artifact: a `header`, then `chunk`s in order. The client verifies size and digest before it
@@ -89,19 +117,47 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     WriteArtifact: _aio.StreamUnaryMultiCallable[_artifact_pb2.WriteArtifactRequest, _artifact_pb2.WriteArtifactResponse]  # type: ignore[assignment]
     """WriteArtifact stores one artifact: a `header`, then `chunk`s in order, then `finish`.
 
-    Once the header is accepted the host sends initial metadata with `paglet-committed-size`; a client that waits for it
-    has sent no data when it is refused. The reply comes after the bytes and the artifact's row are durable.
+    Once the header is accepted the host sends initial metadata: `paglet-committed-size`, from where the writer goes on,
+    and `paglet-writer-epoch`, his number. A client that waits for them has sent no data when it is refused. The reply
+    comes after the bytes and the artifact's row are durable.
+
+    A stream that is cut leaves a partial, and so does one that ends without `finish`, which is answered with
+    WRITE_OUTCOME_PARTIAL once its bytes are durable. To go on, send a header with the same fields, the digest of the bytes
+    that are here as `prefix_digest` (GetUpload tells both), and a higher `writer_epoch`; chunks begin at the committed
+    size. A writer with a higher epoch takes over at once: the other gets WRITER_FENCED, and none of its bytes land.
+
+    When `expected_digest` is that of an artifact without an owner, or of this one's owner, no bytes are wanted: the reply
+    comes at once, after the stored bytes were read and found right. Other owners' artifacts spare nobody anything.
 
     Safe to repeat with the same upload_id and bytes: a finished upload answers WRITE_OUTCOME_ALREADY_COMMITTED, or
     NOT_FOUND when its artifact was deleted or has expired since; nothing is stored then. A host remembers finished uploads
-    for a day. A stream that ends without `finish` is dropped with its reservation.
+    for a day, and keeps partials for a day after somebody wrote them.
 
     A message of more than 4 MiB is refused by gRPC itself, before the host sees it: RESOURCE_EXHAUSTED without details.
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_TOO_LARGE),
-    OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_UNFINISHED, UPLOAD_IN_PROGRESS),
-    FAILED_PRECONDITION (REQUEST_ID_REUSED), NOT_FOUND (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED,
-    DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
+    OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_STALLED, UPLOAD_IN_PROGRESS,
+    UPLOAD_CANCELLED, WRITER_FENCED), FAILED_PRECONDITION (REQUEST_ID_REUSED, PREFIX_MISMATCH), NOT_FOUND
+    (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
+    """
+    GetUpload: _aio.UnaryUnaryMultiCallable[_artifact_pb2.GetUploadRequest, _artifact_pb2.GetUploadResponse]  # type: ignore[assignment]
+    """GetUpload tells how far an upload has come, and the digest of what is here: a writer who goes on compares that with his
+    own bytes before he sends one more. It reads the partial if that was not done since the host's start. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND).
+    """
+    ListUploads: _aio.UnaryUnaryMultiCallable[_artifact_pb2.ListUploadsRequest, _artifact_pb2.ListUploadsResponse]  # type: ignore[assignment]
+    """ListUploads pages through the host's unfinished uploads in the order of their ids, without their prefix digests. Safe
+    to repeat.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
+    """
+    CancelUpload: _aio.UnaryUnaryMultiCallable[_artifact_pb2.CancelUploadRequest, _artifact_pb2.CancelUploadResponse]  # type: ignore[assignment]
+    """CancelUpload drops an unfinished upload with what it has reserved; whoever writes it gets UPLOAD_CANCELLED. An artifact
+    that was made stays. Safe to repeat: with `allow_missing` an upload that is not there is a success.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND, also for a finished one), ABORTED
+    (UPLOAD_IN_PROGRESS while it is being made visible).
     """
     ReadArtifact: _aio.UnaryStreamMultiCallable[_artifact_pb2.ReadArtifactRequest, _artifact_pb2.ReadArtifactResponse]  # type: ignore[assignment]
     """ReadArtifact streams a whole artifact: a `header`, then `chunk`s in order. The client verifies size and digest before it
@@ -142,19 +198,65 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_artifact_pb2.WriteArtifactResponse, _abc.Awaitable[_artifact_pb2.WriteArtifactResponse]]:
         """WriteArtifact stores one artifact: a `header`, then `chunk`s in order, then `finish`.
 
-        Once the header is accepted the host sends initial metadata with `paglet-committed-size`; a client that waits for it
-        has sent no data when it is refused. The reply comes after the bytes and the artifact's row are durable.
+        Once the header is accepted the host sends initial metadata: `paglet-committed-size`, from where the writer goes on,
+        and `paglet-writer-epoch`, his number. A client that waits for them has sent no data when it is refused. The reply
+        comes after the bytes and the artifact's row are durable.
+
+        A stream that is cut leaves a partial, and so does one that ends without `finish`, which is answered with
+        WRITE_OUTCOME_PARTIAL once its bytes are durable. To go on, send a header with the same fields, the digest of the bytes
+        that are here as `prefix_digest` (GetUpload tells both), and a higher `writer_epoch`; chunks begin at the committed
+        size. A writer with a higher epoch takes over at once: the other gets WRITER_FENCED, and none of its bytes land.
+
+        When `expected_digest` is that of an artifact without an owner, or of this one's owner, no bytes are wanted: the reply
+        comes at once, after the stored bytes were read and found right. Other owners' artifacts spare nobody anything.
 
         Safe to repeat with the same upload_id and bytes: a finished upload answers WRITE_OUTCOME_ALREADY_COMMITTED, or
         NOT_FOUND when its artifact was deleted or has expired since; nothing is stored then. A host remembers finished uploads
-        for a day. A stream that ends without `finish` is dropped with its reservation.
+        for a day, and keeps partials for a day after somebody wrote them.
 
         A message of more than 4 MiB is refused by gRPC itself, before the host sees it: RESOURCE_EXHAUSTED without details.
 
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_TOO_LARGE),
-        OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_UNFINISHED, UPLOAD_IN_PROGRESS),
-        FAILED_PRECONDITION (REQUEST_ID_REUSED), NOT_FOUND (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED,
-        DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
+        OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_STALLED, UPLOAD_IN_PROGRESS,
+        UPLOAD_CANCELLED, WRITER_FENCED), FAILED_PRECONDITION (REQUEST_ID_REUSED, PREFIX_MISMATCH), NOT_FOUND
+        (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
+        """
+
+    @_abc_1.abstractmethod
+    def GetUpload(
+        self,
+        request: _artifact_pb2.GetUploadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_pb2.GetUploadResponse, _abc.Awaitable[_artifact_pb2.GetUploadResponse]]:
+        """GetUpload tells how far an upload has come, and the digest of what is here: a writer who goes on compares that with his
+        own bytes before he sends one more. It reads the partial if that was not done since the host's start. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def ListUploads(
+        self,
+        request: _artifact_pb2.ListUploadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_pb2.ListUploadsResponse, _abc.Awaitable[_artifact_pb2.ListUploadsResponse]]:
+        """ListUploads pages through the host's unfinished uploads in the order of their ids, without their prefix digests. Safe
+        to repeat.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
+        """
+
+    @_abc_1.abstractmethod
+    def CancelUpload(
+        self,
+        request: _artifact_pb2.CancelUploadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_pb2.CancelUploadResponse, _abc.Awaitable[_artifact_pb2.CancelUploadResponse]]:
+        """CancelUpload drops an unfinished upload with what it has reserved; whoever writes it gets UPLOAD_CANCELLED. An artifact
+        that was made stays. Safe to repeat: with `allow_missing` an upload that is not there is a success.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND, also for a finished one), ABORTED
+        (UPLOAD_IN_PROGRESS while it is being made visible).
         """
 
     @_abc_1.abstractmethod

@@ -98,12 +98,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: another process holds the host's data folder."""
     ERROR_REASON_PATH_OUTSIDE_ROOTS: _ErrorReason.ValueType  # 33
     """PERMISSION_DENIED: a path is not below one of the host's file roots. Metadata: path."""
-    ERROR_REASON_UPLOAD_UNFINISHED: _ErrorReason.ValueType  # 34
-    """ABORTED: the upload's stream ended without `finish`, or stood still for too long (RetryInfo); what was sent is dropped.
-    Send it again.
-    """
+    ERROR_REASON_UPLOAD_STALLED: _ErrorReason.ValueType  # 34
+    """ABORTED: no frame of the upload came for too long; what was sent is kept. RetryInfo; go on from there."""
     ERROR_REASON_UPLOAD_IN_PROGRESS: _ErrorReason.ValueType  # 35
-    """ABORTED: another stream writes this upload or this artifact id now."""
+    """ABORTED: another stream writes this upload or this artifact id now, or it is being made visible. RetryInfo."""
     ERROR_REASON_EPOCH_FENCED: _ErrorReason.ValueType  # 36
     """ABORTED: the paglet has another owner or epoch than the caller believed; read its row again."""
     ERROR_REASON_JOURNEY_ABORTED: _ErrorReason.ValueType  # 37
@@ -154,6 +152,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: a file cannot be written where it should go. Metadata: path, cause."""
     ERROR_REASON_TOO_MANY_READS: _ErrorReason.ValueType  # 56
     """RESOURCE_EXHAUSTED: too many reads of artifacts are open on the host. RetryInfo."""
+    ERROR_REASON_UPLOAD_CANCELLED: _ErrorReason.ValueType  # 60
+    """ABORTED: the upload was cancelled, or dropped by its host; what was sent is gone."""
+    ERROR_REASON_WRITER_FENCED: _ErrorReason.ValueType  # 61
+    """ABORTED: another writer took the upload over by a higher epoch; none of this writer's bytes land any more. Metadata:
+    current_epoch.
+    """
+    ERROR_REASON_PREFIX_MISMATCH: _ErrorReason.ValueType  # 62
+    """FAILED_PRECONDITION: the first bytes of what is being sent are not those that are here already: the source is another,
+    or was changed. Metadata: expected, actual, committed_size.
+    """
+    ERROR_REASON_UPLOAD_NOT_FOUND: _ErrorReason.ValueType  # 63
+    """NOT_FOUND: no upload has this id on this host, or it has expired, or was finished more than a day ago."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable, machine-readable cause of an error."""
@@ -230,12 +240,10 @@ ERROR_REASON_DATA_FOLDER_LOCKED: ErrorReason.ValueType  # 32
 """FAILED_PRECONDITION: another process holds the host's data folder."""
 ERROR_REASON_PATH_OUTSIDE_ROOTS: ErrorReason.ValueType  # 33
 """PERMISSION_DENIED: a path is not below one of the host's file roots. Metadata: path."""
-ERROR_REASON_UPLOAD_UNFINISHED: ErrorReason.ValueType  # 34
-"""ABORTED: the upload's stream ended without `finish`, or stood still for too long (RetryInfo); what was sent is dropped.
-Send it again.
-"""
+ERROR_REASON_UPLOAD_STALLED: ErrorReason.ValueType  # 34
+"""ABORTED: no frame of the upload came for too long; what was sent is kept. RetryInfo; go on from there."""
 ERROR_REASON_UPLOAD_IN_PROGRESS: ErrorReason.ValueType  # 35
-"""ABORTED: another stream writes this upload or this artifact id now."""
+"""ABORTED: another stream writes this upload or this artifact id now, or it is being made visible. RetryInfo."""
 ERROR_REASON_EPOCH_FENCED: ErrorReason.ValueType  # 36
 """ABORTED: the paglet has another owner or epoch than the caller believed; read its row again."""
 ERROR_REASON_JOURNEY_ABORTED: ErrorReason.ValueType  # 37
@@ -286,4 +294,16 @@ ERROR_REASON_DESTINATION_UNWRITABLE: ErrorReason.ValueType  # 55
 """PERMISSION_DENIED: a file cannot be written where it should go. Metadata: path, cause."""
 ERROR_REASON_TOO_MANY_READS: ErrorReason.ValueType  # 56
 """RESOURCE_EXHAUSTED: too many reads of artifacts are open on the host. RetryInfo."""
+ERROR_REASON_UPLOAD_CANCELLED: ErrorReason.ValueType  # 60
+"""ABORTED: the upload was cancelled, or dropped by its host; what was sent is gone."""
+ERROR_REASON_WRITER_FENCED: ErrorReason.ValueType  # 61
+"""ABORTED: another writer took the upload over by a higher epoch; none of this writer's bytes land any more. Metadata:
+current_epoch.
+"""
+ERROR_REASON_PREFIX_MISMATCH: ErrorReason.ValueType  # 62
+"""FAILED_PRECONDITION: the first bytes of what is being sent are not those that are here already: the source is another,
+or was changed. Metadata: expected, actual, committed_size.
+"""
+ERROR_REASON_UPLOAD_NOT_FOUND: ErrorReason.ValueType  # 63
+"""NOT_FOUND: no upload has this id on this host, or it has expired, or was finished more than a day ago."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

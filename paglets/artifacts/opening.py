@@ -1,0 +1,109 @@
+"""How an upload finds its writer: a new one, the next one of a partial, or one who need not send anything.
+
+What is wrong with a request shows before anybody is disturbed by it. This file must never take a byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from paglets.artifacts import partials, refusals, uploads
+from paglets.artifacts.allowance import Allowance
+from paglets.artifacts.blobs import Part
+from paglets.artifacts.disk import unbroken
+from paglets.artifacts.known import KnownUpload
+from paglets.artifacts.replay import Replay
+from paglets.artifacts.rooms import StoreRooms
+from paglets.artifacts.steps import Step, passed
+from paglets.artifacts.store import ArtifactWrite
+from paglets.artifacts.upload import LocalUpload
+from paglets.digest import Digest, Hasher
+
+__all__ = ["open_upload"]
+
+
+async def open_upload(
+    rooms: StoreRooms, write: ArtifactWrite, writer_epoch: int, prefix: Digest | None
+) -> LocalUpload | KnownUpload | Replay:
+    """Lets a writer in. Raises as `ServedStore.open_upload`."""
+    async with rooms.writers.alone(write.upload_id):
+        hasher = await _make_way(rooms, write, writer_epoch, prefix)
+        with rooms.writers.opening(write.upload_id, rooms.settings.max_open_uploads):
+            opening = asyncio.ensure_future(_admit(rooms, write, writer_epoch, hasher))
+            try:
+                return await unbroken(opening)
+            except asyncio.CancelledError:
+                if not opening.cancelled() and opening.exception() is None:
+                    await opening.result().leave()
+                raise
+
+
+async def _make_way(rooms: StoreRooms, write: ArtifactWrite, writer_epoch: int, prefix: Digest | None) -> Hasher | None:
+    """Takes an open upload from its writer, if this one may; gives the state of its hash, None for a new upload."""
+    upload_id, writers = write.upload_id, rooms.writers
+    row = await rooms.ledger.read(lambda rows: partials.find(rows, upload_id))
+    if row is None or row["state"] != "open":
+        if row is None and prefix is not None and prefix.size_bytes:
+            raise refusals.offset_mismatch(0, prefix.size_bytes)
+        return None
+    uploads.require_same(row, write)
+    if 0 < writer_epoch < row["writer_epoch"]:
+        raise refusals.writer_fenced(upload_id, row["writer_epoch"])
+    writer = writers.of(upload_id)
+    if writer is not None and (writer_epoch <= writer.writer_epoch or writer.is_publishing):
+        raise refusals.upload_in_progress("upload", upload_id)
+    if prefix is not None:
+        _check_prefix(upload_id, await (writer.so_far() if writer else _resting(rooms, upload_id)), prefix)
+    if writer is not None:
+        await writer.lose(refusals.writer_fenced(upload_id, writer_epoch))
+    hasher = await writers.measured(upload_id)
+    if prefix is not None:
+        _check_prefix(upload_id, hasher.digest(), prefix)
+    return hasher
+
+
+def _check_prefix(upload_id: str, here: Digest, claimed: Digest) -> None:
+    if here.size_bytes != claimed.size_bytes:
+        raise refusals.offset_mismatch(here.size_bytes, claimed.size_bytes)
+    if here != claimed:
+        raise refusals.prefix_mismatch(upload_id, here, claimed)
+
+
+async def _resting(rooms: StoreRooms, upload_id: str) -> Digest:
+    return (await rooms.writers.measured(upload_id)).digest()
+
+
+async def _admit(
+    rooms: StoreRooms, write: ArtifactWrite, writer_epoch: int, hasher: Hasher | None
+) -> LocalUpload | KnownUpload | Replay:
+    if hasher is None:
+        known = await KnownUpload.found(rooms, write, writer_epoch)
+        if known is not None:
+            return known
+    allowance = Allowance(rooms, write, hasher.size_bytes if hasher else 0)
+    try:
+        admission = await allowance.admit(writer_epoch)
+        if admission.finished is not None:
+            allowance.end()
+            return Replay(write, admission.finished, rooms.disk)
+        part = await _open_part(rooms, write.upload_id, hasher)
+    except BaseException:
+        allowance.end()
+        raise
+    upload = LocalUpload(rooms, write, admission.writer_epoch, part, allowance)
+    rooms.writers.enter(write.upload_id, upload)
+    return upload
+
+
+async def _open_part(rooms: StoreRooms, upload_id: str, hasher: Hasher | None) -> Part:
+    """The part of an admitted upload; a new one that cannot be made is no upload."""
+    try:
+        with refusals.full_disk_told():
+            part = await rooms.disk.run(partial(rooms.blobs.open_part, upload_id, hasher))
+    except BaseException:
+        if hasher is None:
+            await rooms.janitor.discard(upload_id)
+        raise
+    passed(Step.PART_AFTER)
+    return part
