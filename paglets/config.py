@@ -17,12 +17,14 @@ _MIB = 1024**2
 class StoreSettings:
     """Bounds of an artifact store, in bytes; None means unlimited. Reads are counted where others drive them.
 
+    `quota_bytes` is for what is on the disk, `owner_quota_bytes` for the artifacts of each owner, shared bytes or not.
     Uploads are open while somebody writes them; partials are kept for `partial_ttl_s` after that, in seconds. Every
     `sync_step_bytes` of an upload survive a loss of power, whatever survives a killed host.
     """
 
     max_artifact_bytes: int | None = _GIB
     quota_bytes: int | None = 10 * _GIB
+    owner_quota_bytes: int | None = None
     min_free_bytes: int = 64 * _MIB
     reserve_step_bytes: int = 64 * _MIB
     sync_step_bytes: int = 256 * _MIB

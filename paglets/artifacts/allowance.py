@@ -61,8 +61,8 @@ class Allowance:
         wanted = max(needed, min(rooms.settings.reserve_step_bytes, so_far))
         promised = await rooms.floor.promise(needed, wanted)
         self._promised += promised
-        limit = rooms.settings.quota_bytes
-        granted = await self._with_room(lambda rows: partials.grow(rows, name, limit, needed, promised))
+        owner, limits = self._write.owner, rooms.moment().limits
+        granted = await self._with_room(lambda rows: partials.grow(rows, name, owner, limits, needed, promised))
         self._reserved += granted
         self.wrote(promised - granted)
         passed(Step.GROW_AFTER)

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from paglets.artifacts import references
+from paglets.artifacts import quota, references
 from paglets.artifacts.ledger import Ledger
 from paglets.artifacts.references import Blob
 from paglets.digest import Digest
@@ -180,7 +180,8 @@ def insert_artifact(connection: sqlite3.Connection, ref: ArtifactRef) -> None:
 
 def remove_artifact(connection: sqlite3.Connection, artifact_id: str) -> list[Blob]:
     """Removes an artifact that exists; returns the file to unlink if it was the last to point to it."""
-    (digest,) = connection.execute(
-        "DELETE FROM artifacts WHERE artifact_id = ? RETURNING digest", (artifact_id,)
+    row = connection.execute(
+        "DELETE FROM artifacts WHERE artifact_id = ? RETURNING digest, owner, size", (artifact_id,)
     ).fetchone()
-    return references.release(connection, digest)
+    quota.disown(connection, row["owner"], row["size"])
+    return references.release(connection, row["digest"])

@@ -1,4 +1,4 @@
-"""Where people and programs ask about uploads: described, listed, cancelled.
+"""Where people and programs ask about uploads and room: described, listed, cancelled.
 
 This file must never take a byte of one.
 """
@@ -10,15 +10,18 @@ from functools import partial
 
 from paglets.artifacts import partials, refusals
 from paglets.artifacts.paging import position_in, token_after
+from paglets.artifacts.quota import read_owners, read_usage
 from paglets.artifacts.rooms import StoreRooms
-from paglets.artifacts.store import UploadInfo, UploadPage
+from paglets.artifacts.store import StoreUsage, UploadInfo, UploadPage, Usage
 from paglets.artifacts.writers import Writer
 from paglets.digest import Digest
 from paglets.errors import ConflictError
+from paglets.values import check_id
 
 __all__ = ["UploadDesk"]
 
 _LIST = "uploads"
+_OWNERS = "owners"
 
 
 class UploadDesk:
@@ -50,6 +53,28 @@ class UploadDesk:
         sizes = await rooms.disk.run(partial(self._sizes, here))
         uploads = tuple(self._info(row, size, None) for row, size in zip(here, sizes, strict=True))
         return UploadPage(uploads, token_after(here[-1]["upload_id"], _LIST) if more else "")
+
+    async def usage(self, owner: str | None, limit: int, token: str) -> StoreUsage:
+        """The counters, with those of an owner, or of a page of owners."""
+        rooms = self._rooms
+        if owner is not None:
+            check_id(owner, "owner")
+        limits, after = rooms.moment().limits, position_in(token, _OWNERS)
+
+        def read(rows: sqlite3.Connection) -> tuple[Usage, list[Usage]]:
+            if owner is not None:
+                return read_usage(rows, limits), [read_usage(rows, limits, owner)]
+            return read_usage(rows, limits), read_owners(rows, limits, after, limit + 1)
+
+        (host, owners), free = await rooms.ledger.read(read), await rooms.floor.free()
+        more = len(owners) > limit
+        return StoreUsage(
+            host=host,
+            owners=tuple(owners[:limit]),
+            disk_free=free,
+            disk_floor=rooms.settings.min_free_bytes,
+            next_token=token_after(owners[limit - 1].owner, _OWNERS) if more else "",
+        )
 
     async def cancel(self, upload_id: str) -> bool:
         """Drops an unfinished upload; says whether there was one. Raises UPLOAD_IN_PROGRESS."""

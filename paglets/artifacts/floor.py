@@ -44,6 +44,10 @@ class DiskFloor:
         """Takes back `size` promised bytes: they are written now, or will never be."""
         self._promised -= size
 
+    async def free(self) -> int:
+        """How many bytes the disk has left for this user."""
+        return await self._disk.run(self._measure)
+
     def _measure(self) -> int:
         found = os.statvfs(self._root)
         return found.f_bavail * found.f_frsize

@@ -176,15 +176,15 @@ class Janitor:
     async def _discard(self, upload_id: str) -> bool:
         passed(Step.DROP_BEFORE)
         self._writers.forget(upload_id)
-        self._to_discard.add(upload_id)
         try:
             await self._disk.run(partial(self._blobs.drop_part, upload_id))
             passed(Step.DROP_FILES_AFTER)
             spare = await self._ledger.free(partial(uploads.forget, upload_id=upload_id))
         except (OSError, sqlite3.Error, ExhaustedError):
             _log.exception("upload %s cannot be dropped now; trying again later", upload_id)
+            self._to_discard.add(upload_id)
             return False
-        self._to_discard.remove(upload_id)
+        self._to_discard.discard(upload_id)
         passed(Step.DROP_AFTER)
         await self.reap_or_wake(spare)
         return True

@@ -23,7 +23,6 @@ from paglets.artifacts.known import KnownUpload
 from paglets.artifacts.limits import checked_write, page_limit
 from paglets.artifacts.opening import open_upload
 from paglets.artifacts.paging import position_in, token_after
-from paglets.artifacts.quota import Usage, read_usage
 from paglets.artifacts.reader import BlobReader, FileReader
 from paglets.artifacts.references import Blob
 from paglets.artifacts.replay import Replay
@@ -35,6 +34,7 @@ from paglets.artifacts.store import (
     ArtifactWrite,
     ArtifactWriteResult,
     Readable,
+    StoreUsage,
     UploadInfo,
     UploadPage,
     UploadState,
@@ -166,10 +166,9 @@ class LocalArtifactStore:
         """Where the bytes are. Read-only, and there only as long as the artifact is."""
         return self._rooms.blobs.path((await self._find(artifact_id)).blob)
 
-    async def usage(self) -> Usage:
-        """How much of the store is taken."""
-        limit = self._rooms.settings.quota_bytes
-        return await self._rooms.ledger.read(lambda rows: read_usage(rows, limit))
+    async def usage(self, *, owner: str | None = None, page_size: int = 100, page_token: str = "") -> StoreUsage:
+        """How much is taken, with one page of owners, or with the one that is named."""
+        return await self._desk.usage(owner, page_limit(page_size), page_token)
 
     async def sweep(self) -> None:
         """Removes what has expired and unlinks what nobody points to, now; it happens by itself, too."""

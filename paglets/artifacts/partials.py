@@ -10,8 +10,9 @@ import sqlite3
 from collections.abc import Collection, Iterable
 
 from paglets.artifacts import quota
+from paglets.artifacts.quota import Limits
 from paglets.artifacts.store import UploadInfo, UploadState
-from paglets.artifacts.uploads import ref_of
+from paglets.artifacts.uploads import owner_of, ref_of
 from paglets.digest import Digest
 
 __all__ = ["describe", "find", "grow", "idle", "keep", "left_open", "mark_durable", "next_idle", "page", "rebooted"]
@@ -30,9 +31,9 @@ def page(connection: sqlite3.Connection, after: str, limit: int) -> list[sqlite3
     return connection.execute(query, (after, limit)).fetchall()
 
 
-def grow(connection: sqlite3.Connection, upload_id: str, limit: int | None, needed: int, wanted: int) -> int:
+def grow(connection: sqlite3.Connection, upload_id: str, owner: str, limits: Limits, needed: int, wanted: int) -> int:
     """Reserves more for an open upload and returns how much. Raises QUOTA_EXCEEDED."""
-    granted = quota.reserve(connection, limit, needed, wanted)
+    granted = quota.reserve(connection, limits, owner, needed, wanted)
     connection.execute("UPDATE uploads SET reserved = reserved + ? WHERE upload_id = ?", (granted, upload_id))
     return granted
 
@@ -48,7 +49,7 @@ def keep(connection: sqlite3.Connection, upload_id: str, size: int, now: float) 
     if row is None or row["state"] != "open":
         return
     spare = 0 if row["expected_size"] is not None else max(0, row["reserved"] - size)
-    quota.settle(connection, spare, 0)
+    quota.settle(connection, owner_of(row), spare, 0)
     connection.execute(
         "UPDATE uploads SET reserved = reserved - ?, touched_at = ? WHERE upload_id = ?", (spare, now, upload_id)
     )

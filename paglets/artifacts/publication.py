@@ -76,9 +76,9 @@ class Publication:
 
     async def _commit(self, intent: Intent) -> ArtifactWriteResult:
         rooms = self._rooms
-        now = rooms.clock()
+        now, limits = rooms.clock(), rooms.moment().limits
         try:
-            ref, spare = await rooms.ledger.write(lambda rows: uploads.commit(rows, intent, rooms.host, now))
+            ref, spare = await rooms.ledger.write(lambda rows: uploads.commit(rows, intent, rooms.host, now, limits))
         except sqlite3.Error:
             # It may be there after a restart: rows and files stay as they are until recovery has looked.
             self._decided = True

@@ -16,6 +16,7 @@ from paglets.artifacts import partials, uploads
 from paglets.artifacts.blobs import BlobFolder
 from paglets.artifacts.disk import Disk
 from paglets.artifacts.ledger import Ledger
+from paglets.artifacts.quota import Limits
 from paglets.artifacts.references import Blob
 from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.uploads import Intent
@@ -89,7 +90,7 @@ class Recovery:
         if await self._disk.run(partial(self._prove, intent)):
             _log.info("finishing upload %s", intent.upload_id)
             now = self._clock()
-            _, spare = await self._ledger.write(lambda rows: uploads.commit(rows, intent, self._host, now))
+            _, spare = await self._ledger.write(lambda rows: uploads.commit(rows, intent, self._host, now, Limits()))
             return spare
         _log.warning("upload %s: its bytes are not all there, dropping it", intent.upload_id)
         await self._disk.run(partial(self._blobs.drop_part, intent.upload_id))

@@ -12,6 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from paglets.artifacts.store import Usage
 from paglets.digest import Digest
 from paglets.errors import (
     AlreadyExistsError,
@@ -173,15 +174,17 @@ def too_many_reads(limit: int) -> PagletError:
     )
 
 
-def quota_exceeded(*, limit: int, used: int, reserved: int, requested: int) -> PagletError:
-    """There is no room within the quota."""
+def quota_exceeded(usage: Usage, subject: str, requested: int) -> PagletError:
+    """There is no room within the quota of `subject`: the host, or `owner:` and an owner."""
     return ExhaustedError(
         "QUOTA_EXCEEDED",
-        f"{requested} more bytes do not fit the quota of {limit}: {used} are used and {reserved} reserved",
+        f"{requested} more bytes do not fit the quota of {subject}, which is {usage.limit}: {usage.used} are used and"
+        f" {usage.reserved} reserved",
         metadata={
-            "limit_bytes": str(limit),
-            "used_bytes": str(used),
-            "reserved_bytes": str(reserved),
+            "subject": subject,
+            "limit_bytes": str(usage.limit),
+            "used_bytes": str(usage.used),
+            "reserved_bytes": str(usage.reserved),
             "requested_bytes": str(requested),
         },
     )

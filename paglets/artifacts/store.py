@@ -26,10 +26,12 @@ __all__ = [
     "ArtifactWriteResult",
     "Readable",
     "ServedStore",
+    "StoreUsage",
     "Upload",
     "UploadInfo",
     "UploadPage",
     "UploadState",
+    "Usage",
     "WriteOutcome",
 ]
 
@@ -122,6 +124,32 @@ class UploadPage:
     next_token: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """How much is taken, in bytes, by the host as a whole or by one `owner`; `limit` is None where there is none."""
+
+    owner: str = ""
+    limit: int | None
+    used: int
+    reserved: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreUsage:
+    """How much of a store is taken, in bytes.
+
+    `host` counts what is on disk, shared bytes once; `owners` some owners in their order, each with all his artifacts;
+    `next_token` asks for more of them and is empty at the end. `disk_free` is what the disk has left for this user,
+    `disk_floor` what uploads leave of it.
+    """
+
+    host: Usage
+    owners: tuple[Usage, ...]
+    disk_free: int
+    disk_floor: int
+    next_token: str = ""
+
+
 class ArtifactReader(Protocol):
     """An artifact that is open for reading: the reference, then its bytes in order, piece by piece."""
 
@@ -182,6 +210,10 @@ class ArtifactStore(Protocol):
 
         Whoever writes it gets UPLOAD_CANCELLED. Raises UPLOAD_IN_PROGRESS for one that is being made visible.
         """
+        ...
+
+    async def usage(self, *, owner: str | None = None, page_size: int = 100, page_token: str = "") -> StoreUsage:
+        """How much is taken, with one page of owners, or with the one that is named. Page sizes as for lists."""
         ...
 
     async def ref(self, artifact_id: str) -> ArtifactRef:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from paglets.artifacts import quota, references, refusals
 from paglets.artifacts.catalogue import SWEEP_BATCH, insert_artifact, remove_artifact
+from paglets.artifacts.quota import Limits
 from paglets.artifacts.references import Blob
 from paglets.artifacts.store import ArtifactWrite
 from paglets.config import StoreSettings
@@ -29,6 +30,7 @@ __all__ = [
     "forget",
     "hold_known",
     "next_purge",
+    "owner_of",
     "purge_finished",
     "record_intent",
     "ref_of",
@@ -51,6 +53,11 @@ class Moment:
     now: float
     boot: str
     writing: Collection[str]
+
+    @property
+    def limits(self) -> Limits:
+        """The quotas."""
+        return Limits(host=self.settings.quota_bytes, owner=self.settings.owner_quota_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +133,21 @@ def record_intent(connection: sqlite3.Connection, write: ArtifactWrite, digest: 
     return _intend(connection, write.upload_id, blob, held=False)
 
 
-def commit(connection: sqlite3.Connection, intent: Intent, host: str, now: float) -> tuple[ArtifactRef, list[Blob]]:
-    """Makes the artifact visible and ends the upload; also returns a file that turned out to be spare."""
+def commit(
+    connection: sqlite3.Connection, intent: Intent, host: str, now: float, limits: Limits
+) -> tuple[ArtifactRef, list[Blob]]:
+    """Makes the artifact visible and ends the upload; also returns a file that turned out to be spare.
+
+    Raises QUOTA_EXCEEDED where an owner got bytes that were here already and has no room for them.
+    """
     spare = [] if intent.held else references.make_current(connection, intent.blob)
     row = connection.execute(
         "UPDATE uploads SET state = 'done', done_at = ? WHERE upload_id = ? RETURNING *", (now, intent.upload_id)
     ).fetchone()
     ref = ref_of(row, host)
     insert_artifact(connection, ref)
-    quota.settle(connection, row["reserved"], 0 if intent.held else intent.blob.size_bytes)
+    quota.settle(connection, ref.owner, row["reserved"], 0 if intent.held else intent.blob.size_bytes)
+    quota.own(connection, limits, ref.owner, ref.size_bytes)
     connection.execute("UPDATE uploads SET reserved = 0 WHERE upload_id = ?", (intent.upload_id,))
     return ref, spare
 
@@ -151,7 +164,7 @@ def forget(connection: sqlite3.Connection, upload_id: str) -> list[Blob]:
     if row is None:
         return []
     published = row["state"] == "intent" and not row["held"]
-    quota.settle(connection, row["reserved"], row["size"] if published else 0)
+    quota.settle(connection, owner_of(row), row["reserved"], row["size"] if published else 0)
     if published:
         return [references.entomb(connection, Blob(row["digest"], row["generation"], row["size"]))]
     return references.release(connection, row["digest"]) if row["held"] else []
@@ -191,7 +204,7 @@ def require_same(row: sqlite3.Row, write: ArtifactWrite) -> None:
 def _open(connection: sqlite3.Connection, write: ArtifactWrite, writer_epoch: int, moment: Moment) -> Admission:
     size = write.size_bytes or 0
     _insert(connection, write, writer_epoch, size, moment)
-    quota.reserve(connection, moment.settings.quota_bytes, size, size)
+    quota.reserve(connection, moment.limits, write.owner, size, size)
     return Admission(writer_epoch=writer_epoch, reserved=size)
 
 
@@ -293,6 +306,12 @@ def _request_text(write: ArtifactWrite) -> str:
         "ttl_s": write.ttl_s,
     }
     return json.dumps(request, sort_keys=True)
+
+
+def owner_of(row: sqlite3.Row) -> str:
+    """Whose an upload is."""
+    owner: str = json.loads(row["request"])["owner"]
+    return owner
 
 
 def ref_of(row: sqlite3.Row, host: str) -> ArtifactRef:

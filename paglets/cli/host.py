@@ -65,6 +65,9 @@ def _default_name() -> str:
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine, without any encryption.")
 @click.option("--artifact-quota", type=size, metavar="SIZE", default="10G", show_default=True, help="Of all.")
 @click.option(
+    "--artifact-owner-quota", type=size, metavar="SIZE", default="none", show_default=True, help="Of each owner."
+)
+@click.option(
     "--artifact-max-size", type=size, metavar="SIZE", default="1G", show_default=True, help="Of one artifact."
 )
 @click.option("--until-eof", is_flag=True, help="End with standard input: when whoever started the host is gone.")
@@ -80,6 +83,7 @@ def serve(
     file_roots: tuple[Path, ...],
     insecure: bool,  # noqa: FBT001 - click gives it by name
     artifact_quota: int | None,
+    artifact_owner_quota: int | None,
     artifact_max_size: int | None,
     until_eof: bool,  # noqa: FBT001 - click gives it by name
     log_level: str,
@@ -96,7 +100,11 @@ def serve(
         allow=allow,
         file_roots=file_roots,
         insecure=insecure,
-        store=StoreSettings(max_artifact_bytes=artifact_max_size, quota_bytes=artifact_quota),
+        store=StoreSettings(
+            max_artifact_bytes=artifact_max_size,
+            quota_bytes=artifact_quota,
+            owner_quota_bytes=artifact_owner_quota,
+        ),
     )
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if until_eof:

@@ -22,6 +22,7 @@ from paglets.artifacts.store import (
     ArtifactWrite,
     ArtifactWriteResult,
     Readable,
+    StoreUsage,
     UploadInfo,
     UploadPage,
 )
@@ -36,6 +37,7 @@ from paglets.wire.artifact import (
     page_from_message,
     upload_from_message,
     uploads_from_message,
+    usage_from_message,
 )
 
 __all__ = ["RemoteArtifactStore"]
@@ -104,6 +106,11 @@ class RemoteArtifactStore:
         except NotFoundError:
             return False
         return True
+
+    async def usage(self, *, owner: str | None = None, page_size: int = 100, page_token: str = "") -> StoreUsage:
+        """How much is taken, with one page of owners, or with the one that is named."""
+        request = artifact_pb2.GetUsageRequest(owner=owner, page_size=page_size, page_token=page_token)
+        return usage_from_message(await self._stub.GetUsage(request))
 
     async def ref(self, artifact_id: str) -> ArtifactRef:
         """Describes one artifact."""

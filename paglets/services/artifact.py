@@ -19,6 +19,7 @@ from paglets.wire.artifact import (
     result_to_message,
     upload_to_message,
     uploads_to_message,
+    usage_to_message,
     write_from_header,
 )
 from paglets.wire.frames import COMMITTED_SIZE_KEY, WRITER_EPOCH_KEY, WriteFrames, read_chunk
@@ -110,6 +111,14 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         owner = request.owner if request.HasField("owner") else None
         page = await self._store.list(owner=owner, page_size=request.page_size, page_token=request.page_token)
         return page_to_message(page)
+
+    async def GetUsage(
+        self, request: artifact_pb2.GetUsageRequest, context: ServerContext
+    ) -> artifact_pb2.GetUsageResponse:
+        """Tells how much is taken."""
+        owner = request.owner if request.HasField("owner") else None
+        usage = await self._store.usage(owner=owner, page_size=request.page_size, page_token=request.page_token)
+        return usage_to_message(usage)
 
     async def DeleteArtifact(
         self, request: artifact_pb2.DeleteArtifactRequest, context: ServerContext

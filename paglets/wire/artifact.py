@@ -9,9 +9,11 @@ from paglets.artifacts.store import (
     ArtifactPage,
     ArtifactWrite,
     ArtifactWriteResult,
+    StoreUsage,
     UploadInfo,
     UploadPage,
     UploadState,
+    Usage,
     WriteOutcome,
 )
 from paglets.digest import Digest
@@ -35,6 +37,8 @@ __all__ = [
     "upload_to_message",
     "uploads_from_message",
     "uploads_to_message",
+    "usage_from_message",
+    "usage_to_message",
     "write_from_header",
     "write_to_header",
 ]
@@ -222,6 +226,28 @@ def uploads_from_message(message: artifact_pb2.ListUploadsResponse) -> UploadPag
     return UploadPage(tuple(map(upload_from_message, message.uploads)), message.next_page_token)
 
 
+def usage_to_message(usage: StoreUsage) -> artifact_pb2.GetUsageResponse:
+    """The counters of a store as a message."""
+    return artifact_pb2.GetUsageResponse(
+        host=_usage_to_message(usage.host),
+        owners=map(_usage_to_message, usage.owners),
+        next_page_token=usage.next_token,
+        disk_free_bytes=usage.disk_free,
+        disk_floor_bytes=usage.disk_floor,
+    )
+
+
+def usage_from_message(message: artifact_pb2.GetUsageResponse) -> StoreUsage:
+    """A message as the counters of a store."""
+    return StoreUsage(
+        host=_usage_from_message(message.host),
+        owners=tuple(map(_usage_from_message, message.owners)),
+        next_token=message.next_page_token,
+        disk_free=message.disk_free_bytes,
+        disk_floor=message.disk_floor_bytes,
+    )
+
+
 def page_to_message(page: ArtifactPage) -> artifact_pb2.ListArtifactsResponse:
     """A page as a message."""
     return artifact_pb2.ListArtifactsResponse(
@@ -232,6 +258,21 @@ def page_to_message(page: ArtifactPage) -> artifact_pb2.ListArtifactsResponse:
 def page_from_message(message: artifact_pb2.ListArtifactsResponse) -> ArtifactPage:
     """A message as a page."""
     return ArtifactPage(tuple(map(artifact_from_message, message.artifacts)), message.next_page_token)
+
+
+def _usage_to_message(usage: Usage) -> artifact_pb2.Usage:
+    return artifact_pb2.Usage(
+        owner=usage.owner, limit_bytes=usage.limit, used_bytes=usage.used, reserved_bytes=usage.reserved
+    )
+
+
+def _usage_from_message(message: artifact_pb2.Usage) -> Usage:
+    return Usage(
+        owner=message.owner,
+        limit=message.limit_bytes if message.HasField("limit_bytes") else None,
+        used=message.used_bytes,
+        reserved=message.reserved_bytes,
+    )
 
 
 def _expiry_to_message(expires_at: float | None) -> Timestamp | None:

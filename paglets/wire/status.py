@@ -118,7 +118,7 @@ def _details(error: PagletError, text_bytes: int, description: str) -> list[Mess
         kind = _text(error.resource.kind, text_bytes)
         found.append(ResourceInfo(resource_type=kind, resource_name=subject, description=description))
     if error.reason == "QUOTA_EXCEEDED":
-        quota = QuotaFailure.Violation(subject="host", description=description)
+        quota = QuotaFailure.Violation(subject=metadata.get("subject", "host"), description=description)
         found.append(QuotaFailure(violations=[quota]))
     if isinstance(error, PreconditionError):
         failed = PreconditionFailure.Violation(type=reason, subject=subject, description=description)

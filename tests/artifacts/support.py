@@ -141,8 +141,11 @@ def assert_consistent(root: Path) -> None:
         ).fetchone()
         (tombstones,) = rows.execute("SELECT count(*) FROM tombstones").fetchone()
         (unfinished,) = rows.execute("SELECT count(*) FROM uploads WHERE state <> 'done' OR reserved > 0").fetchone()
+        owned = dict(rows.execute("SELECT 'owner:' || owner, sum(size) FROM artifacts WHERE owner <> '' GROUP BY 1"))
+        counted = dict(rows.execute("SELECT scope, used FROM usage WHERE scope <> 'host' AND used + reserved > 0"))
         used, reserved = rows.execute("SELECT used, reserved FROM usage WHERE scope = 'host'").fetchone()
     rows.close()
+    assert {scope: size for scope, size in owned.items() if size} == counted
     found = {path.name: path for path in _files(root / "blobs")}
     assert set(found) == wanted
     assert not _files(root / "parts")

@@ -125,5 +125,5 @@ async def test_damaged_artifacts_can_be_deleted(root: Path) -> None:
             damage(await store.blob_path(artifact_id))
             await refused(read_all(store, artifact_id))
             assert await store.delete(artifact_id)
-        assert (await store.usage()).used == 0
+        assert (await store.usage()).host.used == 0
     assert_consistent(root)

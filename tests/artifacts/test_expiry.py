@@ -78,7 +78,7 @@ async def test_sweeps_by_itself(root: Path) -> None:
         began = time.monotonic()
 
         async def gone() -> bool:
-            return (await store.usage()).used == 0
+            return (await store.usage()).host.used == 0
 
         await eventually(gone)
         assert time.monotonic() - began < 5
@@ -104,7 +104,7 @@ async def test_expired_while_closed(root: Path, clock: Clock) -> None:
         await put(store, b"short", ttl_s=10)
     clock.now += 11
     async with opened(root, clock) as store:
-        assert (await store.usage()).used == 0
+        assert (await store.usage()).host.used == 0
     assert is_empty(root)
     assert_consistent(root)
 

@@ -171,7 +171,7 @@ async def test_files_that_cannot_be_unlinked(root: Path, monkeypatch: pytest.Mon
             upload = await store.open_upload(ArtifactWrite(size_bytes=3))
             await upload.write(0, b"xyz")
             await upload.drop()
-            usage = await store.usage()
+            usage = (await store.usage()).host
             assert (usage.used, usage.reserved) == (6, 3)
             assert bytes_on_disk(root) == 9
 
@@ -246,7 +246,7 @@ async def test_full_disk(small_disk: Path, declared: int | None, upload_id: str)
         assert (type(error), error.reason, error.retry_after_s) == (ExhaustedError, "DISK_FULL", 30)
         assert await cancel_all(store) == (1 if upload_id and declared is None else 0)
         assert is_empty(root)
-        assert (await store.usage()).reserved == 0
+        assert (await store.usage()).host.reserved == 0
         assert await read_all(store, await put(store, b"fits")) == b"fits"
     assert_consistent(root)
 
@@ -278,7 +278,7 @@ async def test_full_disk_lets_go(small_disk: Path) -> None:
         for artifact_id in ids[:3]:
             assert await store.delete(artifact_id)
         assert await store.delete_owner("nobody") == 0
-        assert (await store.usage()).used == 2000
+        assert (await store.usage()).host.used == 2000
         ballast.unlink()
     async with opened(root) as store:
         assert (root / "spare").stat().st_size == 512 * 1024

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from paglets.artifacts.local import LocalArtifactStore
-from paglets.artifacts.quota import Usage
 from paglets.artifacts.steps import Step
-from paglets.artifacts.store import ArtifactWrite
+from paglets.artifacts.store import ArtifactWrite, Usage
 from paglets.errors import NotFoundError, PreconditionError, UnavailableError
 from tests.artifacts.conftest import QUOTA_BYTES
 from tests.artifacts.support import (
@@ -40,14 +39,14 @@ async def test_same_bytes_lie_on_disk_once(local: LocalArtifactStore, root: Path
     """Artifacts with the same bytes share a file, and the quota counts it once."""
     ids = [await put(local, b"shared" * 1000) for _ in range(3)]
     assert len({await local.blob_path(artifact_id) for artifact_id in ids}) == 1
-    assert await local.usage() == Usage(limit=QUOTA_BYTES, used=6000, reserved=0)
+    assert (await local.usage()).host == Usage(limit=QUOTA_BYTES, used=6000, reserved=0)
     for artifact_id in ids[:2]:
         await local.delete(artifact_id)
     assert await read_all(local, ids[2]) == b"shared" * 1000
     assert_consistent(root)
     await local.delete(ids[2])
     assert is_empty(root)
-    assert await local.usage() == Usage(limit=QUOTA_BYTES, used=0, reserved=0)
+    assert (await local.usage()).host == Usage(limit=QUOTA_BYTES, used=0, reserved=0)
 
 
 async def test_same_bytes_at_the_same_time(local: LocalArtifactStore, root: Path) -> None:

@@ -62,7 +62,7 @@ async def test_declared_sizes(root: Path) -> None:
             assert error.reason == "QUOTA_EXCEEDED"
             assert (error.metadata["limit_bytes"], error.metadata["requested_bytes"]) == (str(ROOM), str(SIZE))
             assert int(error.metadata["used_bytes"]) + int(error.metadata["reserved_bytes"]) > ROOM - SIZE
-        assert (await store.usage()).used == ROOM
+        assert (await store.usage()).host.used == ROOM
     assert_consistent(root)
 
 
@@ -73,7 +73,7 @@ async def test_undeclared_sizes(root: Path) -> None:
         assert stored <= 5
         assert most <= ROOM
         assert {error.reason for error in errors} == {"QUOTA_EXCEEDED"}
-        usage = await store.usage()
+        usage = (await store.usage()).host
         assert (usage.used, usage.reserved) == (stored * SIZE, 0)
     assert_consistent(root)
 
@@ -85,6 +85,7 @@ async def test_unknown_size_fits_what_is_left(root: Path) -> None:
             await put(store, bytes([number]) * 20)
         error = await refused(put(store, b"x"))
         assert error.metadata == {
+            "subject": "host",
             "limit_bytes": "100",
             "used_bytes": "100",
             "reserved_bytes": "0",
@@ -100,7 +101,7 @@ async def test_unknown_size_grows_in_steps(root: Path) -> None:
         async with await store.open_upload(ArtifactWrite()) as upload:
             for offset in range(0, 12_000, 500):
                 await upload.write(offset, bytes(500))
-                reserved.append((await store.usage()).reserved)
+                reserved.append((await store.usage()).host.reserved)
             await upload.finish()
         assert sorted(set(reserved)) == [500, 1000, 2000, 4000, 8000, 12_000]
     assert_consistent(root)
@@ -119,10 +120,10 @@ async def test_same_bytes_need_room_only_while_they_come(root: Path) -> None:
     async with opened(root, bounds=settings(quota_bytes=250)) as store:
         await put(store, b"a" * 100)
         await put(store, b"a" * 100)
-        assert (await store.usage()).used == 100
+        assert (await store.usage()).host.used == 100
         async with await store.open_upload(ArtifactWrite()) as upload:
             await upload.write(0, b"a" * 100)
-            assert (await store.usage()).reserved == 100
+            assert (await store.usage()).host.reserved == 100
             assert (await refused(put(store, b"b" * 51))).reason == "QUOTA_EXCEEDED"
             await upload.finish()
         await put(store, b"b" * 150)
@@ -145,7 +146,7 @@ async def test_the_same_bytes_together_stay_within_the_quota(root: Path) -> None
         assert most <= 4 * SIZE
         assert len([result for result in results if not isinstance(result, BaseException)]) >= 4
         await store.sweep()
-        assert (await store.usage()).used == SIZE
+        assert (await store.usage()).host.used == SIZE
     assert_consistent(root)
 
 

@@ -201,12 +201,12 @@ async def test_a_partial_of_unknown_size_keeps_what_it_has(root: Path) -> None:
         async with await store.open_upload(WRITE) as upload:
             for offset in (0, 10, 20, 40):
                 await upload.write(offset, bytes(10 if offset < 20 else 20))
-            assert (await store.usage()).reserved == 80
-        assert (await store.usage()).reserved == 60
+            assert (await store.usage()).host.reserved == 80
+        assert (await store.usage()).host.reserved == 60
         async with await store.open_upload(WRITE) as upload:
             await upload.write(60, bytes(40))
             assert (await refused(upload.write(100, b"x"))).reason == "QUOTA_EXCEEDED"
-        assert (await store.usage()).reserved == 100
+        assert (await store.usage()).host.reserved == 100
         async with await store.open_upload(WRITE) as upload:
             await upload.finish(Digest.of(bytes(100)))
     assert_consistent(root)

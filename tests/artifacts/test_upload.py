@@ -112,11 +112,11 @@ async def test_two_writers_of_one_upload(local: LocalArtifactStore, root: Path) 
 async def test_a_dropped_upload_can_be_sent_again(local: LocalArtifactStore, root: Path) -> None:
     """Dropping frees upload id, artifact id, part and reservation; dropping again does nothing."""
     upload = await begun(local)
-    assert (await local.usage()).reserved == 4
+    assert (await local.usage()).host.reserved == 4
     await upload.drop()
     await upload.drop()
     assert bytes_on_disk(root) == 0
-    assert (await local.usage()).reserved == 0
+    assert (await local.usage()).host.reserved == 0
     error = await refused(upload.finish())
     assert (type(error), error.reason) == (ConflictError, "UPLOAD_CANCELLED")
     async with await begun(local) as again:
@@ -136,7 +136,7 @@ async def test_too_many_uploads(root: Path) -> None:
         assert {error.reason for error in errors} == {"TOO_MANY_UPLOADS"}
         assert len(errors) == 5
         assert all(error.retry_after_s for error in errors)
-        assert (await store.usage()).reserved == 30
+        assert (await store.usage()).host.reserved == 30
         await uploads[0].drop()
         async with await store.open_upload(ArtifactWrite()) as upload:
             await upload.finish()
@@ -160,7 +160,7 @@ async def test_replay_sends_nothing_or_everything(local: LocalArtifactStore, roo
         await upload.write(2, b"ur")
         assert bytes_on_disk(root) == 4
         assert (await upload.finish()).outcome is WriteOutcome.ALREADY_COMMITTED
-    assert (await local.usage()).reserved == 0
+    assert (await local.usage()).host.reserved == 0
     for offset, data, declared in ((0, b"ruof", None), (0, b"four5", None), (4, b"5", None), (0, b"", Digest.of(b"x"))):
         async with await local.open_upload(repeated) as upload:
             error = await refused(_resend(upload, offset, data, declared))

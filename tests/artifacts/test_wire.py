@@ -16,8 +16,7 @@ from grpc_status import rpc_status
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc, types_pb2
 from paglets.artifacts.local import LocalArtifactStore
-from paglets.artifacts.quota import Usage
-from paglets.artifacts.store import ArtifactWrite
+from paglets.artifacts.store import ArtifactWrite, Usage
 from paglets.client.channel import open_channel
 from paglets.digest import Digest
 from tests.artifacts.conftest import MAX_ARTIFACT_BYTES, QUOTA_BYTES
@@ -208,7 +207,7 @@ async def test_broken_streams(
     found = await refusal(send(stub, frames))
     assert (found.code, found.reason, found.fields) == (code, reason, fields)
     assert await cancel_all(local) <= 1
-    assert await local.usage() == Usage(limit=QUOTA_BYTES, used=0, reserved=0)
+    assert (await local.usage()).host == Usage(limit=QUOTA_BYTES, used=0, reserved=0)
     assert_consistent(root)
     assert (await send(stub, [header(), finish(b"")])).outcome == artifact_pb2.WRITE_OUTCOME_COMMITTED
 
@@ -267,12 +266,13 @@ async def test_quota_exceeded(stub: Stub, local: LocalArtifactStore) -> None:
     found = await refusal(send(stub, [header(expected_size=1000)]))
     assert (found.code, found.reason) == ("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED")
     assert found.metadata == {
+        "subject": "host",
         "limit_bytes": "25165824",
         "used_bytes": "0",
         "reserved_bytes": "25165824",
         "requested_bytes": "1000",
     }
-    assert len(found.quota.violations) == 1
+    assert [violation.subject for violation in found.quota.violations] == ["host"]
     for upload in uploads:
         await upload.drop()
 
@@ -359,11 +359,11 @@ async def test_vanished_client(stub: Stub, local: LocalArtifactStore, root: Path
     call = stub.WriteArtifact()
     await call.write(header(expected_size=100))
     await call.initial_metadata()
-    assert (await local.usage()).reserved == 100
+    assert (await local.usage()).host.reserved == 100
     call.cancel()
 
     async def dropped() -> bool:
-        return (await local.usage()).reserved == 0
+        return (await local.usage()).host.reserved == 0
 
     await eventually(dropped)
     assert_consistent(root)

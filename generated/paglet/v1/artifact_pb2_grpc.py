@@ -72,6 +72,11 @@ class ArtifactServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_artifact__pb2.ListArtifactsRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_artifact__pb2.ListArtifactsResponse.FromString,
                 _registered_method=True)
+        self.GetUsage = channel.unary_unary(
+                '/paglet.v1.ArtifactService/GetUsage',
+                request_serializer=paglet_dot_v1_dot_artifact__pb2.GetUsageRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_artifact__pb2.GetUsageResponse.FromString,
+                _registered_method=True)
         self.DeleteArtifact = channel.unary_unary(
                 '/paglet.v1.ArtifactService/DeleteArtifact',
                 request_serializer=paglet_dot_v1_dot_artifact__pb2.DeleteArtifactRequest.SerializeToString,
@@ -176,6 +181,15 @@ class ArtifactServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUsage(self, request, context):
+        """GetUsage tells how much of the host's store is taken, and by whom. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a negative page size or a page token of another list).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteArtifact(self, request, context):
         """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
         with `allow_missing` an absent artifact is a success.
@@ -223,6 +237,11 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.ListArtifacts,
                     request_deserializer=paglet_dot_v1_dot_artifact__pb2.ListArtifactsRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_artifact__pb2.ListArtifactsResponse.SerializeToString,
+            ),
+            'GetUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUsage,
+                    request_deserializer=paglet_dot_v1_dot_artifact__pb2.GetUsageRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_artifact__pb2.GetUsageResponse.SerializeToString,
             ),
             'DeleteArtifact': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteArtifact,
@@ -422,6 +441,33 @@ class ArtifactService(object):
             '/paglet.v1.ArtifactService/ListArtifacts',
             paglet_dot_v1_dot_artifact__pb2.ListArtifactsRequest.SerializeToString,
             paglet_dot_v1_dot_artifact__pb2.ListArtifactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.ArtifactService/GetUsage',
+            paglet_dot_v1_dot_artifact__pb2.GetUsageRequest.SerializeToString,
+            paglet_dot_v1_dot_artifact__pb2.GetUsageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -99,6 +99,11 @@ class ArtifactServiceStub:
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
     """
+    GetUsage: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.GetUsageRequest, _artifact_pb2.GetUsageResponse]
+    """GetUsage tells how much of the host's store is taken, and by whom. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a negative page size or a page token of another list).
+    """
     DeleteArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.DeleteArtifactRequest, _artifact_pb2.DeleteArtifactResponse]
     """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
     with `allow_missing` an absent artifact is a success.
@@ -176,6 +181,11 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     """ListArtifacts pages through the host's artifacts in the order of their ids. Safe to repeat.
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
+    """
+    GetUsage: _aio.UnaryUnaryMultiCallable[_artifact_pb2.GetUsageRequest, _artifact_pb2.GetUsageResponse]  # type: ignore[assignment]
+    """GetUsage tells how much of the host's store is taken, and by whom. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a negative page size or a page token of another list).
     """
     DeleteArtifact: _aio.UnaryUnaryMultiCallable[_artifact_pb2.DeleteArtifactRequest, _artifact_pb2.DeleteArtifactResponse]  # type: ignore[assignment]
     """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
@@ -293,6 +303,17 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         """ListArtifacts pages through the host's artifacts in the order of their ids. Safe to repeat.
 
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
+        """
+
+    @_abc_1.abstractmethod
+    def GetUsage(
+        self,
+        request: _artifact_pb2.GetUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_pb2.GetUsageResponse, _abc.Awaitable[_artifact_pb2.GetUsageResponse]]:
+        """GetUsage tells how much of the host's store is taken, and by whom. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a negative page size or a page token of another list).
         """
 
     @_abc_1.abstractmethod

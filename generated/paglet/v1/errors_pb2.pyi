@@ -63,8 +63,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DESTINATION_EXISTS: _ErrorReason.ValueType  # 16
     """ALREADY_EXISTS: the destination of a file exists and overwriting was not asked for."""
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 17
-    """RESOURCE_EXHAUSTED: the host's artifact quota has no room. QuotaFailure; metadata: limit_bytes, used_bytes,
-    reserved_bytes, requested_bytes.
+    """RESOURCE_EXHAUSTED: the host's artifact quota, or the owner's, has no room. QuotaFailure; metadata: subject ("host", or
+    "owner:" and the owner), limit_bytes, used_bytes, reserved_bytes, requested_bytes.
     """
     ERROR_REASON_DISK_FULL: _ErrorReason.ValueType  # 18
     """RESOURCE_EXHAUSTED: the disk is full or below the host's floor of free space. RetryInfo."""
@@ -205,8 +205,8 @@ ERROR_REASON_HOST_NAME_TAKEN: ErrorReason.ValueType  # 15
 ERROR_REASON_DESTINATION_EXISTS: ErrorReason.ValueType  # 16
 """ALREADY_EXISTS: the destination of a file exists and overwriting was not asked for."""
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 17
-"""RESOURCE_EXHAUSTED: the host's artifact quota has no room. QuotaFailure; metadata: limit_bytes, used_bytes,
-reserved_bytes, requested_bytes.
+"""RESOURCE_EXHAUSTED: the host's artifact quota, or the owner's, has no room. QuotaFailure; metadata: subject ("host", or
+"owner:" and the owner), limit_bytes, used_bytes, reserved_bytes, requested_bytes.
 """
 ERROR_REASON_DISK_FULL: ErrorReason.ValueType  # 18
 """RESOURCE_EXHAUSTED: the disk is full or below the host's floor of free space. RetryInfo."""
