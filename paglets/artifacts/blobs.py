@@ -1,4 +1,4 @@
-"""The files of a store: parts that are being received, and blobs.
+"""The files of a store: where parts that are being received lie, and blobs.
 
 Every function blocks; a published blob never changes. This file must never know which artifact a file belongs to.
 """
@@ -11,64 +11,17 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from paglets.artifacts.part import Part
 from paglets.artifacts.references import Blob
 from paglets.artifacts.steps import Step, passed
 from paglets.digest import Digest, Hasher
 from paglets.sqlite import fsync_folder, keep_folder
 
-__all__ = ["BlobFolder", "Part", "boot_id", "measure"]
+__all__ = ["BlobFolder", "boot_id", "measure"]
 
 _log = logging.getLogger(__name__)
-_BLOB_MODE = 0o444
 _MEASURE_BYTES = 1024 * 1024
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
-
-class Part:
-    """A file that is being received, hashed as it is written: new, or what is left of one whose bytes were hashed.
-
-    One thread at a time. Raises `OSError`.
-    """
-
-    def __init__(self, path: Path, hasher: Hasher | None = None) -> None:
-        mode = os.O_EXCL if hasher is None else 0
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | mode, 0o600)
-        self._hasher = hasher or Hasher()
-        if hasher is not None:
-            os.ftruncate(self._descriptor, hasher.size_bytes)
-
-    @property
-    def hasher(self) -> Hasher:
-        """The state of the hash, to go on with."""
-        return self._hasher
-
-    def append(self, data: bytes) -> None:
-        """Adds the next bytes."""
-        offset = self._hasher.size_bytes
-        self._hasher.update(data)
-        rest = memoryview(data)
-        while rest:
-            written = os.pwrite(self._descriptor, rest, offset)
-            rest, offset = rest[written:], offset + written
-
-    def digest(self) -> Digest:
-        """What the bytes so far are."""
-        return self._hasher.digest()
-
-    def keep(self) -> None:
-        """Makes the bytes so far durable; more may follow."""
-        os.fdatasync(self._descriptor)
-
-    def sync(self) -> None:
-        """Makes the bytes durable, and the file read-only."""
-        os.fchmod(self._descriptor, _BLOB_MODE)
-        os.fdatasync(self._descriptor)
-
-    def close(self) -> None:
-        """Lets go of the file. Closing again does nothing."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
 
 
 class BlobFolder:
@@ -97,7 +50,8 @@ class BlobFolder:
     def open_part(self, upload_id: str, hasher: Hasher | None = None) -> Part:
         """Begins the part of an upload, or goes on with the one whose bytes `hasher` was given."""
         self._parts.mkdir(exist_ok=True)
-        return Part(self._part_path(upload_id), hasher)
+        path = self._part_path(upload_id)
+        return Part.create(path) if hasher is None else Part.reopen(path, hasher)
 
     def measure_part(self, upload_id: str) -> Hasher:
         """The state of the hash of a part's bytes; of none if there is no part."""

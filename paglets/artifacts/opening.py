@@ -10,9 +10,9 @@ from functools import partial
 
 from paglets.artifacts import partials, refusals, uploads
 from paglets.artifacts.allowance import Allowance
-from paglets.artifacts.blobs import Part
 from paglets.artifacts.disk import unbroken
 from paglets.artifacts.known import KnownUpload
+from paglets.artifacts.part import Part
 from paglets.artifacts.replay import Replay
 from paglets.artifacts.rooms import StoreRooms
 from paglets.artifacts.steps import Step, passed

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from paglets.artifacts import refusals
+from paglets.artifacts.appending import Appending
 from paglets.artifacts.steps import Step, passed
 from paglets.errors import PermissionDeniedError, Resource
 from paglets.sqlite import fsync_folder, make_folders
@@ -59,6 +60,7 @@ class PrivateFile:
         self._overwrite = overwrite
         self._path = _hidden_name(target)
         self._descriptor = -1
+        self._file: Appending | None = None
 
     def open(self) -> None:
         """Makes the folders and the file. Raises DESTINATION_EXISTS early, where it is known already."""
@@ -74,12 +76,12 @@ class PrivateFile:
         """Where the file is until it is placed."""
         return self._path
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | memoryview) -> None:
         """Adds bytes at the end."""
-        rest = memoryview(data)
         with unwritable_told(self._target):
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+            if self._file is None:
+                self._file = Appending(self._descriptor)
+            self._file.append(data)
 
     def clone(self, descriptor: int) -> bool:
         """Becomes a copy of another file by sharing its blocks; False where the file system cannot do that."""
@@ -117,6 +119,8 @@ class PrivateFile:
 
     def discard(self) -> None:
         """Closes the file and removes it unless it was placed. Safe to repeat."""
+        if self._file is not None:
+            self._file.close()
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

@@ -11,8 +11,8 @@ import sqlite3
 from functools import partial
 
 from paglets.artifacts import refusals, uploads
-from paglets.artifacts.blobs import Part
 from paglets.artifacts.disk import unbroken
+from paglets.artifacts.part import Part
 from paglets.artifacts.rooms import StoreRooms
 from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, WriteOutcome

@@ -57,7 +57,7 @@ class Replay:
     async def __aexit__(self, *raised: object) -> None:
         await self.leave()
 
-    async def write(self, offset: int, data: bytes) -> None:
+    async def write(self, offset: int, data: bytes | memoryview) -> None:
         """Takes the next bytes only to compare them."""
         expected, size = self._hasher.size_bytes, self._ref.size_bytes
         if offset not in (expected, size):

@@ -277,7 +277,7 @@ class Upload(Protocol):
         """Calls `wake` when that happens, unless the writer cannot be stopped any more."""
         ...
 
-    async def write(self, offset: int, data: bytes) -> None:
+    async def write(self, offset: int, data: bytes | memoryview) -> None:
         """Takes the next bytes; returns when more may come, an error may show at the step after.
 
         Raises OFFSET_MISMATCH, SIZE_MISMATCH, ARTIFACT_TOO_LARGE, QUOTA_EXCEEDED, DISK_FULL, and what took the upload

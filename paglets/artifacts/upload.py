@@ -15,9 +15,9 @@ from typing import Self
 
 from paglets.artifacts import partials, refusals
 from paglets.artifacts.allowance import Allowance
-from paglets.artifacts.blobs import Part
 from paglets.artifacts.disk import unbroken
 from paglets.artifacts.limits import check_proof
+from paglets.artifacts.part import Part
 from paglets.artifacts.publication import Publication
 from paglets.artifacts.rooms import StoreRooms
 from paglets.artifacts.steps import Step, passed
@@ -86,7 +86,7 @@ class LocalUpload:
     async def __aexit__(self, *raised: object) -> None:
         await self.leave()
 
-    async def write(self, offset: int, data: bytes) -> None:
+    async def write(self, offset: int, data: bytes | memoryview) -> None:
         """Takes the next bytes; an error of the disk may show at the step after."""
         async with self._lock:
             part, end = self._receiving(), offset + len(data)

@@ -1,0 +1,118 @@
+"""A file that is being received, hashed while it is written.
+
+It is always a plain prefix of what is sent: whoever is killed leaves a file that can be hashed again and gone on with.
+This file must never know what becomes of the bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from paglets.artifacts.appending import DIRECT_BYTES, Appending
+from paglets.digest import Digest, Hasher
+
+__all__ = ["Part"]
+
+_RECEIVING_MODE = 0o600
+_BLOB_MODE = 0o444
+
+
+class Part:
+    """One file: `append`, in the end `sync`, at last `close`. Every method blocks; one thread at a time.
+
+    An `OSError` of the disk is final: what was asked of the part after it raises it again, and nothing is tried twice.
+    """
+
+    def __init__(self, descriptor: int, hasher: Hasher) -> None:
+        """Takes over an open file that holds exactly what `hasher` was given; use `create` or `reopen`."""
+        self._descriptor = descriptor
+        self._hasher = hasher
+        self._file = Appending(descriptor, hasher.size_bytes)
+        self._hashing: ThreadPoolExecutor | None = None
+        self._failed: OSError | None = None
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """An empty part; there must be no such file. Raises `OSError`."""
+        return cls(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _RECEIVING_MODE), Hasher())
+
+    @classmethod
+    def reopen(cls, path: Path, hasher: Hasher) -> Self:
+        """The part that somebody left, whose bytes `hasher` was given; what the file has beyond them is cut off.
+
+        It is made if it is not there. Raises `OSError`.
+        """
+        with suppress(FileNotFoundError):
+            path.chmod(_RECEIVING_MODE)  # it may have been made durable already
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _RECEIVING_MODE)
+        try:
+            os.ftruncate(descriptor, hasher.size_bytes)
+            return cls(descriptor, hasher)
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes it has accepted. All of them are in the file whenever nothing is being appended."""
+        return self._hasher.size_bytes
+
+    @property
+    def hasher(self) -> Hasher:
+        """The state of the hash, to go on with."""
+        return self._hasher
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Adds the next bytes. When it returns, they are in the file, though not yet durable."""
+        with self._final_errors():
+            if len(data) < DIRECT_BYTES:
+                self._hasher.update(data)
+                self._file.append(data)
+                return
+            if self._hashing is None:
+                self._hashing = ThreadPoolExecutor(1, thread_name_prefix="artifact-hash")
+            hashed = self._hashing.submit(self._hasher.update, data)
+            try:
+                self._file.append(data)
+            finally:
+                hashed.result()
+
+    def digest(self) -> Digest:
+        """What the bytes so far are."""
+        return self._hasher.digest()
+
+    def keep(self) -> None:
+        """Makes the bytes so far durable; more may follow."""
+        with self._final_errors():
+            os.fdatasync(self._descriptor)
+
+    def sync(self) -> None:
+        """Makes the bytes durable, and the file read-only. Nothing is appended after that."""
+        with self._final_errors():
+            os.fchmod(self._descriptor, _BLOB_MODE)
+            os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """Lets go of the file. Closing again does nothing."""
+        if self._hashing is not None:
+            self._hashing.shutdown()
+        self._file.close()
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    @contextmanager
+    def _final_errors(self) -> Generator[None]:
+        """Raises the error that the disk gave before, or keeps the one that it gives now."""
+        if self._failed is not None:
+            raise self._failed
+        try:
+            yield
+        except OSError as error:
+            self._failed = error
+            raise

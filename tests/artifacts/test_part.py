@@ -1,0 +1,84 @@
+"""Files that are being received."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from paglets.artifacts.appending import DIRECT_BYTES
+from paglets.artifacts.part import Part
+from paglets.digest import Digest, Hasher
+
+PIECES = (os.urandom(DIRECT_BYTES * 3), b"small", os.urandom(DIRECT_BYTES + 1))
+
+
+def test_append(tmp_path: Path) -> None:
+    """Bytes are in the file and in the digest as soon as they are accepted."""
+    part, data = Part.create(tmp_path / "p"), b""
+    for piece in PIECES:
+        part.append(memoryview(piece))
+        data += piece
+        assert (tmp_path / "p").read_bytes() == data
+        assert (part.size_bytes, part.digest()) == (len(data), Digest.of(data))
+    part.sync()
+    assert (tmp_path / "p").stat().st_mode & 0o777 == 0o444
+    part.close()
+    part.close()
+    with pytest.raises(FileExistsError):
+        Part.create(tmp_path / "p")
+
+
+@pytest.mark.parametrize("synced", [False, True])
+def test_reopen(tmp_path: Path, *, synced: bool) -> None:
+    """What somebody left is gone on with, whether it was made durable or not, and cut to what was hashed."""
+    first = Part.create(tmp_path / "p")
+    first.append(PIECES[0])
+    first.append(PIECES[1])
+    if synced:
+        first.sync()
+    first.close()
+    (tmp_path / "p").chmod(0o600)
+    with (tmp_path / "p").open("ab") as file:
+        file.write(b"half a piece")
+    if synced:
+        (tmp_path / "p").chmod(0o444)
+    part = Part.reopen(tmp_path / "p", first.hasher)
+    assert (part.size_bytes, part.digest()) == (len(PIECES[0]) + 5, Digest.of(PIECES[0] + PIECES[1]))
+    part.append(PIECES[2])
+    assert part.digest() == Digest.of(b"".join(PIECES))
+    part.close()
+    assert (tmp_path / "p").read_bytes() == b"".join(PIECES)
+
+
+def test_nothing_to_reopen(tmp_path: Path) -> None:
+    """A part that is not there begins anew."""
+    part = Part.reopen(tmp_path / "p", Hasher())
+    part.append(b"new")
+    part.keep()
+    part.close()
+    assert (tmp_path / "p").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("call", ["pwrite", "fdatasync"])
+def test_an_error_is_final(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """What failed once is not tried again, and whatever is asked afterwards fails as well."""
+    part, calls = Part.create(tmp_path / "p"), 0
+    part.append(b"before")
+
+    def fail(*_arguments: object) -> int:
+        nonlocal calls
+        calls += 1
+        raise OSError(errno.EIO, "no such luck")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, fail)
+        with pytest.raises(OSError, match="no such luck"):
+            part.append(PIECES[0]) if call == "pwrite" else part.sync()
+    for ask in (part.sync, lambda: part.append(b"more")):
+        with pytest.raises(OSError, match="no such luck"):
+            ask()
+    assert calls == 1
+    part.close()
