@@ -23,6 +23,8 @@ T = TypeVar("T")
 async def unbroken(work: Awaitable[T]) -> T:
     """Awaits work to its end even if the caller is cancelled meanwhile; the cancellation is raised then."""
     future = asyncio.ensure_future(work)
+    if future.done():  # a piece that was read or written ahead; a shield costs more than it
+        return future.result()
     cancelled: asyncio.CancelledError | None = None
     with anyio.CancelScope(shield=True):
         while not future.done():
