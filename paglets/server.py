@@ -20,7 +20,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
-from paglet.v1 import artifact_pb2_grpc, directory_pb2_grpc, lifecycle_pb2_grpc, mesh_pb2_grpc, transfer_pb2_grpc
+from paglet.v1 import directory_pb2_grpc, lifecycle_pb2_grpc, mesh_pb2_grpc, transfer_pb2_grpc
 from paglets.arena import use_one_arena
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.lock import FolderLock
@@ -37,7 +37,7 @@ from paglets.host.journal import Journal
 from paglets.host.parts import HostParts
 from paglets.host.peers import Peers
 from paglets.host.registry import TypeRegistry
-from paglets.services.artifact import ArtifactServicer
+from paglets.services.artifact import ArtifactServicer, add_artifacts
 from paglets.services.directory import DirectoryServicer
 from paglets.services.door import Door
 from paglets.services.guard import GuardedServices
@@ -213,7 +213,7 @@ async def _open_directory(stack: AsyncExitStack, settings: HostSettings, data: P
 def _add_services(services: GuardedServices, host: Host, router: Router, health: HealthServicer) -> None:
     parts = host.parts
     artifacts = ArtifactServicer(parts.store, host.name, max_open_reads=parts.settings.store.max_open_reads)
-    services.add(artifact_pb2_grpc.add_ArtifactServiceServicer_to_server, artifacts)
+    add_artifacts(services, artifacts)
     services.add(lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleServicer(host, router))
     services.add(transfer_pb2_grpc.add_TransferServiceServicer_to_server, TransferServicer(host))
     services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(parts.directory, host.name))

@@ -86,7 +86,7 @@ class KnownUpload:
     async def __aexit__(self, *raised: object) -> None:
         await self.leave()
 
-    async def write(self, offset: int, data: bytes) -> None:
+    async def write(self, offset: int, data: bytes | memoryview) -> None:
         """Raises OFFSET_MISMATCH: no byte is wanted."""
         raise refusals.offset_mismatch(self.committed_size, offset)
 

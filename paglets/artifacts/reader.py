@@ -22,10 +22,11 @@ PIECE_BYTES = 1024 * 1024
 
 
 class FileReader:
-    """A file that is read in threads. Closing waits for what is on its way."""
+    """A file that is read in threads, `piece_bytes` at a time. Closing waits for what is on its way."""
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, piece_bytes: int = PIECE_BYTES) -> None:
         self._disk = disk
+        self._piece_bytes = piece_bytes
         self._descriptor = -1
         self._ahead: set[asyncio.Future[bytes]] = set()
 
@@ -69,7 +70,7 @@ class FileReader:
         future.exception()  # whoever reads on sees it; nobody else has to
 
     def _read(self, offset: int, hasher: Hasher | None) -> bytes:
-        data = os.pread(self._descriptor, PIECE_BYTES, offset)
+        data = os.pread(self._descriptor, self._piece_bytes, offset)
         if hasher is not None:
             hasher.update(data)
         return data

@@ -20,12 +20,13 @@ from typing import Protocol
 from paglets.artifacts import refusals
 from paglets.artifacts.disk import Disk
 from paglets.artifacts.limits import MAX_TEXT_BYTES
-from paglets.artifacts.reader import PIECE_BYTES, FileReader
+from paglets.artifacts.reader import FileReader
 from paglets.artifacts.store import ArtifactWrite, Readable
 from paglets.digest import Hasher
 
 __all__ = ["FileSource", "Source", "StreamSource", "file_source", "stream_pieces"]
 
+_SOURCE_BYTES = 2 * 1024 * 1024  # as much as a message of an upload carries
 _NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.EISDIR})
 
 
@@ -172,7 +173,7 @@ async def file_source(
 
     Raises SOURCE_NOT_A_FILE, and other `OSError`s unchanged.
     """
-    file = FileReader(disk)
+    file = FileReader(disk, _SOURCE_BYTES)
     try:
         found = await _open_regular(file, path)
         name = write.name or path.name.encode(errors="replace")[:MAX_TEXT_BYTES].decode(errors="ignore")
@@ -184,7 +185,7 @@ async def file_source(
 
 async def stream_pieces(source: Readable) -> AsyncIterator[bytes]:
     """What `source.read(n)` gives until it gives nothing. A cancelled caller does not wait for a read that blocks."""
-    while piece := await asyncio.to_thread(source.read, PIECE_BYTES):
+    while piece := await asyncio.to_thread(source.read, _SOURCE_BYTES):
         yield piece
 
 
@@ -203,7 +204,7 @@ async def _open_regular(file: FileReader, path: Path) -> os.stat_result:
 def _hash_file(descriptor: int, size: int) -> Hasher:
     hasher = Hasher()
     while hasher.size_bytes < size:
-        piece = os.pread(descriptor, min(PIECE_BYTES, size - hasher.size_bytes), hasher.size_bytes)
+        piece = os.pread(descriptor, min(_SOURCE_BYTES, size - hasher.size_bytes), hasher.size_bytes)
         if not piece:
             break
         hasher.update(piece)

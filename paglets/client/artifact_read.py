@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
-from paglet.v1 import artifact_pb2, artifact_pb2_grpc
+from paglet.v1 import artifact_pb2
 from paglets.artifacts import refusals
-from paglets.artifacts.disk import Disk, unbroken
+from paglets.artifacts.behind import Behind
+from paglets.artifacts.disk import Disk
+from paglets.client.artifact_streams import ArtifactStreams
 from paglets.client.calls import errors_of_calls
 from paglets.digest import Hasher
 from paglets.values import ArtifactRef
@@ -33,7 +34,7 @@ class RemoteReader:
     @asynccontextmanager
     async def opened(
         cls,
-        stub: artifact_pb2_grpc.ArtifactServiceAsyncStub,
+        stub: ArtifactStreams,
         artifact_id: str,
         disk: Disk,
         stall_timeout_s: float,
@@ -55,20 +56,24 @@ class RemoteReader:
         return self._ref
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self.views():
+            yield bytes(piece)
+
+    async def views(self) -> AsyncIterator[bytes | memoryview]:
+        """The bytes as they lie in the messages that they came in, for those who need no `bytes` of their own."""
         hasher, size = Hasher(), 0
         pieces = self._frames.pieces()
-        while (piece := await self._next(pieces)) is not None:
-            size += len(piece)
-            if size > self._ref.size_bytes:
-                raise refusals.blob_corrupt(self._ref.artifact_id, "more bytes came than it has")
-            hashing = self._disk.begin(partial(hasher.update, piece))
-            try:
+        async with Behind.working(self._disk, hasher.update) as hashing:
+            while (piece := await self._next(pieces)) is not None:
+                size += len(piece)
+                if size > self._ref.size_bytes:
+                    raise refusals.blob_corrupt(self._ref.artifact_id, "more bytes came than it has")
+                await hashing.put(piece)
                 yield piece
-            finally:
-                await unbroken(hashing)
+            await hashing.wait()
         if hasher.digest() != self._ref.digest:
             raise refusals.blob_corrupt(self._ref.artifact_id, "the bytes that came do not have its digest")
 
-    async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
+    async def _next(self, pieces: AsyncIterator[bytes | memoryview]) -> bytes | memoryview | None:
         with errors_of_calls():
             return await anext(pieces, None)

@@ -18,6 +18,7 @@ from paglets.artifacts import refusals
 from paglets.artifacts.disk import Disk, unbroken
 from paglets.artifacts.sources import Source
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, UploadInfo, UploadState
+from paglets.client.artifact_streams import ArtifactStreams
 from paglets.client.upload_stream import NotOursError, UploadStream
 from paglets.digest import Hasher
 from paglets.errors import (
@@ -77,6 +78,7 @@ class SentArtifact:
     def __init__(
         self,
         stub: artifact_pb2_grpc.ArtifactServiceAsyncStub,
+        streams: ArtifactStreams,
         write: ArtifactWrite,
         source: Source,
         disk: Disk,
@@ -86,6 +88,7 @@ class SentArtifact:
         progress: Progress | None,
     ) -> None:
         self._stub = stub
+        self._streams = streams
         self._is_named = bool(write.upload_id)
         self._write = write if self._is_named else replace(write, upload_id=new_id())
         self._source = source
@@ -146,7 +149,7 @@ class SentArtifact:
         """Sends until the end, or until as much is on its way as can be held to be sent again: then None."""
         hasher = self._here.copy()
         async with UploadStream.accepted(
-            self._stub, self._write, self._writer_epoch, hasher.digest(), self._disk, self._stall_timeout_s
+            self._streams, self._write, self._writer_epoch, hasher.digest(), self._disk, self._stall_timeout_s
         ) as stream:
             if stream.wants_nothing and self._write.expected_digest is not None:
                 return await stream.finish(self._write.expected_digest)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import grpc
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
+from paglets.artifacts.behind import Behind
 from paglets.artifacts.disk import Disk
 from paglets.artifacts.export import landing
 from paglets.artifacts.sources import Source, StreamSource, file_source, stream_pieces
@@ -27,6 +27,7 @@ from paglets.artifacts.store import (
     UploadPage,
 )
 from paglets.client.artifact_read import RemoteReader
+from paglets.client.artifact_streams import ArtifactStreams
 from paglets.client.artifact_upload import Progress, SentArtifact
 from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
@@ -59,9 +60,9 @@ class RemoteArtifactStore:
         stall_timeout_s: float = 60.0,
         patience_s: float = 60.0,
     ) -> None:
-        self._stub: artifact_pb2_grpc.ArtifactServiceAsyncStub = artifact_pb2_grpc.ArtifactServiceStub(
-            SafeChannel(channel, policy=RetryPolicy(timeout_s=timeout_s))
-        )
+        safe = SafeChannel(channel, policy=RetryPolicy(timeout_s=timeout_s))
+        self._stub: artifact_pb2_grpc.ArtifactServiceAsyncStub = artifact_pb2_grpc.ArtifactServiceStub(safe)
+        self._streams = ArtifactStreams(safe)
         self._stall_timeout_s = stall_timeout_s
         self._patience_s = patience_s
         self._disk = Disk()
@@ -125,7 +126,7 @@ class RemoteArtifactStore:
     @asynccontextmanager
     async def open_reader(self, artifact_id: str) -> AsyncGenerator[RemoteReader, None]:
         """Opens an artifact for reading, once."""
-        async with RemoteReader.opened(self._stub, artifact_id, self._disk, self._stall_timeout_s) as reader:
+        async with RemoteReader.opened(self._streams, artifact_id, self._disk, self._stall_timeout_s) as reader:
             yield reader
 
     async def export_to_path(
@@ -135,13 +136,18 @@ class RemoteArtifactStore:
 
         `progress` is told how many bytes came so far.
         """
-        async with self.open_reader(artifact_id) as reader, landing(self._disk, target, overwrite=overwrite) as file:
+        async with (
+            self.open_reader(artifact_id) as reader,
+            landing(self._disk, target, overwrite=overwrite) as file,
+            Behind.working(self._disk, file.append) as writing,
+        ):
             done = 0
-            async for piece in reader:
-                await self._disk.run(partial(file.append, piece))
+            async for piece in reader.views():
+                await writing.put(piece)
                 done += len(piece)
                 if progress is not None:
                     progress(done)
+            await writing.wait()
         return reader.ref
 
     async def delete(self, artifact_id: str) -> bool:
@@ -168,6 +174,7 @@ class RemoteArtifactStore:
     async def _send(self, write: ArtifactWrite, source: Source, progress: Progress | None) -> ArtifactWriteResult:
         sent = SentArtifact(
             self._stub,
+            self._streams,
             write,
             source,
             self._disk,

@@ -29,10 +29,14 @@ class CallEnd:
     def __init__(self, call: grpc.aio.Call) -> None:
         self._sent: grpc.aio.AioRpcError | None = None
         self._came = asyncio.Event()
+        self._ended_well = False
         call.add_done_callback(self._note)
 
-    async def error(self, found: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
-        """The host's own status if `found` only masks it; UNAVAILABLE if it masks a broken connection; else `found`."""
+    async def error(self, found: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError | None:
+        """The host's own status if `found` only masks it, None if that was a success; else `found`.
+
+        UNAVAILABLE if it masks a broken connection.
+        """
         if not _is_mask(found):
             return found
         try:
@@ -40,6 +44,8 @@ class CallEnd:
                 await self._came.wait()
         except TimeoutError:
             _log.debug("no status came behind this", exc_info=found)
+        if self._ended_well:
+            return None
         return self._sent or grpc.aio.AioRpcError(
             grpc.StatusCode.UNAVAILABLE,
             found.initial_metadata(),
@@ -50,7 +56,11 @@ class CallEnd:
     def _note(self, call: grpc.aio.Call) -> None:
         """Called for each status that the call takes on: the host's, and the mask, in either order."""
         code = _at_once(call.code())
-        if code is None or code is grpc.StatusCode.OK:
+        if code is None:
+            return
+        if code is grpc.StatusCode.OK:
+            self._ended_well = True
+            self._came.set()
             return
         error = grpc.aio.AioRpcError(
             code,

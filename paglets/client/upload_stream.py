@@ -14,20 +14,22 @@ from typing import NoReturn, TypeAlias, TypeVar
 
 import grpc
 
-from paglet.v1 import artifact_pb2, artifact_pb2_grpc
+from paglet.v1 import artifact_pb2
 from paglets.artifacts.disk import Disk, unbroken
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult
+from paglets.client.artifact_streams import ArtifactStreams
 from paglets.client.call_end import CallEnd
 from paglets.client.calls import errors_of_calls
 from paglets.digest import Digest, Hasher
 from paglets.errors import DeadlineError, UnavailableError
 from paglets.wire.artifact import finish_to_message, result_from_message, write_to_header
-from paglets.wire.frames import COMMITTED_SIZE_KEY, MESSAGE_BYTES, write_chunk
+from paglets.wire.chunk_codec import Chunk, WriteFrame
+from paglets.wire.frames import COMMITTED_SIZE_KEY, MESSAGE_BYTES
 
 __all__ = ["NotOursError", "UploadStream"]
 
 T = TypeVar("T")
-_Call: TypeAlias = grpc.aio.StreamUnaryCall[artifact_pb2.WriteArtifactRequest, artifact_pb2.WriteArtifactResponse]
+_Call: TypeAlias = grpc.aio.StreamUnaryCall[WriteFrame, artifact_pb2.WriteArtifactResponse]
 _SLOW_DISK_BYTES_PER_S = 10_000_000
 
 
@@ -50,7 +52,7 @@ class UploadStream:
     @asynccontextmanager
     async def accepted(
         cls,
-        stub: artifact_pb2_grpc.ArtifactServiceAsyncStub,
+        streams: ArtifactStreams,
         write: ArtifactWrite,
         writer_epoch: int,
         prefix: Digest,
@@ -59,7 +61,7 @@ class UploadStream:
     ) -> AsyncGenerator[UploadStream, None]:
         """Opens a stream. Once the context is entered the host has accepted it; until then it was sent no bytes."""
         with errors_of_calls():
-            call = stub.WriteArtifact()
+            call = streams.WriteArtifact()
         try:
             stream = cls(call, write, disk, stall_timeout_s)
             await stream._open(writer_epoch, prefix)
@@ -130,11 +132,11 @@ class UploadStream:
             known = max(0, self._committed_size - offset)
             if known >= len(piece):
                 return True
-            return await self._send_frame(write_chunk(offset + known, piece[known:]))
+            return await self._send_frame(Chunk(offset + known, piece[known:]))
         finally:
             await unbroken(hashing)
 
-    async def _send_frame(self, frame: artifact_pb2.WriteArtifactRequest) -> bool:
+    async def _send_frame(self, frame: WriteFrame) -> bool:
         try:
             await self._step(self._call.write(frame), self._stall_timeout_s)
         except asyncio.InvalidStateError:  # the call has ended; its reply or its status tells how
@@ -155,13 +157,16 @@ class UploadStream:
         return self._stall_timeout_s + size / _SLOW_DISK_BYTES_PER_S
 
     async def _step(self, waiting: Awaitable[T], timeout_s: float) -> T:
-        """One wait for the host. Raises the error that it ended the call with."""
+        """One wait for the host. Raises the error that it ended the call with, `InvalidStateError` if it ended well."""
         with errors_of_calls():
             try:
                 async with asyncio.timeout(timeout_s):
                     return await waiting
             except grpc.aio.AioRpcError as error:
-                raise await self._end.error(error) from error
+                found = await self._end.error(error)
+                if found is None:
+                    raise asyncio.InvalidStateError from error
+                raise found from error
             except TimeoutError as error:
                 raise DeadlineError("DEADLINE_EXCEEDED", f"the host took nothing for {timeout_s:.0f} s") from error
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts import refusals
 from paglets.artifacts.store import ServedStore, Upload
-from paglets.services.guard import ServerContext
+from paglets.services.guard import GuardedServices, ServerContext
 from paglets.wire.artifact import (
     artifact_to_message,
     finish_from_message,
@@ -22,9 +22,18 @@ from paglets.wire.artifact import (
     usage_to_message,
     write_from_header,
 )
+from paglets.wire.chunk_codec import WriteFrame, decode_write
 from paglets.wire.frames import COMMITTED_SIZE_KEY, WRITER_EPOCH_KEY, WriteFrames, read_chunk
 
-__all__ = ["ArtifactServicer"]
+__all__ = ["ArtifactServicer", "add_artifacts"]
+
+_SERVICE = artifact_pb2.DESCRIPTOR.services_by_name["ArtifactService"].full_name
+
+
+def add_artifacts(services: GuardedServices, servicer: ArtifactServicer) -> None:
+    """Adds the service with chunks that are not copied when they come in."""
+    services.parse_by(f"/{_SERVICE}/WriteArtifact", decode_write)
+    services.add(artifact_pb2_grpc.add_ArtifactServiceServicer_to_server, servicer)
 
 
 class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
@@ -44,7 +53,7 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         self._stall_timeout_s = stall_timeout_s
 
     async def WriteArtifact(
-        self, request_iterator: AsyncIterator[artifact_pb2.WriteArtifactRequest], context: ServerContext
+        self, request_iterator: AsyncIterator[WriteFrame], context: ServerContext
     ) -> artifact_pb2.WriteArtifactResponse:
         """Takes the bytes of one artifact; says that it is accepted before they need come."""
         frames = WriteFrames(request_iterator, self._stall_timeout_s)

@@ -129,11 +129,19 @@ class GuardedServices(grpc.GenericRpcHandler):
         self._bare: dict[str, Handler] = {}
         self._handlers: dict[str, Handler] = {}
         self._names: list[str] = []
+        self._parsers: dict[str, Callable[[bytes], object]] = {}
 
     @property
     def service_names(self) -> tuple[str, ...]:
         """Full names of the services, in the order of their addition."""
         return tuple(self._names)
+
+    def parse_by(self, method: str, parse: Callable[[bytes], object]) -> None:
+        """Has the requests of a method, `/service/Method`, parsed by `parse` and not as generated code would.
+
+        It raises `DecodeError`. Call it before `add`.
+        """
+        self._parsers[method] = parse
 
     def add(self, adder: Callable[[ServicerT, Any], None], servicer: ServicerT) -> None:
         """Adds a servicer by the `add_..._to_server` that protoc generated for it."""
@@ -144,7 +152,10 @@ class GuardedServices(grpc.GenericRpcHandler):
         self._names.append(service_name)
         for name, handler in method_handlers.items():
             method = f"/{service_name}/{name}"
-            self._bare[method], self._handlers[method] = _bare_and_guarded(handler, method, self._stall_timeout_s)
+            parse = self._parsers.get(method) or handler.request_deserializer or bytes
+            self._bare[method], self._handlers[method] = _bare_and_guarded(
+                handler, parse, method, self._stall_timeout_s
+            )
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         """What generated code calls too, with the same handlers once more: nothing is left to do."""
@@ -167,9 +178,11 @@ class GuardedServices(grpc.GenericRpcHandler):
         return self._handlers.get(handler_call_details.method)
 
 
-def _bare_and_guarded(handler: Handler, method: str, stall_timeout_s: float) -> tuple[Handler, Handler]:
+def _bare_and_guarded(
+    handler: Handler, parse: Callable[[bytes], object], method: str, stall_timeout_s: float
+) -> tuple[Handler, Handler]:
     """The same handler, taking its requests as bytes: as it is, and with a guard around what it does."""
-    parse, encode = handler.request_deserializer or bytes, handler.response_serializer
+    encode = handler.response_serializer
     # The stubs type a handler's behaviours for threads; in an asyncio server they are coroutines and async generators.
     behavior: Any = handler.unary_unary or handler.stream_unary or handler.unary_stream or handler.stream_stream
     make: Any = {

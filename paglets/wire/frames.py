@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 
 from paglet.v1 import artifact_pb2
 from paglets.errors import ConflictError, DeadlineError, InvalidArgumentError, UnavailableError
+from paglets.wire.chunk_codec import Chunk, ReadFrame, WriteFrame
 
 __all__ = [
     "COMMITTED_SIZE_KEY",
@@ -21,7 +22,6 @@ __all__ = [
     "ReadFrames",
     "WriteFrames",
     "read_chunk",
-    "write_chunk",
 ]
 
 COMMITTED_SIZE_KEY: Final = "paglet-committed-size"
@@ -33,23 +33,16 @@ WRITER_EPOCH_KEY: Final = "paglet-writer-epoch"
 MAX_CHUNK_BYTES: Final = 2 * 1024 * 1024
 """The most that a chunk may carry."""
 
-MESSAGE_BYTES: Final = 1024 * 1024
+MESSAGE_BYTES: Final = 2 * 1024 * 1024
 """What a chunk carries when we send it."""
 
 _STALLED_RETRY_S = 1.0
 
 
-def write_chunk(offset: int, data: bytes) -> artifact_pb2.WriteArtifactRequest:
-    """A frame of an upload with bytes."""
-    frame = artifact_pb2.WriteArtifactRequest()
-    frame.chunk.offset, frame.chunk.data = offset, data  # in place: a message in a message is copied
-    return frame
-
-
 def read_chunk(offset: int, data: bytes) -> artifact_pb2.ReadArtifactResponse:
     """A frame of a read with bytes."""
     frame = artifact_pb2.ReadArtifactResponse()
-    frame.chunk.offset, frame.chunk.data = offset, data
+    frame.chunk.offset, frame.chunk.data = offset, data  # in place: a message in a message is copied
     return frame
 
 
@@ -60,7 +53,7 @@ class WriteFrames:
     writer may pass on what drips from a source of his own, and whoever holds uploads on purpose could afford that rate.
     """
 
-    def __init__(self, stream: AsyncIterator[artifact_pb2.WriteArtifactRequest], stall_timeout_s: float) -> None:
+    def __init__(self, stream: AsyncIterator[WriteFrame], stall_timeout_s: float) -> None:
         self._stream = stream
         self._stall_timeout_s = stall_timeout_s
         self._finish: artifact_pb2.WriteFinish | None = None
@@ -73,16 +66,19 @@ class WriteFrames:
     async def header(self) -> artifact_pb2.WriteHeader:
         """The first frame. Raises MALFORMED_REQUEST, UPLOAD_STALLED."""
         frame = await self._next()
-        if frame is None or frame.WhichOneof("frame") != "header":
+        if frame is None or isinstance(frame, Chunk) or frame.WhichOneof("frame") != "header":
             _malformed("header", "the first frame of an upload is its header")
         return frame.header
 
-    async def pieces(self) -> AsyncIterator[tuple[int, bytes]]:
+    async def pieces(self) -> AsyncIterator[tuple[int, bytes | memoryview]]:
         """Offset and bytes of each chunk up to `finish`, after which the stream must end.
 
         Raises MALFORMED_REQUEST, UPLOAD_STALLED.
         """
         while (frame := await self._next()) is not None:
+            if isinstance(frame, Chunk):
+                yield _piece(frame)
+                continue
             match frame.WhichOneof("frame"):
                 case "chunk":
                     yield _piece(frame.chunk)
@@ -99,7 +95,7 @@ class WriteFrames:
         if await self._next() is not None:
             _malformed("frame", "nothing comes after finish")
 
-    async def _next(self) -> artifact_pb2.WriteArtifactRequest | None:
+    async def _next(self) -> WriteFrame | None:
         try:
             async with asyncio.timeout(self._stall_timeout_s):
                 return await anext(self._stream, None)
@@ -118,28 +114,29 @@ class ReadFrames:
     DEADLINE_EXCEEDED if nothing comes for `stall_timeout_s`.
     """
 
-    def __init__(self, stream: AsyncIterator[artifact_pb2.ReadArtifactResponse], stall_timeout_s: float) -> None:
+    def __init__(self, stream: AsyncIterator[ReadFrame], stall_timeout_s: float) -> None:
         self._stream = stream
         self._stall_timeout_s = stall_timeout_s
 
     async def header(self) -> artifact_pb2.ReadHeader:
         """The first frame."""
         frame = await self._next()
-        if frame is None or frame.WhichOneof("frame") != "header":
+        if frame is None or isinstance(frame, Chunk) or frame.WhichOneof("frame") != "header":
             _not_ours("the first frame of a read is its header")
         return frame.header
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncIterator[bytes | memoryview]:
         """The bytes of the chunks, each beginning where the one before ended."""
         offset = 0
         while (frame := await self._next()) is not None:
-            data = frame.chunk.data
-            if not data or frame.chunk.offset != offset:
+            chunk = frame if isinstance(frame, Chunk) else frame.chunk
+            data = chunk.data
+            if not data or chunk.offset != offset:
                 _not_ours(f"a chunk with bytes from offset {offset} was to come")
             offset += len(data)
             yield data
 
-    async def _next(self) -> artifact_pb2.ReadArtifactResponse | None:
+    async def _next(self) -> ReadFrame | None:
         try:
             async with asyncio.timeout(self._stall_timeout_s):
                 return await anext(self._stream, None)
@@ -147,8 +144,8 @@ class ReadFrames:
             raise DeadlineError("DEADLINE_EXCEEDED", f"no bytes came for {self._stall_timeout_s} s") from error
 
 
-def _piece(chunk: artifact_pb2.WriteChunk) -> tuple[int, bytes]:
-    offset, data = chunk.offset, chunk.data  # each look at a bytes field makes a copy
+def _piece(chunk: Chunk | artifact_pb2.WriteChunk) -> tuple[int, bytes | memoryview]:
+    offset, data = chunk.offset, chunk.data  # each look at a bytes field of a message makes a copy
     if offset < 0:
         _malformed("chunk.offset", f"an offset is 0 or more, got {offset}")
     if not data:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import grpc
 
-from paglet.v1 import artifact_pb2_grpc
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.store import ServedStore
-from paglets.services.artifact import ArtifactServicer
+from paglets.services.artifact import ArtifactServicer, add_artifacts
 from paglets.services.guard import GuardedServices
 from paglets.wire.channel_options import SERVER_OPTIONS
 from tests.artifacts.support import settings
@@ -32,7 +31,7 @@ async def serving(
     """Serves a store on loopback; gives the port."""
     services = GuardedServices(stall_timeout_s=reader_timeout_s)
     servicer = ArtifactServicer(store, "alpha", max_open_reads=max_open_reads, stall_timeout_s=stall_timeout_s)
-    services.add(artifact_pb2_grpc.add_ArtifactServiceServicer_to_server, servicer)
+    add_artifacts(services, servicer)
     server = grpc.aio.server(options=SERVER_OPTIONS)
     server.add_generic_rpc_handlers((services,))
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
