@@ -43,6 +43,6 @@ class Forwarder:
             async for message in call:
                 yield message
         except grpc.aio.AioRpcError as error:
-            raise await end.error(error) from error
+            raise (await end.error(error) or error) from error
         finally:
             call.cancel()
