@@ -32,6 +32,9 @@ INSERT INTO usage VALUES ('host', 0, 0);
 CREATE TABLE generations (last INTEGER NOT NULL);
 INSERT INTO generations VALUES (0);
 
+CREATE TABLE history (life TEXT NOT NULL, last INTEGER NOT NULL);
+INSERT INTO history VALUES (lower(hex(randomblob(8))), 0);
+
 CREATE TABLE blobs (
     digest BLOB PRIMARY KEY,
     size INTEGER NOT NULL,
@@ -58,7 +61,9 @@ CREATE TABLE artifacts (
     content_encoding TEXT NOT NULL,
     labels TEXT NOT NULL,
     created_at REAL NOT NULL,
-    expires_at REAL
+    expires_at REAL,
+    etag TEXT NOT NULL,
+    updated_at REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX artifacts_of_owner ON artifacts (owner, artifact_id);
 CREATE INDEX artifacts_by_expiry ON artifacts (expires_at) WHERE expires_at IS NOT NULL;

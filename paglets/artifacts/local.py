@@ -18,7 +18,7 @@ from paglets.artifacts import refusals
 from paglets.artifacts.catalogue import Removal, StoredArtifact
 from paglets.artifacts.disk import unbroken
 from paglets.artifacts.export import copy_blob, landing
-from paglets.artifacts.limits import checked_write, page_limit
+from paglets.artifacts.limits import checked_changes, checked_write, page_limit
 from paglets.artifacts.paging import position_in, token_after
 from paglets.artifacts.quota import Usage, read_usage
 from paglets.artifacts.reader import BlobReader, FileReader
@@ -27,7 +27,7 @@ from paglets.artifacts.replay import Replay
 from paglets.artifacts.rooms import StoreRooms, open_rooms
 from paglets.artifacts.sources import file_source, stream_pieces
 from paglets.artifacts.steps import Step, passed
-from paglets.artifacts.store import ArtifactPage, ArtifactWrite, ArtifactWriteResult, Readable
+from paglets.artifacts.store import ArtifactChanges, ArtifactPage, ArtifactWrite, ArtifactWriteResult, Readable
 from paglets.artifacts.upload import LocalUpload
 from paglets.config import StoreSettings
 from paglets.errors import PagletError
@@ -135,9 +135,19 @@ class LocalArtifactStore:
             await blob.close()
         return reader.ref
 
-    async def delete(self, artifact_id: str) -> bool:
+    async def update(self, artifact_id: str, changes: ArtifactChanges, *, etag: str = "") -> ArtifactRef:
+        """Changes what is known of an artifact, durably."""
+        check_id(artifact_id, "artifact_id")
+        wanted = checked_changes(changes, self._rooms.clock())
+        ref = await self._rooms.catalogue.update(artifact_id, wanted, etag)
+        if ref is None:
+            raise refusals.artifact_not_found(artifact_id, self._rooms.host)
+        self._rooms.janitor.expect(ref.expires_at)
+        return ref
+
+    async def delete(self, artifact_id: str, *, etag: str = "") -> bool:
         """Deletes one artifact; its room is free again when this returns."""
-        remove = partial(self._rooms.catalogue.remove, check_id(artifact_id, "artifact_id"))
+        remove = partial(self._rooms.catalogue.remove, check_id(artifact_id, "artifact_id"), etag)
         return await unbroken(self._remove(remove)) > 0
 
     async def delete_owner(self, owner: str, *, created_until: float | None = None) -> int:

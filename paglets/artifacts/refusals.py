@@ -36,6 +36,7 @@ __all__ = [
     "destination_exists",
     "digest_mismatch",
     "disk_full",
+    "etag_mismatch",
     "folder_locked",
     "full_disk_in",
     "full_disk_told",
@@ -86,6 +87,16 @@ def artifact_exists(artifact_id: str, digest: str) -> PagletError:
         f"artifact {artifact_id} exists already",
         resource=Resource("artifact", artifact_id),
         metadata={"digest": digest},
+    )
+
+
+def etag_mismatch(artifact_id: str, expected: str, actual: str) -> PagletError:
+    """The artifact was changed since, or made anew under its id."""
+    return ConflictError(
+        "ETAG_MISMATCH",
+        f"artifact {artifact_id} has the etag {actual}, not {expected}: it was changed; look at it again",
+        resource=Resource("artifact", artifact_id),
+        metadata={"expected": expected, "actual": actual},
     )
 
 

@@ -7,9 +7,10 @@ No store lives in this file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, Self
@@ -18,6 +19,7 @@ from paglets.digest import Digest
 from paglets.values import ArtifactRef, OwnerPolicy
 
 __all__ = [
+    "ArtifactChanges",
     "ArtifactPage",
     "ArtifactReader",
     "ArtifactStore",
@@ -65,6 +67,33 @@ class ArtifactWriteResult:
 
     ref: ArtifactRef
     outcome: WriteOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactChanges:
+    """What is to be known of an artifact from now on; None leaves a field as it is.
+
+    `labels` replace all that were there. `expires_at` is seconds since the epoch and lies in the future, or `math.inf`
+    for an artifact that stays until it is deleted.
+    """
+
+    name: str | None = None
+    owner: str | None = None
+    owner_policy: OwnerPolicy | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    labels: Mapping[str, str] | None = None
+    expires_at: float | None = None
+
+    def given(self) -> dict[str, object]:
+        """The fields that are to change, by name."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def applied(self, ref: ArtifactRef) -> ArtifactRef:
+        """The artifact with these changes."""
+        changed = replace(ref, **self.given())
+        return replace(changed, expires_at=None) if changed.expires_at == math.inf else changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +163,21 @@ class ArtifactStore(Protocol):
         """
         ...
 
-    async def delete(self, artifact_id: str) -> bool:
-        """Deletes one artifact; says whether it was there. Safe to repeat."""
+    async def update(self, artifact_id: str, changes: ArtifactChanges, *, etag: str = "") -> ArtifactRef:
+        """Changes what is known of an artifact, durably, and returns it as it is now, with a new etag.
+
+        With an `etag` only if that is the artifact's still: then it is safe to repeat, and a repetition after a lost
+        answer is ETAG_MISMATCH. Without one the last update wins, and a repetition sets the same once more.
+
+        Raises ARTIFACT_NOT_FOUND, ETAG_MISMATCH, MALFORMED_REQUEST, INVALID_ID, DISK_FULL.
+        """
+        ...
+
+    async def delete(self, artifact_id: str, *, etag: str = "") -> bool:
+        """Deletes one artifact, with an `etag` only that version; says whether it was there. Safe to repeat.
+
+        Raises ETAG_MISMATCH.
+        """
         ...
 
     async def delete_owner(self, owner: str, *, created_until: float | None = None) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts.disk import Disk
 from paglets.artifacts.export import landing
 from paglets.artifacts.sources import file_source, stream_pieces
-from paglets.artifacts.store import ArtifactPage, ArtifactWrite, ArtifactWriteResult, Readable
+from paglets.artifacts.store import ArtifactChanges, ArtifactPage, ArtifactWrite, ArtifactWriteResult, Readable
 from paglets.client.artifact_read import RemoteReader
 from paglets.client.artifact_upload import Progress, SentUpload
 from paglets.client.retry import RetryPolicy
@@ -27,6 +27,7 @@ from paglets.client.safe_channel import SafeChannel
 from paglets.errors import ConflictError, NotFoundError, UnavailableError
 from paglets.values import ArtifactRef, OwnerPolicy, new_id
 from paglets.wire.artifact import artifact_from_message, page_from_message
+from paglets.wire.artifact_update import changes_to_message
 
 __all__ = ["RemoteArtifactStore"]
 
@@ -105,10 +106,19 @@ class RemoteArtifactStore:
                     progress(done)
         return reader.ref
 
-    async def delete(self, artifact_id: str) -> bool:
+    async def update(self, artifact_id: str, changes: ArtifactChanges, *, etag: str = "") -> ArtifactRef:
+        """Changes what is known of an artifact, durably.
+
+        While the host cannot be reached it is asked again: with an `etag`, ETAG_MISMATCH may then mean that the update
+        was made and its answer lost.
+        """
+        reply = await self._stub.UpdateArtifact(changes_to_message(artifact_id, changes, etag))
+        return artifact_from_message(reply.artifact)
+
+    async def delete(self, artifact_id: str, *, etag: str = "") -> bool:
         """Deletes one artifact; a repetition after a lost answer says that it was not there."""
         try:
-            await self._stub.DeleteArtifact(artifact_pb2.DeleteArtifactRequest(artifact_id=artifact_id))
+            await self._stub.DeleteArtifact(artifact_pb2.DeleteArtifactRequest(artifact_id=artifact_id, etag=etag))
         except NotFoundError:
             return False
         return True
@@ -120,11 +130,21 @@ class RemoteArtifactStore:
         while True:
             page = await self.list(owner=owner, page_size=1000, page_token=token)
             for ref in page.refs:
-                if ref.owner_policy is OwnerPolicy.DELETE_WITH_OWNER and ref.created_at <= until:
-                    count += await self.delete(ref.artifact_id)
+                if ref.created_at <= until:
+                    count += await self._delete_with(owner, ref)
             token = page.next_token
             if not token:
                 return count
+
+    async def _delete_with(self, owner: str, ref: ArtifactRef) -> bool:
+        """Deletes an artifact that goes with its owner, unless it is given to another meanwhile."""
+        while ref.owner == owner and ref.owner_policy is OwnerPolicy.DELETE_WITH_OWNER:
+            try:
+                return await self.delete(ref.artifact_id, etag=ref.etag)
+            except ConflictError:
+                with suppress(NotFoundError):
+                    ref = await self.ref(ref.artifact_id)
+        return False
 
     async def _open_upload(self, stack: AsyncExitStack, write: ArtifactWrite) -> SentUpload:
         """Opens an upload, again and again while that is safe and may help: until it is accepted, no byte is sent."""

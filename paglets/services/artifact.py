@@ -16,6 +16,7 @@ from paglets.wire.artifact import (
     result_to_message,
     write_from_header,
 )
+from paglets.wire.artifact_update import changes_from_message
 from paglets.wire.frames import COMMITTED_SIZE_KEY, WriteFrames, read_chunk
 
 __all__ = ["ArtifactServicer"]
@@ -77,11 +78,19 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         page = await self._store.list(owner=owner, page_size=request.page_size, page_token=request.page_token)
         return page_to_message(page)
 
+    async def UpdateArtifact(
+        self, request: artifact_pb2.UpdateArtifactRequest, context: ServerContext
+    ) -> artifact_pb2.UpdateArtifactResponse:
+        """Changes what is known of one artifact."""
+        changes = changes_from_message(request)
+        ref = await self._store.update(request.artifact.artifact_id, changes, etag=request.artifact.etag)
+        return artifact_pb2.UpdateArtifactResponse(artifact=artifact_to_message(ref))
+
     async def DeleteArtifact(
         self, request: artifact_pb2.DeleteArtifactRequest, context: ServerContext
     ) -> artifact_pb2.DeleteArtifactResponse:
         """Removes one artifact."""
-        if not await self._store.delete(request.artifact_id) and not request.allow_missing:
+        if not await self._store.delete(request.artifact_id, etag=request.etag) and not request.allow_missing:
             raise refusals.artifact_not_found(request.artifact_id, self._host)
         return artifact_pb2.DeleteArtifactResponse()
 

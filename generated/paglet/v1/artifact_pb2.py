@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from paglet.v1 import types_pb2 as paglet_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18paglet/v1/artifact.proto\x12\tpaglet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15paglet/v1/types.proto\"\x8d\x03\n\x08\x41rtifact\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12!\n\x06\x64igest\x18\x04 \x01(\x0b\x32\x11.paglet.v1.Digest\x12\x14\n\x0c\x63ontent_type\x18\x05 \x01(\t\x12\x18\n\x10\x63ontent_encoding\x18\x06 \x01(\t\x12/\n\x06labels\x18\x07 \x03(\x0b\x32\x1f.paglet.v1.Artifact.LabelsEntry\x12,\n\x0cowner_policy\x18\x08 \x01(\x0e\x32\x16.paglet.v1.OwnerPolicy\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04host\x18\x0b \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9b\x01\n\x14WriteArtifactRequest\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x16.paglet.v1.WriteHeaderH\x00\x12&\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x15.paglet.v1.WriteChunkH\x00\x12(\n\x06\x66inish\x18\x03 \x01(\x0b\x32\x16.paglet.v1.WriteFinishH\x00\x42\x07\n\x05\x66rame\"\xd4\x03\n\x0bWriteHeader\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61rtifact_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x32\n\x06labels\x18\x05 \x03(\x0b\x32\".paglet.v1.WriteHeader.LabelsEntry\x12\x14\n\x0c\x63ontent_type\x18\x06 \x01(\t\x12\x18\n\x10\x63ontent_encoding\x18\x07 \x01(\t\x12\x1a\n\rexpected_size\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12*\n\x0f\x65xpected_digest\x18\t \x01(\x0b\x32\x11.paglet.v1.Digest\x12&\n\x03ttl\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x0cowner_policy\x18\x0b \x01(\x0e\x32\x16.paglet.v1.OwnerPolicy\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x10\n\x0e_expected_sizeJ\x04\x08\x0c\x10\x10R\x0cwriter_epochR\rprefix_digestR\x0cwrite_offsetR\x0cprecondition\"*\n\nWriteChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"D\n\x0bWriteFinish\x12\x12\n\ntotal_size\x18\x01 \x01(\x03\x12!\n\x06\x64igest\x18\x02 \x01(\x0b\x32\x11.paglet.v1.Digest\"\x80\x01\n\x15WriteArtifactResponse\x12(\n\x07outcome\x18\x01 \x01(\x0e\x32\x17.paglet.v1.WriteOutcome\x12%\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x13.paglet.v1.Artifact\x12\x16\n\x0e\x63ommitted_size\x18\x03 \x01(\x03\"o\n\x13ReadArtifactRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\tJ\x04\x08\x02\x10\x08R\x06\x64igestR\x0bread_offsetR\nread_limitR\x0f\x65xpected_digestR\x0bread_ticket\"o\n\x14ReadArtifactResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x15.paglet.v1.ReadHeaderH\x00\x12%\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x14.paglet.v1.ReadChunkH\x00\x42\x07\n\x05\x66rame\"3\n\nReadHeader\x12%\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x13.paglet.v1.Artifact\")\n\tReadChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\")\n\x12GetArtifactRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\"<\n\x13GetArtifactResponse\x12%\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x13.paglet.v1.Artifact\"[\n\x14ListArtifactsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\x05owner\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_owner\"X\n\x15ListArtifactsResponse\x12&\n\tartifacts\x18\x01 \x03(\x0b\x32\x13.paglet.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"C\n\x15\x44\x65leteArtifactRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\x12\x15\n\rallow_missing\x18\x02 \x01(\x08\"\x18\n\x16\x44\x65leteArtifactResponse*f\n\x0bOwnerPolicy\x12\x1c\n\x18OWNER_POLICY_UNSPECIFIED\x10\x00\x12\x15\n\x11OWNER_POLICY_KEEP\x10\x01\x12\"\n\x1eOWNER_POLICY_DELETE_WITH_OWNER\x10\x02*\xac\x01\n\x0cWriteOutcome\x12\x1d\n\x19WRITE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17WRITE_OUTCOME_COMMITTED\x10\x01\x12\x1e\n\x1aWRITE_OUTCOME_DEDUPLICATED\x10\x02\x12#\n\x1fWRITE_OUTCOME_ALREADY_COMMITTED\x10\x03\"\x04\x08\x04\x10\x04*\x15WRITE_OUTCOME_PARTIAL2\xc7\x03\n\x0f\x41rtifactService\x12T\n\rWriteArtifact\x12\x1f.paglet.v1.WriteArtifactRequest\x1a .paglet.v1.WriteArtifactResponse(\x01\x12V\n\x0cReadArtifact\x12\x1e.paglet.v1.ReadArtifactRequest\x1a\x1f.paglet.v1.ReadArtifactResponse\"\x03\x90\x02\x01\x30\x01\x12Q\n\x0bGetArtifact\x12\x1d.paglet.v1.GetArtifactRequest\x1a\x1e.paglet.v1.GetArtifactResponse\"\x03\x90\x02\x01\x12W\n\rListArtifacts\x12\x1f.paglet.v1.ListArtifactsRequest\x1a .paglet.v1.ListArtifactsResponse\"\x03\x90\x02\x01\x12Z\n\x0e\x44\x65leteArtifact\x12 .paglet.v1.DeleteArtifactRequest\x1a!.paglet.v1.DeleteArtifactResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18paglet/v1/artifact.proto\x12\tpaglet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15paglet/v1/types.proto\"\xcc\x03\n\x08\x41rtifact\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12!\n\x06\x64igest\x18\x04 \x01(\x0b\x32\x11.paglet.v1.Digest\x12\x14\n\x0c\x63ontent_type\x18\x05 \x01(\t\x12\x18\n\x10\x63ontent_encoding\x18\x06 \x01(\t\x12/\n\x06labels\x18\x07 \x03(\x0b\x32\x1f.paglet.v1.Artifact.LabelsEntry\x12,\n\x0cowner_policy\x18\x08 \x01(\x0e\x32\x16.paglet.v1.OwnerPolicy\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04host\x18\x0b \x01(\t\x12\x0c\n\x04\x65tag\x18\x0c \x01(\t\x12/\n\x0bupdate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9b\x01\n\x14WriteArtifactRequest\x12(\n\x06header\x18\x01 \x01(\x0b\x32\x16.paglet.v1.WriteHeaderH\x00\x12&\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x15.paglet.v1.WriteChunkH\x00\x12(\n\x06\x66inish\x18\x03 \x01(\x0b\x32\x16.paglet.v1.WriteFinishH\x00\x42\x07\n\x05\x66rame\"\xd4\x03\n\x0bWriteHeader\x12\x11\n\tupload_id\x18\x01 \x01(\t\x12\x13\n\x0b\x61rtifact_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05owner\x18\x04 \x01(\t\x12\x32\n\x06labels\x18\x05 \x03(\x0b\x32\".paglet.v1.WriteHeader.LabelsEntry\x12\x14\n\x0c\x63ontent_type\x18\x06 \x01(\t\x12\x18\n\x10\x63ontent_encoding\x18\x07 \x01(\t\x12\x1a\n\rexpected_size\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12*\n\x0f\x65xpected_digest\x18\t \x01(\x0b\x32\x11.paglet.v1.Digest\x12&\n\x03ttl\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\x0cowner_policy\x18\x0b \x01(\x0e\x32\x16.paglet.v1.OwnerPolicy\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x10\n\x0e_expected_sizeJ\x04\x08\x0c\x10\x10R\x0cwriter_epochR\rprefix_digestR\x0cwrite_offsetR\x0cprecondition\"*\n\nWriteChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"D\n\x0bWriteFinish\x12\x12\n\ntotal_size\x18\x01 \x01(\x03\x12!\n\x06\x64igest\x18\x02 \x01(\x0b\x32\x11.paglet.v1.Digest\"\x80\x01\n\x15WriteArtifactResponse\x12(\n\x07outcome\x18\x01 \x01(\x0e\x32\x17.paglet.v1.WriteOutcome\x12%\n\x08\x61rtifact\x18\x02 \x01(\x0b\x32\x13.paglet.v1.Artifact\x12\x16\n\x0e\x63ommitted_size\x18\x03 \x01(\x03\"o\n\x13ReadArtifactRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\tJ\x04\x08\x02\x10\x08R\x06\x64igestR\x0bread_offsetR\nread_limitR\x0f\x65xpected_digestR\x0bread_ticket\"o\n\x14ReadArtifactResponse\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x15.paglet.v1.ReadHeaderH\x00\x12%\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x14.paglet.v1.ReadChunkH\x00\x42\x07\n\x05\x66rame\"3\n\nReadHeader\x12%\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x13.paglet.v1.Artifact\")\n\tReadChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\")\n\x12GetArtifactRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\"<\n\x13GetArtifactResponse\x12%\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x13.paglet.v1.Artifact\"[\n\x14ListArtifactsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\x05owner\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_owner\"X\n\x15ListArtifactsResponse\x12&\n\tartifacts\x18\x01 \x03(\x0b\x32\x13.paglet.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"o\n\x15UpdateArtifactRequest\x12%\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x13.paglet.v1.Artifact\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"?\n\x16UpdateArtifactResponse\x12%\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x13.paglet.v1.Artifact\"Q\n\x15\x44\x65leteArtifactRequest\x12\x13\n\x0b\x61rtifact_id\x18\x01 \x01(\t\x12\x15\n\rallow_missing\x18\x02 \x01(\x08\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\"\x18\n\x16\x44\x65leteArtifactResponse*f\n\x0bOwnerPolicy\x12\x1c\n\x18OWNER_POLICY_UNSPECIFIED\x10\x00\x12\x15\n\x11OWNER_POLICY_KEEP\x10\x01\x12\"\n\x1eOWNER_POLICY_DELETE_WITH_OWNER\x10\x02*\xac\x01\n\x0cWriteOutcome\x12\x1d\n\x19WRITE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17WRITE_OUTCOME_COMMITTED\x10\x01\x12\x1e\n\x1aWRITE_OUTCOME_DEDUPLICATED\x10\x02\x12#\n\x1fWRITE_OUTCOME_ALREADY_COMMITTED\x10\x03\"\x04\x08\x04\x10\x04*\x15WRITE_OUTCOME_PARTIAL2\xa3\x04\n\x0f\x41rtifactService\x12T\n\rWriteArtifact\x12\x1f.paglet.v1.WriteArtifactRequest\x1a .paglet.v1.WriteArtifactResponse(\x01\x12V\n\x0cReadArtifact\x12\x1e.paglet.v1.ReadArtifactRequest\x1a\x1f.paglet.v1.ReadArtifactResponse\"\x03\x90\x02\x01\x30\x01\x12Q\n\x0bGetArtifact\x12\x1d.paglet.v1.GetArtifactRequest\x1a\x1e.paglet.v1.GetArtifactResponse\"\x03\x90\x02\x01\x12W\n\rListArtifacts\x12\x1f.paglet.v1.ListArtifactsRequest\x1a .paglet.v1.ListArtifactsResponse\"\x03\x90\x02\x01\x12Z\n\x0eUpdateArtifact\x12 .paglet.v1.UpdateArtifactRequest\x1a!.paglet.v1.UpdateArtifactResponse\"\x03\x90\x02\x02\x12Z\n\x0e\x44\x65leteArtifact\x12 .paglet.v1.DeleteArtifactRequest\x1a!.paglet.v1.DeleteArtifactResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,48 +45,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ARTIFACTSERVICE'].methods_by_name['GetArtifact']._serialized_options = b'\220\002\001'
   _globals['_ARTIFACTSERVICE'].methods_by_name['ListArtifacts']._loaded_options = None
   _globals['_ARTIFACTSERVICE'].methods_by_name['ListArtifacts']._serialized_options = b'\220\002\001'
+  _globals['_ARTIFACTSERVICE'].methods_by_name['UpdateArtifact']._loaded_options = None
+  _globals['_ARTIFACTSERVICE'].methods_by_name['UpdateArtifact']._serialized_options = b'\220\002\002'
   _globals['_ARTIFACTSERVICE'].methods_by_name['DeleteArtifact']._loaded_options = None
   _globals['_ARTIFACTSERVICE'].methods_by_name['DeleteArtifact']._serialized_options = b'\220\002\002'
-  _globals['_OWNERPOLICY']._serialized_start=2106
-  _globals['_OWNERPOLICY']._serialized_end=2208
-  _globals['_WRITEOUTCOME']._serialized_start=2211
-  _globals['_WRITEOUTCOME']._serialized_end=2383
-  _globals['_ARTIFACT']._serialized_start=128
-  _globals['_ARTIFACT']._serialized_end=525
-  _globals['_ARTIFACT_LABELSENTRY']._serialized_start=480
-  _globals['_ARTIFACT_LABELSENTRY']._serialized_end=525
-  _globals['_WRITEARTIFACTREQUEST']._serialized_start=528
-  _globals['_WRITEARTIFACTREQUEST']._serialized_end=683
-  _globals['_WRITEHEADER']._serialized_start=686
-  _globals['_WRITEHEADER']._serialized_end=1154
-  _globals['_WRITEHEADER_LABELSENTRY']._serialized_start=480
-  _globals['_WRITEHEADER_LABELSENTRY']._serialized_end=525
-  _globals['_WRITECHUNK']._serialized_start=1156
-  _globals['_WRITECHUNK']._serialized_end=1198
-  _globals['_WRITEFINISH']._serialized_start=1200
-  _globals['_WRITEFINISH']._serialized_end=1268
-  _globals['_WRITEARTIFACTRESPONSE']._serialized_start=1271
-  _globals['_WRITEARTIFACTRESPONSE']._serialized_end=1399
-  _globals['_READARTIFACTREQUEST']._serialized_start=1401
-  _globals['_READARTIFACTREQUEST']._serialized_end=1512
-  _globals['_READARTIFACTRESPONSE']._serialized_start=1514
-  _globals['_READARTIFACTRESPONSE']._serialized_end=1625
-  _globals['_READHEADER']._serialized_start=1627
-  _globals['_READHEADER']._serialized_end=1678
-  _globals['_READCHUNK']._serialized_start=1680
-  _globals['_READCHUNK']._serialized_end=1721
-  _globals['_GETARTIFACTREQUEST']._serialized_start=1723
-  _globals['_GETARTIFACTREQUEST']._serialized_end=1764
-  _globals['_GETARTIFACTRESPONSE']._serialized_start=1766
-  _globals['_GETARTIFACTRESPONSE']._serialized_end=1826
-  _globals['_LISTARTIFACTSREQUEST']._serialized_start=1828
-  _globals['_LISTARTIFACTSREQUEST']._serialized_end=1919
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=1921
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=2009
-  _globals['_DELETEARTIFACTREQUEST']._serialized_start=2011
-  _globals['_DELETEARTIFACTREQUEST']._serialized_end=2078
-  _globals['_DELETEARTIFACTRESPONSE']._serialized_start=2080
-  _globals['_DELETEARTIFACTRESPONSE']._serialized_end=2104
-  _globals['_ARTIFACTSERVICE']._serialized_start=2386
-  _globals['_ARTIFACTSERVICE']._serialized_end=2841
+  _globals['_OWNERPOLICY']._serialized_start=2395
+  _globals['_OWNERPOLICY']._serialized_end=2497
+  _globals['_WRITEOUTCOME']._serialized_start=2500
+  _globals['_WRITEOUTCOME']._serialized_end=2672
+  _globals['_ARTIFACT']._serialized_start=162
+  _globals['_ARTIFACT']._serialized_end=622
+  _globals['_ARTIFACT_LABELSENTRY']._serialized_start=577
+  _globals['_ARTIFACT_LABELSENTRY']._serialized_end=622
+  _globals['_WRITEARTIFACTREQUEST']._serialized_start=625
+  _globals['_WRITEARTIFACTREQUEST']._serialized_end=780
+  _globals['_WRITEHEADER']._serialized_start=783
+  _globals['_WRITEHEADER']._serialized_end=1251
+  _globals['_WRITEHEADER_LABELSENTRY']._serialized_start=577
+  _globals['_WRITEHEADER_LABELSENTRY']._serialized_end=622
+  _globals['_WRITECHUNK']._serialized_start=1253
+  _globals['_WRITECHUNK']._serialized_end=1295
+  _globals['_WRITEFINISH']._serialized_start=1297
+  _globals['_WRITEFINISH']._serialized_end=1365
+  _globals['_WRITEARTIFACTRESPONSE']._serialized_start=1368
+  _globals['_WRITEARTIFACTRESPONSE']._serialized_end=1496
+  _globals['_READARTIFACTREQUEST']._serialized_start=1498
+  _globals['_READARTIFACTREQUEST']._serialized_end=1609
+  _globals['_READARTIFACTRESPONSE']._serialized_start=1611
+  _globals['_READARTIFACTRESPONSE']._serialized_end=1722
+  _globals['_READHEADER']._serialized_start=1724
+  _globals['_READHEADER']._serialized_end=1775
+  _globals['_READCHUNK']._serialized_start=1777
+  _globals['_READCHUNK']._serialized_end=1818
+  _globals['_GETARTIFACTREQUEST']._serialized_start=1820
+  _globals['_GETARTIFACTREQUEST']._serialized_end=1861
+  _globals['_GETARTIFACTRESPONSE']._serialized_start=1863
+  _globals['_GETARTIFACTRESPONSE']._serialized_end=1923
+  _globals['_LISTARTIFACTSREQUEST']._serialized_start=1925
+  _globals['_LISTARTIFACTSREQUEST']._serialized_end=2016
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=2018
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=2106
+  _globals['_UPDATEARTIFACTREQUEST']._serialized_start=2108
+  _globals['_UPDATEARTIFACTREQUEST']._serialized_end=2219
+  _globals['_UPDATEARTIFACTRESPONSE']._serialized_start=2221
+  _globals['_UPDATEARTIFACTRESPONSE']._serialized_end=2284
+  _globals['_DELETEARTIFACTREQUEST']._serialized_start=2286
+  _globals['_DELETEARTIFACTREQUEST']._serialized_end=2367
+  _globals['_DELETEARTIFACTRESPONSE']._serialized_start=2369
+  _globals['_DELETEARTIFACTRESPONSE']._serialized_end=2393
+  _globals['_ARTIFACTSERVICE']._serialized_start=2675
+  _globals['_ARTIFACTSERVICE']._serialized_end=3222
 # @@protoc_insertion_point(module_scope)

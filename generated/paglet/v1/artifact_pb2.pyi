@@ -6,6 +6,7 @@ The artifact store of a host."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -111,6 +112,8 @@ class Artifact(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     HOST_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
     artifact_id: _builtins.str
     """Identifies the artifact on its host."""
     name: _builtins.str
@@ -125,6 +128,10 @@ class Artifact(_message.Message):
     """What the owner's disposal does."""
     host: _builtins.str
     """The name of the host that keeps it."""
+    etag: _builtins.str
+    """Names this version of what is known of the artifact: no other version, of no artifact of this id, has the same. Set by
+    the host, and left empty in the answer to an upload.
+    """
     @_builtins.property
     def digest(self) -> _types_pb2.Digest:
         """What the bytes are, set by the host after it proved them."""
@@ -141,6 +148,10 @@ class Artifact(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the artifact ceases to be found; unset for never."""
 
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When something that is known of it was last changed; at first, `create_time`. Left unset in the answer to an upload."""
+
     def __init__(
         self,
         *,
@@ -155,10 +166,12 @@ class Artifact(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         host: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "expire_time", b"expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "expire_time", b"expire_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "content_encoding", b"content_encoding", "content_type", b"content_type", "create_time", b"create_time", "digest", b"digest", "expire_time", b"expire_time", "host", b"host", "labels", b"labels", "name", b"name", "owner", b"owner", "owner_policy", b"owner_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "content_encoding", b"content_encoding", "content_type", b"content_type", "create_time", b"create_time", "digest", b"digest", "etag", b"etag", "expire_time", b"expire_time", "host", b"host", "labels", b"labels", "name", b"name", "owner", b"owner", "owner_policy", b"owner_policy", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -589,6 +602,66 @@ class ListArtifactsResponse(_message.Message):
 Global___ListArtifactsResponse: _TypeAlias = ListArtifactsResponse  # noqa: Y015
 
 @_typing.final
+class UpdateArtifactRequest(_message.Message):
+    """UpdateArtifactRequest says what to change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def artifact(self) -> Global___Artifact:
+        """The artifact by its `artifact_id`, which is required, with the fields that are to change. An `etag` makes the update
+        conditional. All other fields are ignored.
+        """
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields to set: of `name`, `owner`, `owner_policy`, `content_type`, `content_encoding`, `labels` (all of them: to
+        change one, read them, and update with the etag) and `expire_time`, which lies in the future. A field that is named
+        here and not set in `artifact` is cleared: without an `expire_time` the artifact stays until it is deleted. `*` names
+        all of these; no mask, those that are set in `artifact`. Anything else is MALFORMED_REQUEST, as is changing nothing.
+        """
+
+    def __init__(
+        self,
+        *,
+        artifact: Global___Artifact | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateArtifactRequest: _TypeAlias = UpdateArtifactRequest  # noqa: Y015
+
+@_typing.final
+class UpdateArtifactResponse(_message.Message):
+    """UpdateArtifactResponse describes what was changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def artifact(self) -> Global___Artifact:
+        """The artifact as it is now."""
+
+    def __init__(
+        self,
+        *,
+        artifact: Global___Artifact | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateArtifactResponse: _TypeAlias = UpdateArtifactResponse  # noqa: Y015
+
+@_typing.final
 class DeleteArtifactRequest(_message.Message):
     """DeleteArtifactRequest names an artifact to delete."""
 
@@ -596,19 +669,23 @@ class DeleteArtifactRequest(_message.Message):
 
     ARTIFACT_ID_FIELD_NUMBER: _builtins.int
     ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     artifact_id: _builtins.str
     """The artifact; required."""
     allow_missing: _builtins.bool
     """Whether an absent artifact is a success."""
+    etag: _builtins.str
+    """Deletes the artifact only if this is its etag still; empty for any."""
     def __init__(
         self,
         *,
         artifact_id: _builtins.str = ...,
         allow_missing: _builtins.bool = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "artifact_id", b"artifact_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "artifact_id", b"artifact_id", "etag", b"etag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

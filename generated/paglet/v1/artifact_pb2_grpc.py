@@ -57,6 +57,11 @@ class ArtifactServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_artifact__pb2.ListArtifactsRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_artifact__pb2.ListArtifactsResponse.FromString,
                 _registered_method=True)
+        self.UpdateArtifact = channel.unary_unary(
+                '/paglet.v1.ArtifactService/UpdateArtifact',
+                request_serializer=paglet_dot_v1_dot_artifact__pb2.UpdateArtifactRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_artifact__pb2.UpdateArtifactResponse.FromString,
+                _registered_method=True)
         self.DeleteArtifact = channel.unary_unary(
                 '/paglet.v1.ArtifactService/DeleteArtifact',
                 request_serializer=paglet_dot_v1_dot_artifact__pb2.DeleteArtifactRequest.SerializeToString,
@@ -121,11 +126,26 @@ class ArtifactServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateArtifact(self, request, context):
+        """UpdateArtifact changes what is known of an artifact; its bytes never change. The reply comes after the change is
+        durable. Every update makes a new etag, also one that sets what was there before.
+
+        With `artifact.etag` the update is made only if that is the artifact's etag still. Without one, the last update wins,
+        and a repetition sets the same once more. With one, a repetition is never made twice: if the answer to the first was
+        lost, it is ETAG_MISMATCH; look at the artifact then.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH),
+        RESOURCE_EXHAUSTED (DISK_FULL), UNAVAILABLE (SHUTTING_DOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteArtifact(self, request, context):
         """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
         with `allow_missing` an absent artifact is a success.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,6 +173,11 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.ListArtifacts,
                     request_deserializer=paglet_dot_v1_dot_artifact__pb2.ListArtifactsRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_artifact__pb2.ListArtifactsResponse.SerializeToString,
+            ),
+            'UpdateArtifact': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateArtifact,
+                    request_deserializer=paglet_dot_v1_dot_artifact__pb2.UpdateArtifactRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_artifact__pb2.UpdateArtifactResponse.SerializeToString,
             ),
             'DeleteArtifact': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteArtifact,
@@ -271,6 +296,33 @@ class ArtifactService(object):
             '/paglet.v1.ArtifactService/ListArtifacts',
             paglet_dot_v1_dot_artifact__pb2.ListArtifactsRequest.SerializeToString,
             paglet_dot_v1_dot_artifact__pb2.ListArtifactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateArtifact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.ArtifactService/UpdateArtifact',
+            paglet_dot_v1_dot_artifact__pb2.UpdateArtifactRequest.SerializeToString,
+            paglet_dot_v1_dot_artifact__pb2.UpdateArtifactResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,11 +71,22 @@ class ArtifactServiceStub:
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
     """
+    UpdateArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.UpdateArtifactRequest, _artifact_pb2.UpdateArtifactResponse]
+    """UpdateArtifact changes what is known of an artifact; its bytes never change. The reply comes after the change is
+    durable. Every update makes a new etag, also one that sets what was there before.
+
+    With `artifact.etag` the update is made only if that is the artifact's etag still. Without one, the last update wins,
+    and a repetition sets the same once more. With one, a repetition is never made twice: if the answer to the first was
+    lost, it is ETAG_MISMATCH; look at the artifact then.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH),
+    RESOURCE_EXHAUSTED (DISK_FULL), UNAVAILABLE (SHUTTING_DOWN).
+    """
     DeleteArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.DeleteArtifactRequest, _artifact_pb2.DeleteArtifactResponse]
     """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
     with `allow_missing` an absent artifact is a success.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
     """
 
 @_typing.type_check_only
@@ -121,11 +132,22 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
     """
+    UpdateArtifact: _aio.UnaryUnaryMultiCallable[_artifact_pb2.UpdateArtifactRequest, _artifact_pb2.UpdateArtifactResponse]  # type: ignore[assignment]
+    """UpdateArtifact changes what is known of an artifact; its bytes never change. The reply comes after the change is
+    durable. Every update makes a new etag, also one that sets what was there before.
+
+    With `artifact.etag` the update is made only if that is the artifact's etag still. Without one, the last update wins,
+    and a repetition sets the same once more. With one, a repetition is never made twice: if the answer to the first was
+    lost, it is ETAG_MISMATCH; look at the artifact then.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH),
+    RESOURCE_EXHAUSTED (DISK_FULL), UNAVAILABLE (SHUTTING_DOWN).
+    """
     DeleteArtifact: _aio.UnaryUnaryMultiCallable[_artifact_pb2.DeleteArtifactRequest, _artifact_pb2.DeleteArtifactResponse]  # type: ignore[assignment]
     """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
     with `allow_missing` an absent artifact is a success.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
     """
 
 class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -194,6 +216,23 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def UpdateArtifact(
+        self,
+        request: _artifact_pb2.UpdateArtifactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_pb2.UpdateArtifactResponse, _abc.Awaitable[_artifact_pb2.UpdateArtifactResponse]]:
+        """UpdateArtifact changes what is known of an artifact; its bytes never change. The reply comes after the change is
+        durable. Every update makes a new etag, also one that sets what was there before.
+
+        With `artifact.etag` the update is made only if that is the artifact's etag still. Without one, the last update wins,
+        and a repetition sets the same once more. With one, a repetition is never made twice: if the answer to the first was
+        lost, it is ETAG_MISMATCH; look at the artifact then.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH),
+        RESOURCE_EXHAUSTED (DISK_FULL), UNAVAILABLE (SHUTTING_DOWN).
+        """
+
+    @_abc_1.abstractmethod
     def DeleteArtifact(
         self,
         request: _artifact_pb2.DeleteArtifactRequest,
@@ -202,7 +241,7 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
         with `allow_missing` an absent artifact is a success.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
         """
 
 def add_ArtifactServiceServicer_to_server(servicer: ArtifactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

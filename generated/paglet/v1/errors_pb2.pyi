@@ -154,6 +154,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: a file cannot be written where it should go. Metadata: path, cause."""
     ERROR_REASON_TOO_MANY_READS: _ErrorReason.ValueType  # 56
     """RESOURCE_EXHAUSTED: too many reads of artifacts are open on the host. RetryInfo."""
+    ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 58
+    """ABORTED: the artifact is not the version that was meant. Metadata: expected, actual (etags)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable, machine-readable cause of an error."""
@@ -286,4 +288,6 @@ ERROR_REASON_DESTINATION_UNWRITABLE: ErrorReason.ValueType  # 55
 """PERMISSION_DENIED: a file cannot be written where it should go. Metadata: path, cause."""
 ERROR_REASON_TOO_MANY_READS: ErrorReason.ValueType  # 56
 """RESOURCE_EXHAUSTED: too many reads of artifacts are open on the host. RetryInfo."""
+ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 58
+"""ABORTED: the artifact is not the version that was meant. Metadata: expected, actual (etags)."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
