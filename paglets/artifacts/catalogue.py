@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 
 from paglets.artifacts import events, references, refusals
 from paglets.artifacts.ledger import Ledger
+from paglets.artifacts.listing import read_page
+from paglets.artifacts.paging import Position
 from paglets.artifacts.references import Blob
 from paglets.artifacts.rows import INSERT, UPDATE, ref_of, values_of
-from paglets.artifacts.store import ArtifactChanges
+from paglets.artifacts.store import ArtifactChanges, ArtifactQuery
 from paglets.digest import Digest
 from paglets.values import ArtifactRef
 
@@ -33,15 +35,6 @@ SWEEP_BATCH = 500
 _FIND = """
 SELECT a.*, b.generation, b.corrupt FROM artifacts a JOIN blobs b USING (digest)
 WHERE artifact_id = :id AND (expires_at IS NULL OR expires_at > :now)
-"""
-_PAGE = """
-SELECT * FROM artifacts
-WHERE artifact_id > :after AND (expires_at IS NULL OR expires_at > :now) ORDER BY artifact_id LIMIT :limit
-"""
-_PAGE_OF_OWNER = """
-SELECT * FROM artifacts
-WHERE owner = :owner AND artifact_id > :after AND (expires_at IS NULL OR expires_at > :now)
-ORDER BY artifact_id LIMIT :limit
 """
 _ROW = "SELECT * FROM artifacts WHERE artifact_id = ?"
 _OF_OWNER = """
@@ -89,11 +82,10 @@ class Catalogue:
         blob = Blob(row["digest"], row["generation"], row["size"])
         return StoredArtifact(ref_of(row, self._host), blob, bool(row["corrupt"]))
 
-    async def page(self, owner: str | None, after: str, limit: int) -> list[ArtifactRef]:
-        """Up to `limit` artifacts with ids after `after`, in order."""
-        query = _PAGE if owner is None else _PAGE_OF_OWNER
-        values = {"after": after, "now": self._clock(), "owner": owner, "limit": limit}
-        rows = await self._ledger.read(lambda connection: connection.execute(query, values).fetchall())
+    async def page(self, query: ArtifactQuery, start: Position | None, limit: int) -> list[ArtifactRef]:
+        """Up to `limit` artifacts of a list, from the one after `start`."""
+        now = self._clock()
+        rows = await self._ledger.read(lambda connection: read_page(connection, query, start, now, limit))
         return [ref_of(row, self._host) for row in rows]
 
     async def update(self, artifact_id: str, changes: ArtifactChanges, etag: str) -> ArtifactRef | None:

@@ -66,6 +66,10 @@ CREATE TABLE artifacts (
     updated_at REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX artifacts_of_owner ON artifacts (owner, artifact_id);
+CREATE INDEX artifacts_of_owner_by_time ON artifacts (owner, created_at, artifact_id);
+CREATE INDEX artifacts_by_time ON artifacts (created_at, artifact_id);
+CREATE INDEX artifacts_by_size ON artifacts (size, artifact_id);
+CREATE INDEX artifacts_by_name ON artifacts (name, artifact_id);
 CREATE INDEX artifacts_by_expiry ON artifacts (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX artifacts_of_blob ON artifacts (digest);
 

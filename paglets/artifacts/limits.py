@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from paglets.artifacts import refusals
-from paglets.artifacts.store import ArtifactChanges, ArtifactWrite
+from paglets.artifacts.store import ArtifactChanges, ArtifactQuery, ArtifactWrite
 from paglets.config import StoreSettings
 from paglets.digest import Digest
 from paglets.values import check_id, new_id
@@ -21,6 +21,7 @@ __all__ = [
     "MAX_TEXT_BYTES",
     "MIN_TTL_S",
     "check_proof",
+    "check_query",
     "checked_changes",
     "checked_write",
     "page_limit",
@@ -79,6 +80,12 @@ def checked_changes(changes: ArtifactChanges, now: float) -> ArtifactChanges:
             f"an artifact expires in the future, within 1000 years; it is {now} now, got {expires_at}", "expire_time"
         )
     return replace(changes, expires_at=round(expires_at, 6))
+
+
+def check_query(query: ArtifactQuery) -> None:
+    """Raises MALFORMED_REQUEST for a prefix or labels that no artifact can have."""
+    _check_text(query.name_prefix, "name_prefix")
+    _check_labels(query.labels)
 
 
 def page_limit(page_size: int) -> int:

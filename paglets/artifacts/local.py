@@ -18,7 +18,7 @@ from paglets.artifacts import refusals
 from paglets.artifacts.catalogue import Removal, StoredArtifact
 from paglets.artifacts.disk import unbroken
 from paglets.artifacts.export import copy_blob, landing
-from paglets.artifacts.limits import checked_changes, checked_write, page_limit
+from paglets.artifacts.limits import check_query, checked_changes, checked_write, page_limit
 from paglets.artifacts.paging import position_in, token_after
 from paglets.artifacts.quota import Usage, read_usage
 from paglets.artifacts.reader import BlobReader, FileReader
@@ -27,7 +27,15 @@ from paglets.artifacts.replay import Replay
 from paglets.artifacts.rooms import StoreRooms, open_rooms
 from paglets.artifacts.sources import file_source, stream_pieces
 from paglets.artifacts.steps import Step, passed
-from paglets.artifacts.store import ArtifactChanges, ArtifactPage, ArtifactWrite, ArtifactWriteResult, Readable
+from paglets.artifacts.store import (
+    ALL_ARTIFACTS,
+    ArtifactChanges,
+    ArtifactPage,
+    ArtifactQuery,
+    ArtifactWrite,
+    ArtifactWriteResult,
+    Readable,
+)
 from paglets.artifacts.upload import LocalUpload
 from paglets.config import StoreSettings
 from paglets.errors import PagletError
@@ -107,13 +115,15 @@ class LocalArtifactStore:
         """Describes one artifact."""
         return (await self._find(artifact_id)).ref
 
-    async def list(self, *, owner: str | None = None, page_size: int = 100, page_token: str = "") -> ArtifactPage:
-        """One page in the order of ids."""
+    async def list(
+        self, query: ArtifactQuery = ALL_ARTIFACTS, *, page_size: int = 100, page_token: str = ""
+    ) -> ArtifactPage:
+        """One page."""
         limit = page_limit(page_size)
-        found = await self._rooms.catalogue.page(owner, position_in(page_token, owner), limit + 1)
+        check_query(query)
+        found = await self._rooms.catalogue.page(query, position_in(page_token, query), limit + 1)
         refs = tuple(found[:limit])
-        more = len(found) > limit
-        return ArtifactPage(refs, token_after(refs[-1].artifact_id, owner) if more else "")
+        return ArtifactPage(refs, token_after(refs[-1], query) if len(found) > limit else "")
 
     @asynccontextmanager
     async def open_reader(self, artifact_id: str) -> AsyncGenerator[BlobReader, None]:

@@ -19,8 +19,11 @@ from paglets.digest import Digest
 from paglets.values import ArtifactRef, OwnerPolicy
 
 __all__ = [
+    "ALL_ARTIFACTS",
     "ArtifactChanges",
+    "ArtifactOrder",
     "ArtifactPage",
+    "ArtifactQuery",
     "ArtifactReader",
     "ArtifactStore",
     "ArtifactWrite",
@@ -96,9 +99,36 @@ class ArtifactChanges:
         return replace(changed, expires_at=None) if changed.expires_at == math.inf else changed
 
 
+class ArtifactOrder(StrEnum):
+    """By what artifacts are listed; those that are equal in it are in the order of their ids."""
+
+    ID = "id"
+    CREATE_TIME = "created"
+    SIZE = "size"
+    NAME = "name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactQuery:
+    """Which artifacts are listed, and in which order: those that meet all that is given.
+
+    `owner=""` means those without one. An artifact has all of `labels`, of which an empty value asks for the key alone,
+    whatever its value is. `descending` turns the order round, that of equal ones by their ids too.
+    """
+
+    owner: str | None = None
+    name_prefix: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    order_by: ArtifactOrder = ArtifactOrder.ID
+    descending: bool = False
+
+
+ALL_ARTIFACTS = ArtifactQuery()
+
+
 @dataclass(frozen=True, slots=True)
 class ArtifactPage:
-    """Some artifacts in the order of their ids; `next_token` asks for more and is empty at the end."""
+    """Some artifacts in the order that was asked for; `next_token` asks for more and is empty at the end."""
 
     refs: tuple[ArtifactRef, ...]
     next_token: str
@@ -148,8 +178,15 @@ class ArtifactStore(Protocol):
         """Describes one artifact. Raises ARTIFACT_NOT_FOUND, also for one that has expired."""
         ...
 
-    async def list(self, *, owner: str | None = None, page_size: int = 100, page_token: str = "") -> ArtifactPage:
-        """One page in the order of ids; `owner=""` means those without one. Page size 0 is 100, at most 1000."""
+    async def list(
+        self, query: ArtifactQuery = ALL_ARTIFACTS, *, page_size: int = 100, page_token: str = ""
+    ) -> ArtifactPage:
+        """One page; size 0 is 100, at most 1000. Every page of a list is asked for with the same query.
+
+        An artifact that neither changes nor goes while somebody pages comes exactly once.
+
+        Raises MALFORMED_REQUEST, also for the token of another list.
+        """
         ...
 
     def open_reader(self, artifact_id: str) -> AbstractAsyncContextManager[ArtifactReader]:

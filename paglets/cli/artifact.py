@@ -10,7 +10,7 @@ import anyio
 import click
 
 from paglets.arena import use_one_arena
-from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult
+from paglets.artifacts.store import ArtifactQuery, ArtifactWrite, ArtifactWriteResult
 from paglets.cli.nouns import Noun
 from paglets.cli.output import Record, note, size_text, time_text, write_json, write_record, write_table
 from paglets.cli.progress import byte_bar
@@ -134,7 +134,7 @@ def list_artifacts(session: Session, owner: str | None) -> None:
         rows: list[Record] = []
         token = ""
         while True:
-            page = await client.artifacts.list(owner=owner, page_size=1000, page_token=token)
+            page = await client.artifacts.list(ArtifactQuery(owner=owner), page_size=1000, page_token=token)
             for ref in page.refs:
                 if session.json:
                     write_json(_record(ref))

@@ -19,7 +19,15 @@ from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts.disk import Disk
 from paglets.artifacts.export import landing
 from paglets.artifacts.sources import file_source, stream_pieces
-from paglets.artifacts.store import ArtifactChanges, ArtifactPage, ArtifactWrite, ArtifactWriteResult, Readable
+from paglets.artifacts.store import (
+    ALL_ARTIFACTS,
+    ArtifactChanges,
+    ArtifactPage,
+    ArtifactQuery,
+    ArtifactWrite,
+    ArtifactWriteResult,
+    Readable,
+)
 from paglets.client.artifact_read import RemoteReader
 from paglets.client.artifact_upload import Progress, SentUpload
 from paglets.client.retry import RetryPolicy
@@ -27,6 +35,7 @@ from paglets.client.safe_channel import SafeChannel
 from paglets.errors import ConflictError, NotFoundError, UnavailableError
 from paglets.values import ArtifactRef, OwnerPolicy, new_id
 from paglets.wire.artifact import artifact_from_message, page_from_message
+from paglets.wire.artifact_query import query_to_message
 from paglets.wire.artifact_update import changes_to_message
 
 __all__ = ["RemoteArtifactStore"]
@@ -79,10 +88,11 @@ class RemoteArtifactStore:
         reply = await self._stub.GetArtifact(artifact_pb2.GetArtifactRequest(artifact_id=artifact_id))
         return artifact_from_message(reply.artifact)
 
-    async def list(self, *, owner: str | None = None, page_size: int = 100, page_token: str = "") -> ArtifactPage:
-        """One page in the order of ids."""
-        request = artifact_pb2.ListArtifactsRequest(page_size=page_size, page_token=page_token, owner=owner)
-        return page_from_message(await self._stub.ListArtifacts(request))
+    async def list(
+        self, query: ArtifactQuery = ALL_ARTIFACTS, *, page_size: int = 100, page_token: str = ""
+    ) -> ArtifactPage:
+        """One page."""
+        return page_from_message(await self._stub.ListArtifacts(query_to_message(query, page_size, page_token)))
 
     @asynccontextmanager
     async def open_reader(self, artifact_id: str) -> AsyncGenerator[RemoteReader, None]:
@@ -128,7 +138,7 @@ class RemoteArtifactStore:
         until = math.inf if created_until is None else created_until
         count, token = 0, ""
         while True:
-            page = await self.list(owner=owner, page_size=1000, page_token=token)
+            page = await self.list(ArtifactQuery(owner=owner), page_size=1000, page_token=token)
             for ref in page.refs:
                 if ref.created_at <= until:
                     count += await self._delete_with(owner, ref)

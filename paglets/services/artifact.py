@@ -16,6 +16,7 @@ from paglets.wire.artifact import (
     result_to_message,
     write_from_header,
 )
+from paglets.wire.artifact_query import query_from_message
 from paglets.wire.artifact_update import changes_from_message
 from paglets.wire.frames import COMMITTED_SIZE_KEY, WriteFrames, read_chunk
 
@@ -74,8 +75,8 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         self, request: artifact_pb2.ListArtifactsRequest, context: ServerContext
     ) -> artifact_pb2.ListArtifactsResponse:
         """Pages through the artifacts."""
-        owner = request.owner if request.HasField("owner") else None
-        page = await self._store.list(owner=owner, page_size=request.page_size, page_token=request.page_token)
+        query = query_from_message(request)
+        page = await self._store.list(query, page_size=request.page_size, page_token=request.page_token)
         return page_to_message(page)
 
     async def UpdateArtifact(

@@ -7,18 +7,20 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from paglets import faults
+from paglets.artifacts.catalogue import insert_artifact
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.store import ArtifactStore, ArtifactWrite
 from paglets.config import StoreSettings
 from paglets.digest import Digest
 from paglets.errors import PagletError
+from paglets.values import ArtifactRef
 
 __all__ = [
     "PATIENCE_S",
@@ -27,6 +29,7 @@ __all__ = [
     "assert_consistent",
     "bytes_on_disk",
     "eventually",
+    "fill",
     "is_empty",
     "names_in",
     "opened",
@@ -143,6 +146,19 @@ def assert_consistent(root: Path) -> None:
     assert used == sum(row["size"] for row in blobs) == bytes_on_disk(root)
     for name, path in found.items():
         assert Digest.of(path.read_bytes()).hex == name.partition(".")[0]
+
+
+def fill(root: Path, refs: Iterable[ArtifactRef]) -> None:
+    """Puts artifacts of a few bytes into the catalogue of a store, at once, however many; their blobs have no files."""
+    with sqlite3.connect(root / "artifacts.db", timeout=30) as rows:
+        for ref in refs:
+            rows.execute(
+                "INSERT INTO blobs (digest, size, generation, refs) VALUES (?, ?, 0, 1)"
+                " ON CONFLICT DO UPDATE SET refs = refs + 1",
+                (ref.digest.value, ref.size_bytes),
+            )
+            insert_artifact(rows, ref)
+    rows.close()
 
 
 async def put(store: ArtifactStore, data: bytes, *, artifact_id: str = "", ttl_s: float | None = None) -> str:

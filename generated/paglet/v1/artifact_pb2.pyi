@@ -47,6 +47,38 @@ OWNER_POLICY_DELETE_WITH_OWNER: OwnerPolicy.ValueType  # 2
 """The artifact is deleted when the paglet that owns it is disposed of."""
 Global___OwnerPolicy: _TypeAlias = OwnerPolicy  # noqa: Y015
 
+class _ArtifactOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ArtifactOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ArtifactOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ARTIFACT_ORDER_UNSPECIFIED: _ArtifactOrder.ValueType  # 0
+    """Not given: the same as ARTIFACT_ORDER_ID."""
+    ARTIFACT_ORDER_ID: _ArtifactOrder.ValueType  # 1
+    """By `artifact_id`."""
+    ARTIFACT_ORDER_CREATE_TIME: _ArtifactOrder.ValueType  # 2
+    """By `create_time`."""
+    ARTIFACT_ORDER_SIZE: _ArtifactOrder.ValueType  # 3
+    """By the number of their bytes."""
+    ARTIFACT_ORDER_NAME: _ArtifactOrder.ValueType  # 4
+    """By `name`, character by character."""
+
+class ArtifactOrder(_ArtifactOrder, metaclass=_ArtifactOrderEnumTypeWrapper):
+    """ArtifactOrder says in which order artifacts are listed; those that are equal in it are in the order of their ids."""
+
+ARTIFACT_ORDER_UNSPECIFIED: ArtifactOrder.ValueType  # 0
+"""Not given: the same as ARTIFACT_ORDER_ID."""
+ARTIFACT_ORDER_ID: ArtifactOrder.ValueType  # 1
+"""By `artifact_id`."""
+ARTIFACT_ORDER_CREATE_TIME: ArtifactOrder.ValueType  # 2
+"""By `create_time`."""
+ARTIFACT_ORDER_SIZE: ArtifactOrder.ValueType  # 3
+"""By the number of their bytes."""
+ARTIFACT_ORDER_NAME: ArtifactOrder.ValueType  # 4
+"""By `name`, character by character."""
+Global___ArtifactOrder: _TypeAlias = ArtifactOrder  # noqa: Y015
+
 class _WriteOutcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -547,25 +579,63 @@ class ListArtifactsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    NAME_PREFIX_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    DESCENDING_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many artifacts at most; 0 for 100, never more than 1000."""
     page_token: _builtins.str
     """The `next_page_token` of the page before; empty for the first page. The other fields must not change between pages."""
     owner: _builtins.str
     """Only artifacts of this owner; unset for all, empty for those without an owner."""
+    name_prefix: _builtins.str
+    """Only artifacts whose names begin so."""
+    order_by: Global___ArtifactOrder.ValueType
+    """The order."""
+    descending: _builtins.bool
+    """Whether the order is turned round, that of equal ones by their ids too."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Only artifacts that have all of these labels. An empty value asks for the key alone, whatever its value is."""
+
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         owner: _builtins.str | None = ...,
+        name_prefix: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        order_by: Global___ArtifactOrder.ValueType = ...,
+        descending: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "descending", b"descending", "labels", b"labels", "name_prefix", b"name_prefix", "order_by", b"order_by", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__owner: _TypeAlias = _typing.Literal["owner"]  # noqa: Y015
     _WhichOneofArgType__owner: _TypeAlias = _typing.Literal["_owner", b"_owner"]  # noqa: Y015
@@ -585,7 +655,7 @@ class ListArtifactsResponse(_message.Message):
     """Asks for the next page; empty on the last."""
     @_builtins.property
     def artifacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Artifact]:
-        """The artifacts, ordered by id."""
+        """The artifacts, in the order that was asked for."""
 
     def __init__(
         self,

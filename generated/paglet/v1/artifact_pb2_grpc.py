@@ -118,9 +118,13 @@ class ArtifactServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListArtifacts(self, request, context):
-        """ListArtifacts pages through the host's artifacts in the order of their ids. Safe to repeat.
+        """ListArtifacts pages through the host's artifacts, in the order of their ids unless another is asked for. An artifact
+        that neither changes nor goes while somebody pages comes exactly once, whatever becomes of the others. A page in the
+        order of ids or of time, of all artifacts or of one owner's, and one of all by size or name, costs the same however
+        many there are; `labels` and `name_prefix` are looked for one by one. Safe to repeat.
 
-        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size, an unknown order, or a page token of another
+        list).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

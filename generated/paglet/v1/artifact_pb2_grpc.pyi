@@ -67,9 +67,13 @@ class ArtifactServiceStub:
     Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
     """
     ListArtifacts: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.ListArtifactsRequest, _artifact_pb2.ListArtifactsResponse]
-    """ListArtifacts pages through the host's artifacts in the order of their ids. Safe to repeat.
+    """ListArtifacts pages through the host's artifacts, in the order of their ids unless another is asked for. An artifact
+    that neither changes nor goes while somebody pages comes exactly once, whatever becomes of the others. A page in the
+    order of ids or of time, of all artifacts or of one owner's, and one of all by size or name, costs the same however
+    many there are; `labels` and `name_prefix` are looked for one by one. Safe to repeat.
 
-    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size, an unknown order, or a page token of another
+    list).
     """
     UpdateArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.UpdateArtifactRequest, _artifact_pb2.UpdateArtifactResponse]
     """UpdateArtifact changes what is known of an artifact; its bytes never change. The reply comes after the change is
@@ -128,9 +132,13 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
     """
     ListArtifacts: _aio.UnaryUnaryMultiCallable[_artifact_pb2.ListArtifactsRequest, _artifact_pb2.ListArtifactsResponse]  # type: ignore[assignment]
-    """ListArtifacts pages through the host's artifacts in the order of their ids. Safe to repeat.
+    """ListArtifacts pages through the host's artifacts, in the order of their ids unless another is asked for. An artifact
+    that neither changes nor goes while somebody pages comes exactly once, whatever becomes of the others. A page in the
+    order of ids or of time, of all artifacts or of one owner's, and one of all by size or name, costs the same however
+    many there are; `labels` and `name_prefix` are looked for one by one. Safe to repeat.
 
-    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size, an unknown order, or a page token of another
+    list).
     """
     UpdateArtifact: _aio.UnaryUnaryMultiCallable[_artifact_pb2.UpdateArtifactRequest, _artifact_pb2.UpdateArtifactResponse]  # type: ignore[assignment]
     """UpdateArtifact changes what is known of an artifact; its bytes never change. The reply comes after the change is
@@ -210,9 +218,13 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifact_pb2.ListArtifactsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_artifact_pb2.ListArtifactsResponse, _abc.Awaitable[_artifact_pb2.ListArtifactsResponse]]:
-        """ListArtifacts pages through the host's artifacts in the order of their ids. Safe to repeat.
+        """ListArtifacts pages through the host's artifacts, in the order of their ids unless another is asked for. An artifact
+        that neither changes nor goes while somebody pages comes exactly once, whatever becomes of the others. A page in the
+        order of ids or of time, of all artifacts or of one owner's, and one of all by size or name, costs the same however
+        many there are; `labels` and `name_prefix` are looked for one by one. Safe to repeat.
 
-        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size, an unknown order, or a page token of another
+        list).
         """
 
     @_abc_1.abstractmethod
