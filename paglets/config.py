@@ -15,7 +15,10 @@ _MIB = 1024**2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
-    """Bounds of an artifact store, in bytes; None means unlimited. Reads are counted where others drive them."""
+    """Bounds of an artifact store, in bytes; None means unlimited. Reads are counted where others drive them.
+
+    There may be as many watches as reads. The last `keep_events` changes, at least 1, are kept for them.
+    """
 
     max_artifact_bytes: int | None = _GIB
     quota_bytes: int | None = 10 * _GIB
@@ -23,6 +26,7 @@ class StoreSettings:
     reserve_step_bytes: int = 64 * _MIB
     max_open_uploads: int = 64
     max_open_reads: int = 128
+    keep_events: int = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from paglets.artifacts.listing import read_page
 from paglets.artifacts.paging import Position
 from paglets.artifacts.references import Blob
 from paglets.artifacts.rows import INSERT, UPDATE, ref_of, values_of
-from paglets.artifacts.store import ArtifactChanges, ArtifactQuery
+from paglets.artifacts.store import ArtifactChanges, ArtifactEventKind, ArtifactQuery
 from paglets.digest import Digest
 from paglets.values import ArtifactRef
 
@@ -82,11 +82,16 @@ class Catalogue:
         blob = Blob(row["digest"], row["generation"], row["size"])
         return StoredArtifact(ref_of(row, self._host), blob, bool(row["corrupt"]))
 
-    async def page(self, query: ArtifactQuery, start: Position | None, limit: int) -> list[ArtifactRef]:
-        """Up to `limit` artifacts of a list, from the one after `start`."""
+    async def page(self, query: ArtifactQuery, start: Position | None, limit: int) -> tuple[list[ArtifactRef], str]:
+        """Up to `limit` artifacts of a list, from the one after `start`, and the cursor of before they were read."""
         now = self._clock()
-        rows = await self._ledger.read(lambda connection: read_page(connection, query, start, now, limit))
-        return [ref_of(row, self._host) for row in rows]
+
+        def work(connection: sqlite3.Connection) -> tuple[list[sqlite3.Row], str]:
+            before = events.kept(connection)
+            return read_page(connection, query, start, now, limit), before.cursor(before.last)
+
+        rows, cursor = await self._ledger.read(work)
+        return [ref_of(row, self._host) for row in rows], cursor
 
     async def update(self, artifact_id: str, changes: ArtifactChanges, etag: str) -> ArtifactRef | None:
         """Changes an artifact that has not expired; None where there is none. Raises ETAG_MISMATCH, DISK_FULL."""
@@ -112,17 +117,18 @@ class Catalogue:
             expired = _has_expired(row, now)
             if not expired:
                 _check_etag(row, etag)
-            return Removal(int(not expired), remove_artifact(connection, artifact_id))
+            return Removal(int(not expired), remove_artifact(connection, artifact_id, now))
 
         return await self._ledger.free(work)
 
     async def remove_of_owner(self, owner: str, created_until: float | None) -> Removal:
         """Removes a batch of the owner's artifacts that go with him, or of those committed until a time."""
-        return await self._remove_selected(_OF_OWNER, owner, math.inf if created_until is None else created_until)
+        until = math.inf if created_until is None else created_until
+        return await self._remove_selected(self._clock(), _OF_OWNER, owner, until)
 
     async def remove_expired(self) -> Removal:
         """Removes a batch of what has expired."""
-        return await self._remove_selected(_EXPIRED, self._clock())
+        return await self._remove_selected(None, _EXPIRED, self._clock())
 
     async def tombstones(self) -> list[Blob]:
         """A batch of files to unlink: their generation is nobody's."""
@@ -148,10 +154,10 @@ class Catalogue:
         (found,) = await self._ledger.read(lambda connection: connection.execute(query).fetchone())
         return found
 
-    async def _remove_selected(self, query: str, *values: object) -> Removal:
+    async def _remove_selected(self, deleted_at: float | None, query: str, *values: object) -> Removal:
         def work(connection: sqlite3.Connection) -> Removal:
             ids = [row["artifact_id"] for row in connection.execute(query, (*values, SWEEP_BATCH)).fetchall()]
-            blobs = [blob for artifact_id in ids for blob in remove_artifact(connection, artifact_id)]
+            blobs = [blob for artifact_id in ids for blob in remove_artifact(connection, artifact_id, deleted_at)]
             return Removal(len(ids), blobs)
 
         return await self._ledger.free(work)
@@ -161,6 +167,7 @@ def insert_artifact(connection: sqlite3.Connection, ref: ArtifactRef) -> Artifac
     """Makes an artifact visible, and returns it with its first etag; its blob holds a reference for it already."""
     made = replace(ref, etag=events.next_mark(connection), updated_at=ref.created_at)
     connection.execute(INSERT, values_of(made))
+    events.note_event(connection, made.artifact_id, ArtifactEventKind.CREATED, made.created_at)
     return made
 
 
@@ -168,15 +175,23 @@ def update_artifact(connection: sqlite3.Connection, ref: ArtifactRef, now: float
     """Replaces what is known of an artifact that exists, and returns it with its new etag."""
     made = replace(ref, etag=events.next_mark(connection), updated_at=now)
     connection.execute(UPDATE, values_of(made))
+    events.note_event(connection, made.artifact_id, ArtifactEventKind.UPDATED, now)
     return made
 
 
-def remove_artifact(connection: sqlite3.Connection, artifact_id: str) -> list[Blob]:
-    """Removes an artifact that exists; returns the file to unlink if it was the last to point to it."""
-    (digest,) = connection.execute(
-        "DELETE FROM artifacts WHERE artifact_id = ? RETURNING digest", (artifact_id,)
-    ).fetchone()
-    return references.release(connection, digest)
+def remove_artifact(connection: sqlite3.Connection, artifact_id: str, deleted_at: float | None = None) -> list[Blob]:
+    """Removes an artifact that exists; returns the file to unlink if it was the last to point to it.
+
+    `deleted_at` is when somebody asked for that; an artifact of which nobody did, or that had expired by then, expired.
+    """
+    row = connection.execute(_ROW, (artifact_id,)).fetchone()
+    events.next_mark(connection)
+    if deleted_at is None or _has_expired(row, deleted_at):
+        events.note_event(connection, artifact_id, ArtifactEventKind.EXPIRED, row["expires_at"])
+    else:
+        events.note_event(connection, artifact_id, ArtifactEventKind.DELETED, deleted_at)
+    connection.execute("DELETE FROM artifacts WHERE artifact_id = ?", (artifact_id,))
+    return references.release(connection, row["digest"])
 
 
 def _has_expired(row: sqlite3.Row, now: float) -> bool:

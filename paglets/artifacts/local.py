@@ -30,6 +30,7 @@ from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import (
     ALL_ARTIFACTS,
     ArtifactChanges,
+    ArtifactNotice,
     ArtifactPage,
     ArtifactQuery,
     ArtifactWrite,
@@ -121,9 +122,20 @@ class LocalArtifactStore:
         """One page."""
         limit = page_limit(page_size)
         check_query(query)
-        found = await self._rooms.catalogue.page(query, position_in(page_token, query), limit + 1)
+        start = position_in(page_token, query)
+        found, cursor = await self._rooms.catalogue.page(query, start, limit + 1)
         refs = tuple(found[:limit])
-        return ArtifactPage(refs, token_after(refs[-1], query) if len(found) > limit else "")
+        if start is not None:
+            cursor = start.cursor
+        return ArtifactPage(refs, token_after(refs[-1], query, cursor) if len(found) > limit else "", cursor)
+
+    def watch(self, *, cursor: str = "", owner: str | None = None) -> AsyncGenerator[ArtifactNotice, None]:
+        """Every change after `cursor`; ends with SHUTTING_DOWN when the store closes."""
+        return self._rooms.watches.watch(cursor, owner)
+
+    def end_watches(self) -> None:
+        """Ends all watches, and those that are begun later."""
+        self._rooms.watches.end()
 
     @asynccontextmanager
     async def open_reader(self, artifact_id: str) -> AsyncGenerator[BlobReader, None]:

@@ -29,15 +29,16 @@ Key: TypeAlias = str | float | Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """An artifact's place in an order: what it is sorted by, then its id."""
+    """An artifact's place in an order: what it is sorted by, then its id; and the cursor of its list."""
 
     key: Key
     artifact_id: str
+    cursor: str
 
 
-def token_after(ref: ArtifactRef, query: ArtifactQuery) -> str:
-    """A token for the page that begins after an artifact."""
-    place = msgspec.msgpack.encode(Position(_key_of(ref, query.order_by), ref.artifact_id))
+def token_after(ref: ArtifactRef, query: ArtifactQuery, cursor: str) -> str:
+    """A token for the page that begins after an artifact, of a list with this cursor."""
+    place = msgspec.msgpack.encode(Position(_key_of(ref, query.order_by), ref.artifact_id, cursor))
     return base64.urlsafe_b64encode(_tag(query) + place).decode().rstrip("=")
 
 

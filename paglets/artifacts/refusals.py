@@ -33,6 +33,7 @@ __all__ = [
     "artifact_not_found",
     "artifact_too_large",
     "blob_corrupt",
+    "cursor_expired",
     "destination_exists",
     "digest_mismatch",
     "disk_full",
@@ -139,11 +140,11 @@ def too_many_uploads(limit: int) -> PagletError:
     )
 
 
-def too_many_reads(limit: int) -> PagletError:
-    """As many reads are open as the host allows."""
+def too_many_reads(limit: int, what: str = "reads") -> PagletError:
+    """As many reads, or watches, are open as the host allows."""
     return ExhaustedError(
         "TOO_MANY_READS",
-        f"{limit} reads are open, which is as many as there may be",
+        f"{limit} {what} are open, which is as many as there may be",
         metadata={"limit": str(limit)},
         retry_after_s=BUSY_RETRY_S,
     )
@@ -223,6 +224,15 @@ def offset_mismatch(expected: int, provided: int) -> PagletError:
         "OFFSET_MISMATCH",
         f"the next chunk begins at {expected}, this one at {provided}",
         metadata={"expected_offset": str(expected), "provided_offset": str(provided)},
+    )
+
+
+def cursor_expired(cursor: str, oldest: str) -> PagletError:
+    """Events that a watch needs are no longer kept, or never were this store's."""
+    return OutOfRangeError(
+        "CURSOR_EXPIRED",
+        f"the events after {cursor} are not kept here: list the artifacts, and watch from the cursor of that list",
+        metadata={"oldest": oldest},
     )
 
 

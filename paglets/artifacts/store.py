@@ -8,7 +8,7 @@ No store lives in this file.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
@@ -21,6 +21,9 @@ from paglets.values import ArtifactRef, OwnerPolicy
 __all__ = [
     "ALL_ARTIFACTS",
     "ArtifactChanges",
+    "ArtifactEvent",
+    "ArtifactEventKind",
+    "ArtifactNotice",
     "ArtifactOrder",
     "ArtifactPage",
     "ArtifactQuery",
@@ -128,10 +131,40 @@ ALL_ARTIFACTS = ArtifactQuery()
 
 @dataclass(frozen=True, slots=True)
 class ArtifactPage:
-    """Some artifacts in the order that was asked for; `next_token` asks for more and is empty at the end."""
+    """Some artifacts in the order that was asked for; `next_token` asks for more and is empty at the end.
+
+    Who watches from `cursor` misses no change since the first page of the list was asked for.
+    """
 
     refs: tuple[ArtifactRef, ...]
     next_token: str
+    cursor: str
+
+
+class ArtifactEventKind(StrEnum):
+    """What became of an artifact. One that expired ceased to be found at its time, and was swept then or later."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactEvent:
+    """One change: the artifact as it then was, or was at last, and when that was, in seconds since the epoch."""
+
+    kind: ArtifactEventKind
+    ref: ArtifactRef
+    happened_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactNotice:
+    """What a watch tells: an event, or None, and the cursor from which to go on after it."""
+
+    cursor: str
+    event: ArtifactEvent | None = None
 
 
 class ArtifactReader(Protocol):
@@ -186,6 +219,17 @@ class ArtifactStore(Protocol):
         An artifact that neither changes nor goes while somebody pages comes exactly once.
 
         Raises MALFORMED_REQUEST, also for the token of another list.
+        """
+        ...
+
+    def watch(self, *, cursor: str = "", owner: str | None = None) -> AsyncGenerator[ArtifactNotice, None]:
+        """Every change after `cursor`, once and in order, when it is durable; without a cursor, from now on.
+
+        The first notice has no event, but the cursor at which the watch begins; there are others like it now and then
+        while only artifacts that are not `owner`'s change (`""` is nobody's). An artifact that changes hands is told of
+        to the one who has it then. A watch never ends by itself, and a slow one costs no memory. Cursors outlive
+        restarts. Raises CURSOR_EXPIRED when events that it needs are no longer kept: list, and watch from the list's
+        cursor. Raises MALFORMED_REQUEST.
         """
         ...
 
@@ -264,6 +308,10 @@ class ServedStore(ArtifactStore, Protocol):
 
     async def open_upload(self, write: ArtifactWrite) -> Upload:
         """Accepts an upload, its declared size reserved. Raises what `create_from_chunks` can before the first byte."""
+        ...
+
+    def end_watches(self) -> None:
+        """Ends all watches, and those that are begun later, with SHUTTING_DOWN. Safe to repeat."""
         ...
 
 

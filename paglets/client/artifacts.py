@@ -22,6 +22,7 @@ from paglets.artifacts.sources import file_source, stream_pieces
 from paglets.artifacts.store import (
     ALL_ARTIFACTS,
     ArtifactChanges,
+    ArtifactNotice,
     ArtifactPage,
     ArtifactQuery,
     ArtifactWrite,
@@ -30,6 +31,7 @@ from paglets.artifacts.store import (
 )
 from paglets.client.artifact_read import RemoteReader
 from paglets.client.artifact_upload import Progress, SentUpload
+from paglets.client.artifact_watch import watch_artifacts
 from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
 from paglets.errors import ConflictError, NotFoundError, UnavailableError
@@ -93,6 +95,13 @@ class RemoteArtifactStore:
     ) -> ArtifactPage:
         """One page."""
         return page_from_message(await self._stub.ListArtifacts(query_to_message(query, page_size, page_token)))
+
+    def watch(self, *, cursor: str = "", owner: str | None = None) -> AsyncGenerator[ArtifactNotice, None]:
+        """Every change after `cursor`. It waits while the host is away, and goes on without loss when that is back.
+
+        Raises CANCELLED when the channel is closed.
+        """
+        return watch_artifacts(self._stub, cursor, owner)
 
     @asynccontextmanager
     async def open_reader(self, artifact_id: str) -> AsyncGenerator[RemoteReader, None]:

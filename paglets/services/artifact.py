@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts import refusals
@@ -18,6 +19,7 @@ from paglets.wire.artifact import (
 )
 from paglets.wire.artifact_query import query_from_message
 from paglets.wire.artifact_update import changes_from_message
+from paglets.wire.artifact_watch import notice_to_message
 from paglets.wire.frames import COMMITTED_SIZE_KEY, WriteFrames, read_chunk
 
 __all__ = ["ArtifactServicer"]
@@ -27,7 +29,7 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
     """Serves `store` as the one of `host`; put it behind the guard.
 
     An upload from which no frame comes for `stall_timeout_s` is dropped; nothing else bounds how long it takes. At most
-    `max_open_reads` are open; the guard ends those whose readers stand still.
+    `max_open_reads` are open, and as many watches; the guard ends those whose readers stand still.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         self._store = store
         self._host = host
         self._max_open_reads = max_open_reads
-        self._open_reads = 0
+        self._open = Counter[str]()
         self._stall_timeout_s = stall_timeout_s
 
     async def WriteArtifact(
@@ -95,13 +97,23 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
             raise refusals.artifact_not_found(request.artifact_id, self._host)
         return artifact_pb2.DeleteArtifactResponse()
 
+    async def WatchArtifacts(
+        self, request: artifact_pb2.WatchArtifactsRequest, context: ServerContext
+    ) -> AsyncIterator[artifact_pb2.WatchArtifactsResponse]:
+        """Streams what becomes of the artifacts."""
+        owner = request.owner if request.HasField("owner") else None
+        with self._counted("watches"):
+            async with aclosing(self._store.watch(cursor=request.cursor, owner=owner)) as notices:
+                async for notice in notices:
+                    yield notice_to_message(notice)
+
     @contextmanager
-    def _counted(self) -> Generator[None]:
-        """Counts an open read. Raises TOO_MANY_READS."""
-        if self._open_reads >= self._max_open_reads:
-            raise refusals.too_many_reads(self._max_open_reads)
-        self._open_reads += 1
+    def _counted(self, what: str = "reads") -> Generator[None]:
+        """Counts an open read, or watch. Raises TOO_MANY_READS."""
+        if self._open[what] >= self._max_open_reads:
+            raise refusals.too_many_reads(self._max_open_reads, what)
+        self._open[what] += 1
         try:
             yield
         finally:
-            self._open_reads -= 1
+            self._open[what] -= 1

@@ -159,13 +159,13 @@ def result_from_message(message: artifact_pb2.WriteArtifactResponse) -> Artifact
 def page_to_message(page: ArtifactPage) -> artifact_pb2.ListArtifactsResponse:
     """A page as a message."""
     return artifact_pb2.ListArtifactsResponse(
-        artifacts=map(artifact_to_message, page.refs), next_page_token=page.next_token
+        artifacts=map(artifact_to_message, page.refs), next_page_token=page.next_token, cursor=page.cursor
     )
 
 
 def page_from_message(message: artifact_pb2.ListArtifactsResponse) -> ArtifactPage:
     """A message as a page."""
-    return ArtifactPage(tuple(map(artifact_from_message, message.artifacts)), message.next_page_token)
+    return ArtifactPage(tuple(map(artifact_from_message, message.artifacts)), message.next_page_token, message.cursor)
 
 
 def _expiry_to_message(expires_at: float | None) -> Timestamp | None:

@@ -59,6 +59,7 @@ def settings(
     max_artifact_bytes: int | None = None,
     quota_bytes: int | None = None,
     max_open_uploads: int = 64,
+    keep_events: int = 10_000,
     reserve_step_bytes: int = 64 * 1024**2,
 ) -> StoreSettings:
     """Settings that do not depend on how full the machine's disk is."""
@@ -67,6 +68,7 @@ def settings(
         quota_bytes=quota_bytes,
         min_free_bytes=0,
         max_open_uploads=max_open_uploads,
+        keep_events=keep_events,
         reserve_step_bytes=reserve_step_bytes,
     )
 
@@ -137,8 +139,15 @@ def assert_consistent(root: Path) -> None:
         ).fetchone()
         (tombstones,) = rows.execute("SELECT count(*) FROM tombstones").fetchone()
         (unfinished,) = rows.execute("SELECT count(*) FROM uploads WHERE state <> 'done' OR reserved > 0").fetchone()
+        (untold,) = rows.execute(
+            "SELECT count(*) FROM artifacts a WHERE NOT EXISTS"
+            " (SELECT 1 FROM events e WHERE e.etag = a.etag AND e.kind IN ('created', 'updated'))"
+        ).fetchone()
+        first, last, told = rows.execute("SELECT min(revision), max(revision), count(*) FROM events").fetchone()
         used, reserved = rows.execute("SELECT used, reserved FROM usage WHERE scope = 'host'").fetchone()
     rows.close()
+    assert untold == 0
+    assert told == 0 or (first, told) == (1, last)
     found = {path.name: path for path in _files(root / "blobs")}
     assert set(found) == wanted
     assert not _files(root / "parts")

@@ -79,6 +79,38 @@ ARTIFACT_ORDER_NAME: ArtifactOrder.ValueType  # 4
 """By `name`, character by character."""
 Global___ArtifactOrder: _TypeAlias = ArtifactOrder  # noqa: Y015
 
+class _ArtifactEventKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ArtifactEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ArtifactEventKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ARTIFACT_EVENT_KIND_UNSPECIFIED: _ArtifactEventKind.ValueType  # 0
+    """Never sent."""
+    ARTIFACT_EVENT_KIND_CREATED: _ArtifactEventKind.ValueType  # 1
+    """It was committed."""
+    ARTIFACT_EVENT_KIND_UPDATED: _ArtifactEventKind.ValueType  # 2
+    """Something that is known of it was changed."""
+    ARTIFACT_EVENT_KIND_DELETED: _ArtifactEventKind.ValueType  # 3
+    """It was deleted, by its id or with its owner."""
+    ARTIFACT_EVENT_KIND_EXPIRED: _ArtifactEventKind.ValueType  # 4
+    """It had expired and was swept. It ceased to be found at its `expire_time`, which may be a little earlier."""
+
+class ArtifactEventKind(_ArtifactEventKind, metaclass=_ArtifactEventKindEnumTypeWrapper):
+    """ArtifactEventKind says what became of an artifact."""
+
+ARTIFACT_EVENT_KIND_UNSPECIFIED: ArtifactEventKind.ValueType  # 0
+"""Never sent."""
+ARTIFACT_EVENT_KIND_CREATED: ArtifactEventKind.ValueType  # 1
+"""It was committed."""
+ARTIFACT_EVENT_KIND_UPDATED: ArtifactEventKind.ValueType  # 2
+"""Something that is known of it was changed."""
+ARTIFACT_EVENT_KIND_DELETED: ArtifactEventKind.ValueType  # 3
+"""It was deleted, by its id or with its owner."""
+ARTIFACT_EVENT_KIND_EXPIRED: ArtifactEventKind.ValueType  # 4
+"""It had expired and was swept. It ceased to be found at its `expire_time`, which may be a little earlier."""
+Global___ArtifactEventKind: _TypeAlias = ArtifactEventKind  # noqa: Y015
+
 class _WriteOutcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -651,8 +683,13 @@ class ListArtifactsResponse(_message.Message):
 
     ARTIFACTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last."""
+    cursor: _builtins.str
+    """Where to watch from to miss no change since the first page of this list was asked for: all of its pages have the same.
+    What changed while the list was made may be both in the list and told by the watch.
+    """
     @_builtins.property
     def artifacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Artifact]:
         """The artifacts, in the order that was asked for."""
@@ -662,10 +699,11 @@ class ListArtifactsResponse(_message.Message):
         *,
         artifacts: _abc.Iterable[Global___Artifact] | None = ...,
         next_page_token: _builtins.str = ...,
+        cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "cursor", b"cursor", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -777,3 +815,95 @@ class DeleteArtifactResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteArtifactResponse: _TypeAlias = DeleteArtifactResponse  # noqa: Y015
+
+@_typing.final
+class WatchArtifactsRequest(_message.Message):
+    """WatchArtifactsRequest says where to begin."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """The cursor of a list, or of the last message of an earlier watch; empty for now."""
+    owner: _builtins.str
+    """Only what becomes of artifacts of this owner; unset for all, empty for those without an owner. An artifact that changes
+    hands is told of to the one who has it then.
+    """
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        owner: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "owner", b"owner"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "cursor", b"cursor", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__owner: _TypeAlias = _typing.Literal["owner"]  # noqa: Y015
+    _WhichOneofArgType__owner: _TypeAlias = _typing.Literal["_owner", b"_owner"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__owner) -> _WhichOneofReturnType__owner | None: ...
+
+Global___WatchArtifactsRequest: _TypeAlias = WatchArtifactsRequest  # noqa: Y015
+
+@_typing.final
+class WatchArtifactsResponse(_message.Message):
+    """WatchArtifactsResponse tells of one change, or only how far the watch has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """Where to go on from after this message."""
+    @_builtins.property
+    def event(self) -> Global___ArtifactEvent:
+        """What happened; unset in the first message, and now and then when only artifacts of others change."""
+
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        event: Global___ArtifactEvent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchArtifactsResponse: _TypeAlias = WatchArtifactsResponse  # noqa: Y015
+
+@_typing.final
+class ArtifactEvent(_message.Message):
+    """ArtifactEvent is one change of one artifact."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    kind: Global___ArtifactEventKind.ValueType
+    """What became of it."""
+    @_builtins.property
+    def artifact(self) -> Global___Artifact:
+        """The artifact as it then was; one that is gone, as it was at last."""
+
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When that was, by the host's clock."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___ArtifactEventKind.ValueType = ...,
+        artifact: Global___Artifact | None = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "event_time", b"event_time", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArtifactEvent: _TypeAlias = ArtifactEvent  # noqa: Y015

@@ -67,6 +67,11 @@ class ArtifactServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_artifact__pb2.DeleteArtifactRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_artifact__pb2.DeleteArtifactResponse.FromString,
                 _registered_method=True)
+        self.WatchArtifacts = channel.unary_stream(
+                '/paglet.v1.ArtifactService/WatchArtifacts',
+                request_serializer=paglet_dot_v1_dot_artifact__pb2.WatchArtifactsRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_artifact__pb2.WatchArtifactsResponse.FromString,
+                _registered_method=True)
 
 
 class ArtifactServiceServicer(object):
@@ -155,6 +160,22 @@ class ArtifactServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchArtifacts(self, request, context):
+        """WatchArtifacts streams what becomes of the host's artifacts, each change once and in order, after it is durable. The
+        first message carries no event, but the cursor from which the watch begins. A watch ends only with an error; it goes
+        on from the last cursor, over broken connections and restarts of the host, without loss or repetition.
+
+        A host keeps the last 10000 events, or as many as it is told to. A watch that would need older ones, from the start or
+        since its client is too slow, is CURSOR_EXPIRED: list the artifacts anew, and watch from the cursor of that list.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
+        which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
+        minute), UNAVAILABLE (SHUTTING_DOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ArtifactServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -187,6 +208,11 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.DeleteArtifact,
                     request_deserializer=paglet_dot_v1_dot_artifact__pb2.DeleteArtifactRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_artifact__pb2.DeleteArtifactResponse.SerializeToString,
+            ),
+            'WatchArtifacts': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchArtifacts,
+                    request_deserializer=paglet_dot_v1_dot_artifact__pb2.WatchArtifactsRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_artifact__pb2.WatchArtifactsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -354,6 +380,33 @@ class ArtifactService(object):
             '/paglet.v1.ArtifactService/DeleteArtifact',
             paglet_dot_v1_dot_artifact__pb2.DeleteArtifactRequest.SerializeToString,
             paglet_dot_v1_dot_artifact__pb2.DeleteArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchArtifacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/paglet.v1.ArtifactService/WatchArtifacts',
+            paglet_dot_v1_dot_artifact__pb2.WatchArtifactsRequest.SerializeToString,
+            paglet_dot_v1_dot_artifact__pb2.WatchArtifactsResponse.FromString,
             options,
             channel_credentials,
             insecure,

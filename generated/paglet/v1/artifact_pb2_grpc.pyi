@@ -92,6 +92,18 @@ class ArtifactServiceStub:
 
     Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
     """
+    WatchArtifacts: _grpc.UnaryStreamMultiCallable[_artifact_pb2.WatchArtifactsRequest, _artifact_pb2.WatchArtifactsResponse]
+    """WatchArtifacts streams what becomes of the host's artifacts, each change once and in order, after it is durable. The
+    first message carries no event, but the cursor from which the watch begins. A watch ends only with an error; it goes
+    on from the last cursor, over broken connections and restarts of the host, without loss or repetition.
+
+    A host keeps the last 10000 events, or as many as it is told to. A watch that would need older ones, from the start or
+    since its client is too slow, is CURSOR_EXPIRED: list the artifacts anew, and watch from the cursor of that list.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
+    which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
+    minute), UNAVAILABLE (SHUTTING_DOWN).
+    """
 
 @_typing.type_check_only
 class ArtifactServiceAsyncStub(ArtifactServiceStub):
@@ -156,6 +168,18 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     with `allow_missing` an absent artifact is a success.
 
     Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
+    """
+    WatchArtifacts: _aio.UnaryStreamMultiCallable[_artifact_pb2.WatchArtifactsRequest, _artifact_pb2.WatchArtifactsResponse]  # type: ignore[assignment]
+    """WatchArtifacts streams what becomes of the host's artifacts, each change once and in order, after it is durable. The
+    first message carries no event, but the cursor from which the watch begins. A watch ends only with an error; it goes
+    on from the last cursor, over broken connections and restarts of the host, without loss or repetition.
+
+    A host keeps the last 10000 events, or as many as it is told to. A watch that would need older ones, from the start or
+    since its client is too slow, is CURSOR_EXPIRED: list the artifacts anew, and watch from the cursor of that list.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
+    which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
+    minute), UNAVAILABLE (SHUTTING_DOWN).
     """
 
 class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -254,6 +278,24 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         with `allow_missing` an absent artifact is a success.
 
         Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
+        """
+
+    @_abc_1.abstractmethod
+    def WatchArtifacts(
+        self,
+        request: _artifact_pb2.WatchArtifactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_artifact_pb2.WatchArtifactsResponse], _abc.AsyncIterator[_artifact_pb2.WatchArtifactsResponse]]:
+        """WatchArtifacts streams what becomes of the host's artifacts, each change once and in order, after it is durable. The
+        first message carries no event, but the cursor from which the watch begins. A watch ends only with an error; it goes
+        on from the last cursor, over broken connections and restarts of the host, without loss or repetition.
+
+        A host keeps the last 10000 events, or as many as it is told to. A watch that would need older ones, from the start or
+        since its client is too slow, is CURSOR_EXPIRED: list the artifacts anew, and watch from the cursor of that list.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
+        which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
+        minute), UNAVAILABLE (SHUTTING_DOWN).
         """
 
 def add_ArtifactServiceServicer_to_server(servicer: ArtifactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
