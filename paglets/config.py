@@ -20,6 +20,7 @@ class StoreSettings:
     `quota_bytes` is for what is on the disk, `owner_quota_bytes` for the artifacts of each owner, shared bytes or not.
     Uploads are open while somebody writes them; partials are kept for `partial_ttl_s` after that, in seconds. Every
     `sync_step_bytes` of an upload survive a loss of power, whatever survives a killed host.
+    There may be as many watches as reads. The last `keep_events` changes, at least 1, are kept for them.
     """
 
     max_artifact_bytes: int | None = _GIB
@@ -32,6 +33,7 @@ class StoreSettings:
     max_partials: int = 1024
     partial_ttl_s: float = 24 * 3600.0
     max_open_reads: int = 128
+    keep_events: int = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -146,9 +146,10 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
 
 
 async def _stop(server: grpc.aio.Server, parts: HostParts, health: HealthServicer) -> None:
-    """Ends the server: watches, of the directory and of health, end at once, other calls have the drain time."""
+    """Ends the server: watches, of directory, artifacts and health, end at once, other calls have the drain time."""
     stopping = asyncio.create_task(server.stop(parts.settings.drain_s))
     health.end_watches()
+    parts.store.end_watches()
     if isinstance(parts.directory, SqliteDirectory):
         await parts.directory.close()
     await stopping

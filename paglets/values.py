@@ -103,7 +103,9 @@ class FileMode(StrEnum):
 class ArtifactRef:
     """An artifact: where it is, what its bytes are and what is known of them.
 
-    Times are seconds since the epoch; `expires_at` is None for an artifact that stays until it is deleted.
+    Times are seconds since the epoch; `expires_at` is None for an artifact that stays until it is deleted. `etag` names
+    this version of what is known of it and `updated_at` is when that was made. They are not compared: two references
+    are equal if they say the same of the artifact.
     """
 
     host: str
@@ -117,6 +119,8 @@ class ArtifactRef:
     owner_policy: OwnerPolicy = OwnerPolicy.KEEP
     created_at: float = 0.0
     expires_at: float | None = None
+    etag: str = field(default="", compare=False)
+    updated_at: float = field(default=0.0, compare=False)
 
     @property
     def size_bytes(self) -> int:

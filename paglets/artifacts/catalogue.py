@@ -1,4 +1,4 @@
-"""The rows of artifacts: found, listed and removed.
+"""The rows of artifacts: found, listed, changed and removed.
 
 Expiry is exact here: what has expired is never found. This file must never touch a file; it says which files are to be
 unlinked.
@@ -6,35 +6,38 @@ unlinked.
 
 from __future__ import annotations
 
-import json
 import math
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from paglets.artifacts import quota, references
+from paglets.artifacts import events, quota, references, refusals
 from paglets.artifacts.ledger import Ledger
+from paglets.artifacts.listing import read_page
+from paglets.artifacts.paging import Position
+from paglets.artifacts.quota import Limits
 from paglets.artifacts.references import Blob
+from paglets.artifacts.rows import INSERT, UPDATE, ref_of, values_of
+from paglets.artifacts.store import ArtifactChanges, ArtifactEventKind, ArtifactQuery
 from paglets.digest import Digest
-from paglets.values import ArtifactRef, OwnerPolicy
+from paglets.values import ArtifactRef
 
-__all__ = ["SWEEP_BATCH", "Catalogue", "Removal", "StoredArtifact", "insert_artifact", "remove_artifact"]
+__all__ = [
+    "SWEEP_BATCH",
+    "Catalogue",
+    "Removal",
+    "StoredArtifact",
+    "insert_artifact",
+    "remove_artifact",
+    "update_artifact",
+]
 
 SWEEP_BATCH = 500
 _FIND = """
 SELECT a.*, b.generation, b.corrupt FROM artifacts a JOIN blobs b USING (digest)
 WHERE artifact_id = :id AND (expires_at IS NULL OR expires_at > :now)
 """
-_PAGE = """
-SELECT * FROM artifacts
-WHERE artifact_id > :after AND (expires_at IS NULL OR expires_at > :now) ORDER BY artifact_id LIMIT :limit
-"""
-_PAGE_OF_OWNER = """
-SELECT * FROM artifacts
-WHERE owner = :owner AND artifact_id > :after AND (expires_at IS NULL OR expires_at > :now)
-ORDER BY artifact_id LIMIT :limit
-"""
-_EXPIRY = "SELECT expires_at FROM artifacts WHERE artifact_id = ?"
+_ROW = "SELECT * FROM artifacts WHERE artifact_id = ?"
 _OF_OWNER = """
 SELECT artifact_id FROM artifacts
 WHERE owner = ? AND created_at <= ? AND owner_policy = 'delete-with-owner' LIMIT ?
@@ -78,35 +81,60 @@ class Catalogue:
         if row is None:
             return None
         blob = Blob(row["digest"], row["generation"], row["size"])
-        return StoredArtifact(self._ref(row), blob, bool(row["corrupt"]))
+        return StoredArtifact(ref_of(row, self._host), blob, bool(row["corrupt"]))
 
-    async def page(self, owner: str | None, after: str, limit: int) -> list[ArtifactRef]:
-        """Up to `limit` artifacts with ids after `after`, in order."""
-        query = _PAGE if owner is None else _PAGE_OF_OWNER
-        values = {"after": after, "now": self._clock(), "owner": owner, "limit": limit}
-        rows = await self._ledger.read(lambda connection: connection.execute(query, values).fetchall())
-        return [self._ref(row) for row in rows]
+    async def page(self, query: ArtifactQuery, start: Position | None, limit: int) -> tuple[list[ArtifactRef], str]:
+        """Up to `limit` artifacts of a list, from the one after `start`, and the cursor of before they were read."""
+        now = self._clock()
 
-    async def remove(self, artifact_id: str) -> Removal:
-        """Removes one artifact; an expired one is removed too, and not counted."""
+        def work(connection: sqlite3.Connection) -> tuple[list[sqlite3.Row], str]:
+            before = events.kept(connection)
+            return read_page(connection, query, start, now, limit), before.cursor(before.last)
+
+        rows, cursor = await self._ledger.read(work)
+        return [ref_of(row, self._host) for row in rows], cursor
+
+    async def update(self, artifact_id: str, changes: ArtifactChanges, etag: str, limits: Limits) -> ArtifactRef | None:
+        """Changes an artifact that has not expired; None where there is none.
+
+        Raises ETAG_MISMATCH, DISK_FULL, and QUOTA_EXCEEDED where a new owner has no room for it.
+        """
+        now = self._clock()
+
+        def work(connection: sqlite3.Connection) -> ArtifactRef | None:
+            row = connection.execute(_ROW, (artifact_id,)).fetchone()
+            if row is None or _has_expired(row, now):
+                return None
+            _check_etag(row, etag)
+            changed = changes.applied(ref_of(row, self._host))
+            quota.move(connection, limits, row["size"], row["owner"], changed.owner)
+            return update_artifact(connection, changed, now)
+
+        return await self._ledger.write(work)
+
+    async def remove(self, artifact_id: str, etag: str = "") -> Removal:
+        """Removes one artifact; an expired one is removed too, and not counted. Raises ETAG_MISMATCH."""
         now = self._clock()
 
         def work(connection: sqlite3.Connection) -> Removal:
-            row = connection.execute(_EXPIRY, (artifact_id,)).fetchone()
+            row = connection.execute(_ROW, (artifact_id,)).fetchone()
             if row is None:
                 return Removal(0, [])
-            alive = row["expires_at"] is None or row["expires_at"] > now
-            return Removal(int(alive), remove_artifact(connection, artifact_id))
+            expired = _has_expired(row, now)
+            if not expired:
+                _check_etag(row, etag)
+            return Removal(int(not expired), remove_artifact(connection, artifact_id, now))
 
         return await self._ledger.free(work)
 
     async def remove_of_owner(self, owner: str, created_until: float | None) -> Removal:
         """Removes a batch of the owner's artifacts that go with him, or of those committed until a time."""
-        return await self._remove_selected(_OF_OWNER, owner, math.inf if created_until is None else created_until)
+        until = math.inf if created_until is None else created_until
+        return await self._remove_selected(self._clock(), _OF_OWNER, owner, until)
 
     async def remove_expired(self) -> Removal:
         """Removes a batch of what has expired."""
-        return await self._remove_selected(_EXPIRED, self._clock())
+        return await self._remove_selected(None, _EXPIRED, self._clock())
 
     async def tombstones(self) -> list[Blob]:
         """A batch of files to unlink: their generation is nobody's."""
@@ -133,55 +161,55 @@ class Catalogue:
         (found,) = await self._ledger.read(lambda connection: connection.execute(query).fetchone())
         return found
 
-    async def _remove_selected(self, query: str, *values: object) -> Removal:
+    async def _remove_selected(self, deleted_at: float | None, query: str, *values: object) -> Removal:
         def work(connection: sqlite3.Connection) -> Removal:
             ids = [row["artifact_id"] for row in connection.execute(query, (*values, SWEEP_BATCH)).fetchall()]
-            blobs = [blob for artifact_id in ids for blob in remove_artifact(connection, artifact_id)]
+            blobs = [blob for artifact_id in ids for blob in remove_artifact(connection, artifact_id, deleted_at)]
             return Removal(len(ids), blobs)
 
         return await self._ledger.free(work)
 
-    def _ref(self, row: sqlite3.Row) -> ArtifactRef:
-        return ArtifactRef(
-            host=self._host,
-            artifact_id=row["artifact_id"],
-            digest=Digest(row["digest"], row["size"]),
-            name=row["name"],
-            owner=row["owner"],
-            content_type=row["content_type"],
-            content_encoding=row["content_encoding"],
-            labels=json.loads(row["labels"]),
-            owner_policy=OwnerPolicy(row["owner_policy"]),
-            created_at=row["created_at"],
-            expires_at=row["expires_at"],
-        )
+
+def insert_artifact(connection: sqlite3.Connection, ref: ArtifactRef, limits: Limits) -> ArtifactRef:
+    """Makes an artifact visible, and returns it with its first etag; its blob holds a reference for it already.
+
+    Raises QUOTA_EXCEEDED where its owner has no room for it.
+    """
+    quota.own(connection, limits, ref.owner, ref.size_bytes)
+    made = replace(ref, etag=events.next_mark(connection), updated_at=ref.created_at)
+    connection.execute(INSERT, values_of(made))
+    events.note_event(connection, made.artifact_id, ArtifactEventKind.CREATED, made.created_at)
+    return made
 
 
-def insert_artifact(connection: sqlite3.Connection, ref: ArtifactRef) -> None:
-    """Makes an artifact visible; its blob holds a reference for it already."""
-    connection.execute(
-        "INSERT INTO artifacts (artifact_id, digest, size, name, owner, owner_policy, content_type, content_encoding,"
-        " labels, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            ref.artifact_id,
-            ref.digest.value,
-            ref.size_bytes,
-            ref.name,
-            ref.owner,
-            ref.owner_policy.value,
-            ref.content_type,
-            ref.content_encoding,
-            json.dumps(dict(ref.labels)),
-            ref.created_at,
-            ref.expires_at,
-        ),
-    )
+def update_artifact(connection: sqlite3.Connection, ref: ArtifactRef, now: float) -> ArtifactRef:
+    """Replaces what is known of an artifact that exists, and returns it with its new etag."""
+    made = replace(ref, etag=events.next_mark(connection), updated_at=now)
+    connection.execute(UPDATE, values_of(made))
+    events.note_event(connection, made.artifact_id, ArtifactEventKind.UPDATED, now)
+    return made
 
 
-def remove_artifact(connection: sqlite3.Connection, artifact_id: str) -> list[Blob]:
-    """Removes an artifact that exists; returns the file to unlink if it was the last to point to it."""
-    row = connection.execute(
-        "DELETE FROM artifacts WHERE artifact_id = ? RETURNING digest, owner, size", (artifact_id,)
-    ).fetchone()
+def remove_artifact(connection: sqlite3.Connection, artifact_id: str, deleted_at: float | None = None) -> list[Blob]:
+    """Removes an artifact that exists; returns the file to unlink if it was the last to point to it.
+
+    `deleted_at` is when somebody asked for that; an artifact of which nobody did, or that had expired by then, expired.
+    """
+    row = connection.execute(_ROW, (artifact_id,)).fetchone()
+    events.next_mark(connection)
+    if deleted_at is None or _has_expired(row, deleted_at):
+        events.note_event(connection, artifact_id, ArtifactEventKind.EXPIRED, row["expires_at"])
+    else:
+        events.note_event(connection, artifact_id, ArtifactEventKind.DELETED, deleted_at)
+    connection.execute("DELETE FROM artifacts WHERE artifact_id = ?", (artifact_id,))
     quota.disown(connection, row["owner"], row["size"])
     return references.release(connection, row["digest"])
+
+
+def _has_expired(row: sqlite3.Row, now: float) -> bool:
+    return row["expires_at"] is not None and row["expires_at"] <= now
+
+
+def _check_etag(row: sqlite3.Row, etag: str) -> None:
+    if etag and etag != row["etag"]:
+        raise refusals.etag_mismatch(row["artifact_id"], etag, row["etag"])

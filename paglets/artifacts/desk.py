@@ -9,7 +9,7 @@ import sqlite3
 from functools import partial
 
 from paglets.artifacts import partials, refusals
-from paglets.artifacts.paging import position_in, token_after
+from paglets.artifacts.paging import id_in, token_after_id
 from paglets.artifacts.quota import read_owners, read_usage
 from paglets.artifacts.rooms import StoreRooms
 from paglets.artifacts.store import StoreUsage, UploadInfo, UploadPage, Usage
@@ -47,19 +47,19 @@ class UploadDesk:
 
     async def page(self, limit: int, token: str) -> UploadPage:
         """One page of unfinished uploads."""
-        rooms, after = self._rooms, position_in(token, _LIST)
+        rooms, after = self._rooms, id_in(token, _LIST)
         rows = await rooms.ledger.read(lambda found: partials.page(found, after, limit + 1))
         here, more = rows[:limit], len(rows) > limit
         sizes = await rooms.disk.run(partial(self._sizes, here))
         uploads = tuple(self._info(row, size, None) for row, size in zip(here, sizes, strict=True))
-        return UploadPage(uploads, token_after(here[-1]["upload_id"], _LIST) if more else "")
+        return UploadPage(uploads, token_after_id(here[-1]["upload_id"], _LIST) if more else "")
 
     async def usage(self, owner: str | None, limit: int, token: str) -> StoreUsage:
         """The counters, with those of an owner, or of a page of owners."""
         rooms = self._rooms
         if owner is not None:
             check_id(owner, "owner")
-        limits, after = rooms.moment().limits, position_in(token, _OWNERS)
+        limits, after = rooms.moment().limits, id_in(token, _OWNERS)
 
         def read(rows: sqlite3.Connection) -> tuple[Usage, list[Usage]]:
             if owner is not None:
@@ -73,7 +73,7 @@ class UploadDesk:
             owners=tuple(owners[:limit]),
             disk_free=free,
             disk_floor=rooms.settings.min_free_bytes,
-            next_token=token_after(owners[limit - 1].owner, _OWNERS) if more else "",
+            next_token=token_after_id(owners[limit - 1].owner, _OWNERS) if more else "",
         )
 
     async def cancel(self, upload_id: str) -> bool:

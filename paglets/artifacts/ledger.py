@@ -1,4 +1,4 @@
-"""The store's database: its tables, and durable writes.
+"""The store's database: its tables, durable writes, and the news that there was one.
 
 This file must never know what the rows mean; `references`, `uploads` and `catalogue` do.
 """
@@ -33,6 +33,28 @@ INSERT INTO usage VALUES ('host', 0, 0);
 CREATE TABLE generations (last INTEGER NOT NULL);
 INSERT INTO generations VALUES (0);
 
+CREATE TABLE history (life TEXT NOT NULL, last INTEGER NOT NULL, keep INTEGER NOT NULL);
+INSERT INTO history VALUES (lower(hex(randomblob(8))), 0, 10000);
+
+CREATE TABLE events (
+    revision INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    happened_at REAL NOT NULL,
+    artifact_id TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    owner_policy TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    content_encoding TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    expires_at REAL,
+    etag TEXT NOT NULL,
+    updated_at REAL NOT NULL
+);
+
 CREATE TABLE blobs (
     digest BLOB PRIMARY KEY,
     size INTEGER NOT NULL,
@@ -59,9 +81,15 @@ CREATE TABLE artifacts (
     content_encoding TEXT NOT NULL,
     labels TEXT NOT NULL,
     created_at REAL NOT NULL,
-    expires_at REAL
+    expires_at REAL,
+    etag TEXT NOT NULL,
+    updated_at REAL NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX artifacts_of_owner ON artifacts (owner, artifact_id);
+CREATE INDEX artifacts_of_owner_by_time ON artifacts (owner, created_at, artifact_id);
+CREATE INDEX artifacts_by_time ON artifacts (created_at, artifact_id);
+CREATE INDEX artifacts_by_size ON artifacts (size, artifact_id);
+CREATE INDEX artifacts_by_name ON artifacts (name, artifact_id);
 CREATE INDEX artifacts_by_expiry ON artifacts (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX artifacts_of_blob ON artifacts (digest, owner);
 
@@ -97,6 +125,17 @@ class Ledger:
         self._database = Database(path, _SCHEMA, version=_LAYOUT)
         self._spare = spare
         self._closed = False
+        self._changed = asyncio.Event()
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set when a write is durable that is not yet, or by `wake`; take it before you read, then wait for it."""
+        return self._changed
+
+    def wake(self) -> None:
+        """Sets the event that is waited for, and lays out the next."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Makes one durable write. Raises what `work` raises, DISK_FULL, SHUTTING_DOWN; then nothing was written.
@@ -105,7 +144,9 @@ class Ledger:
         """
         self._check_open()
         try:
-            return await unbroken(self._database.submit(work))
+            written = self._database.submit(work)
+            written.add_done_callback(lambda _: self.wake())
+            return await unbroken(written)
         except sqlite3.Error as error:
             full = refusals.full_disk_in(error)
             if full is None:

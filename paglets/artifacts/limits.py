@@ -1,20 +1,31 @@
-"""What a writer may ask for, checked once at the store's door.
+"""What a caller may ask for, checked once at the store's door.
 
 Nothing behind it meets a hostile id or label. This file must never look at what is stored.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
 from paglets.artifacts import refusals
-from paglets.artifacts.store import ArtifactWrite
+from paglets.artifacts.store import ArtifactChanges, ArtifactQuery, ArtifactWrite
 from paglets.config import StoreSettings
 from paglets.digest import Digest
 from paglets.values import check_id, new_id
 
-__all__ = ["MAX_LABELS", "MAX_LABEL_BYTES", "MAX_TEXT_BYTES", "MIN_TTL_S", "check_proof", "checked_write", "page_limit"]
+__all__ = [
+    "MAX_LABELS",
+    "MAX_LABEL_BYTES",
+    "MAX_TEXT_BYTES",
+    "MIN_TTL_S",
+    "check_proof",
+    "check_query",
+    "checked_changes",
+    "checked_write",
+    "page_limit",
+]
 
 MAX_TEXT_BYTES = 255
 MAX_LABELS = 64
@@ -46,6 +57,35 @@ def checked_write(write: ArtifactWrite, settings: StoreSettings) -> ArtifactWrit
         field = "expected_size" if write.expected_digest is None else "expected_digest"
         raise refusals.artifact_too_large(limit, size, field)
     return replace(write, upload_id=upload_id, size_bytes=size)
+
+
+def checked_changes(changes: ArtifactChanges, now: float) -> ArtifactChanges:
+    """The same changes, their time in whole microseconds. Raises INVALID_ID or MALFORMED_REQUEST."""
+    if not changes.given():
+        raise refusals.malformed("an update changes something: set a field, or name one to clear", "update_mask")
+    if changes.owner:
+        check_id(changes.owner, "owner")
+    for text, field in (
+        (changes.name, "name"),
+        (changes.content_type, "content_type"),
+        (changes.content_encoding, "content_encoding"),
+    ):
+        _check_text(text or "", field)
+    _check_labels(changes.labels or {})
+    expires_at = changes.expires_at
+    if expires_at is None or expires_at == math.inf:
+        return changes
+    if not now < expires_at <= now + MAX_TTL_S:
+        raise refusals.malformed(
+            f"an artifact expires in the future, within 1000 years; it is {now} now, got {expires_at}", "expire_time"
+        )
+    return replace(changes, expires_at=round(expires_at, 6))
+
+
+def check_query(query: ArtifactQuery) -> None:
+    """Raises MALFORMED_REQUEST for a prefix or labels that no artifact can have."""
+    _check_text(query.name_prefix, "name_prefix")
+    _check_labels(query.labels)
 
 
 def page_limit(page_size: int) -> int:

@@ -20,7 +20,7 @@ from paglets.artifacts.desk import UploadDesk
 from paglets.artifacts.disk import unbroken
 from paglets.artifacts.export import copy_blob, landing
 from paglets.artifacts.known import KnownUpload
-from paglets.artifacts.limits import checked_write, page_limit
+from paglets.artifacts.limits import check_query, checked_changes, checked_write, page_limit
 from paglets.artifacts.opening import open_upload
 from paglets.artifacts.paging import position_in, token_after
 from paglets.artifacts.reader import BlobReader, FileReader
@@ -30,7 +30,11 @@ from paglets.artifacts.rooms import StoreRooms, open_rooms
 from paglets.artifacts.sources import Source, StreamSource, file_source, stream_pieces
 from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import (
+    ALL_ARTIFACTS,
+    ArtifactChanges,
+    ArtifactNotice,
     ArtifactPage,
+    ArtifactQuery,
     ArtifactWrite,
     ArtifactWriteResult,
     Readable,
@@ -121,13 +125,26 @@ class LocalArtifactStore:
         """Describes one artifact."""
         return (await self._find(artifact_id)).ref
 
-    async def list(self, *, owner: str | None = None, page_size: int = 100, page_token: str = "") -> ArtifactPage:
-        """One page in the order of ids."""
+    async def list(
+        self, query: ArtifactQuery = ALL_ARTIFACTS, *, page_size: int = 100, page_token: str = ""
+    ) -> ArtifactPage:
+        """One page."""
         limit = page_limit(page_size)
-        found = await self._rooms.catalogue.page(owner, position_in(page_token, owner), limit + 1)
+        check_query(query)
+        start = position_in(page_token, query)
+        found, cursor = await self._rooms.catalogue.page(query, start, limit + 1)
         refs = tuple(found[:limit])
-        more = len(found) > limit
-        return ArtifactPage(refs, token_after(refs[-1].artifact_id, owner) if more else "")
+        if start is not None:
+            cursor = start.cursor
+        return ArtifactPage(refs, token_after(refs[-1], query, cursor) if len(found) > limit else "", cursor)
+
+    def watch(self, *, cursor: str = "", owner: str | None = None) -> AsyncGenerator[ArtifactNotice, None]:
+        """Every change after `cursor`; ends with SHUTTING_DOWN when the store closes."""
+        return self._rooms.watches.watch(cursor, owner)
+
+    def end_watches(self) -> None:
+        """Ends all watches, and those that are begun later."""
+        self._rooms.watches.end()
 
     @asynccontextmanager
     async def open_reader(self, artifact_id: str) -> AsyncGenerator[BlobReader, None]:
@@ -149,9 +166,19 @@ class LocalArtifactStore:
             await blob.close()
         return reader.ref
 
-    async def delete(self, artifact_id: str) -> bool:
+    async def update(self, artifact_id: str, changes: ArtifactChanges, *, etag: str = "") -> ArtifactRef:
+        """Changes what is known of an artifact, durably."""
+        check_id(artifact_id, "artifact_id")
+        wanted = checked_changes(changes, self._rooms.clock())
+        ref = await self._rooms.catalogue.update(artifact_id, wanted, etag, self._rooms.moment().limits)
+        if ref is None:
+            raise refusals.artifact_not_found(artifact_id, self._rooms.host)
+        self._rooms.janitor.expect(ref.expires_at)
+        return ref
+
+    async def delete(self, artifact_id: str, *, etag: str = "") -> bool:
         """Deletes one artifact; its room is free again when this returns."""
-        remove = partial(self._rooms.catalogue.remove, check_id(artifact_id, "artifact_id"))
+        remove = partial(self._rooms.catalogue.remove, check_id(artifact_id, "artifact_id"), etag)
         return await unbroken(self._remove(remove)) > 0
 
     async def delete_owner(self, owner: str, *, created_until: float | None = None) -> int:

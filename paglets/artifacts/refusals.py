@@ -34,9 +34,11 @@ __all__ = [
     "artifact_not_found",
     "artifact_too_large",
     "blob_corrupt",
+    "cursor_expired",
     "destination_exists",
     "digest_mismatch",
     "disk_full",
+    "etag_mismatch",
     "folder_locked",
     "full_disk_in",
     "full_disk_told",
@@ -90,6 +92,16 @@ def artifact_exists(artifact_id: str, digest: str) -> PagletError:
         f"artifact {artifact_id} exists already",
         resource=Resource("artifact", artifact_id),
         metadata={"digest": digest},
+    )
+
+
+def etag_mismatch(artifact_id: str, expected: str, actual: str) -> PagletError:
+    """The artifact was changed since, or made anew under its id."""
+    return ConflictError(
+        "ETAG_MISMATCH",
+        f"artifact {artifact_id} has the etag {actual}, not {expected}: it was changed; look at it again",
+        resource=Resource("artifact", artifact_id),
+        metadata={"expected": expected, "actual": actual},
     )
 
 
@@ -164,11 +176,11 @@ def too_many_uploads(limit: int, what: str) -> PagletError:
     )
 
 
-def too_many_reads(limit: int) -> PagletError:
-    """As many reads are open as the host allows."""
+def too_many_reads(limit: int, what: str = "reads") -> PagletError:
+    """As many reads, or watches, are open as the host allows."""
     return ExhaustedError(
         "TOO_MANY_READS",
-        f"{limit} reads are open, which is as many as there may be",
+        f"{limit} {what} are open, which is as many as there may be",
         metadata={"limit": str(limit)},
         retry_after_s=BUSY_RETRY_S,
     )
@@ -250,6 +262,15 @@ def offset_mismatch(expected: int, provided: int) -> PagletError:
         "OFFSET_MISMATCH",
         f"the next chunk begins at {expected}, this one at {provided}",
         metadata={"expected_offset": str(expected), "provided_offset": str(provided)},
+    )
+
+
+def cursor_expired(cursor: str, oldest: str) -> PagletError:
+    """Events that a watch needs are no longer kept, or never were this store's."""
+    return OutOfRangeError(
+        "CURSOR_EXPIRED",
+        f"the events after {cursor} are not kept here: list the artifacts, and watch from the cursor of that list",
+        metadata={"oldest": oldest},
     )
 
 

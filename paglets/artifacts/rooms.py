@@ -5,6 +5,7 @@ The only place that knows how each of them is made. This file must never read a 
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from paglets.artifacts import events
 from paglets.artifacts.blobs import BlobFolder, boot_id
 from paglets.artifacts.catalogue import Catalogue
 from paglets.artifacts.disk import Disk
@@ -22,12 +24,16 @@ from paglets.artifacts.lock import FolderLock
 from paglets.artifacts.recovery import Recovery
 from paglets.artifacts.spare import SpareRoom
 from paglets.artifacts.uploads import Moment
+from paglets.artifacts.watches import Watches
 from paglets.artifacts.writers import Writers
 from paglets.config import StoreSettings
+from paglets.errors import ExhaustedError
 
 __all__ = ["StoreRooms", "open_rooms"]
 
 _THREADS = 16
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,7 @@ class StoreRooms:
     floor: DiskFloor
     janitor: Janitor
     writers: Writers
+    watches: Watches
 
     def moment(self) -> Moment:
         """What a transaction has to know that is begun now."""
@@ -83,8 +90,19 @@ async def open_rooms(
         janitor = Janitor(ledger, catalogue, blobs, disk, recovery, spare, writers, ttl_s, now)
         janitor.start()
         stack.push_async_callback(janitor.close)
+        await _keep_events(ledger, settings.keep_events)
+        watches = Watches(ledger, host, settings.keep_events)
+        stack.callback(watches.end)
         floor = DiskFloor(root, settings.min_free_bytes, disk)
-        yield StoreRooms(host, settings, now, boot, disk, blobs, ledger, catalogue, floor, janitor, writers)
+        yield StoreRooms(host, settings, now, boot, disk, blobs, ledger, catalogue, floor, janitor, writers, watches)
+
+
+async def _keep_events(ledger: Ledger, number: int) -> None:
+    """Sets how many events are kept; on a full disk it stays as it was, until the next start."""
+    try:
+        await ledger.free(lambda rows: events.keep_events(rows, number))
+    except ExhaustedError:
+        _log.warning("the disk is full: how many events are kept stays as it was")
 
 
 async def _open_files(stack: AsyncExitStack, root: Path, disk: Disk, blobs: BlobFolder, spare: SpareRoom) -> Ledger:

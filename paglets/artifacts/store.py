@@ -7,9 +7,10 @@ An upload that is cut leaves a partial, which whoever knows its id goes on with.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+import math
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, Self
@@ -19,7 +20,14 @@ from paglets.errors import PagletError
 from paglets.values import ArtifactRef, OwnerPolicy
 
 __all__ = [
+    "ALL_ARTIFACTS",
+    "ArtifactChanges",
+    "ArtifactEvent",
+    "ArtifactEventKind",
+    "ArtifactNotice",
+    "ArtifactOrder",
     "ArtifactPage",
+    "ArtifactQuery",
     "ArtifactReader",
     "ArtifactStore",
     "ArtifactWrite",
@@ -82,12 +90,96 @@ class ArtifactWriteResult:
     outcome: WriteOutcome
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactChanges:
+    """What is to be known of an artifact from now on; None leaves a field as it is.
+
+    `labels` replace all that were there. `expires_at` is seconds since the epoch and lies in the future, or `math.inf`
+    for an artifact that stays until it is deleted.
+    """
+
+    name: str | None = None
+    owner: str | None = None
+    owner_policy: OwnerPolicy | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    labels: Mapping[str, str] | None = None
+    expires_at: float | None = None
+
+    def given(self) -> dict[str, object]:
+        """The fields that are to change, by name."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def applied(self, ref: ArtifactRef) -> ArtifactRef:
+        """The artifact with these changes."""
+        changed = replace(ref, **self.given())
+        return replace(changed, expires_at=None) if changed.expires_at == math.inf else changed
+
+
+class ArtifactOrder(StrEnum):
+    """By what artifacts are listed; those that are equal in it are in the order of their ids."""
+
+    ID = "id"
+    CREATE_TIME = "created"
+    SIZE = "size"
+    NAME = "name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactQuery:
+    """Which artifacts are listed, and in which order: those that meet all that is given.
+
+    `owner=""` means those without one. An artifact has all of `labels`, of which an empty value asks for the key alone,
+    whatever its value is. `descending` turns the order round, that of equal ones by their ids too.
+    """
+
+    owner: str | None = None
+    name_prefix: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    order_by: ArtifactOrder = ArtifactOrder.ID
+    descending: bool = False
+
+
+ALL_ARTIFACTS = ArtifactQuery()
+
+
 @dataclass(frozen=True, slots=True)
 class ArtifactPage:
-    """Some artifacts in the order of their ids; `next_token` asks for more and is empty at the end."""
+    """Some artifacts in the order that was asked for; `next_token` asks for more and is empty at the end.
+
+    Who watches from `cursor` misses no change since the first page of the list was asked for.
+    """
 
     refs: tuple[ArtifactRef, ...]
     next_token: str
+    cursor: str
+
+
+class ArtifactEventKind(StrEnum):
+    """What became of an artifact. One that expired ceased to be found at its time, and was swept then or later."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DELETED = "deleted"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactEvent:
+    """One change: the artifact as it then was, or was at last, and when that was, in seconds since the epoch."""
+
+    kind: ArtifactEventKind
+    ref: ArtifactRef
+    happened_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactNotice:
+    """What a watch tells: an event, or None, and the cursor from which to go on after it."""
+
+    cursor: str
+    event: ArtifactEvent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,8 +312,26 @@ class ArtifactStore(Protocol):
         """Describes one artifact. Raises ARTIFACT_NOT_FOUND, also for one that has expired."""
         ...
 
-    async def list(self, *, owner: str | None = None, page_size: int = 100, page_token: str = "") -> ArtifactPage:
-        """One page in the order of ids; `owner=""` means those without one. Page size 0 is 100, at most 1000."""
+    async def list(
+        self, query: ArtifactQuery = ALL_ARTIFACTS, *, page_size: int = 100, page_token: str = ""
+    ) -> ArtifactPage:
+        """One page; size 0 is 100, at most 1000. Every page of a list is asked for with the same query.
+
+        An artifact that neither changes nor goes while somebody pages comes exactly once.
+
+        Raises MALFORMED_REQUEST, also for the token of another list.
+        """
+        ...
+
+    def watch(self, *, cursor: str = "", owner: str | None = None) -> AsyncGenerator[ArtifactNotice, None]:
+        """Every change after `cursor`, once and in order, when it is durable; without a cursor, from now on.
+
+        The first notice has no event, but the cursor at which the watch begins; there are others like it now and then
+        while only artifacts that are not `owner`'s change (`""` is nobody's). An artifact that changes hands is told of
+        to the one who has it then. A watch never ends by itself, and a slow one costs no memory. Cursors outlive
+        restarts. Raises CURSOR_EXPIRED when events that it needs are no longer kept: list, and watch from the list's
+        cursor. Raises MALFORMED_REQUEST.
+        """
         ...
 
     def open_reader(self, artifact_id: str) -> AbstractAsyncContextManager[ArtifactReader]:
@@ -235,8 +345,21 @@ class ArtifactStore(Protocol):
         """
         ...
 
-    async def delete(self, artifact_id: str) -> bool:
-        """Deletes one artifact; says whether it was there. Safe to repeat."""
+    async def update(self, artifact_id: str, changes: ArtifactChanges, *, etag: str = "") -> ArtifactRef:
+        """Changes what is known of an artifact, durably, and returns it as it is now, with a new etag.
+
+        With an `etag` only if that is the artifact's still: then it is safe to repeat, and a repetition after a lost
+        answer is ETAG_MISMATCH. Without one the last update wins, and a repetition sets the same once more.
+
+        Raises ARTIFACT_NOT_FOUND, ETAG_MISMATCH, MALFORMED_REQUEST, INVALID_ID, DISK_FULL.
+        """
+        ...
+
+    async def delete(self, artifact_id: str, *, etag: str = "") -> bool:
+        """Deletes one artifact, with an `etag` only that version; says whether it was there. Safe to repeat.
+
+        Raises ETAG_MISMATCH.
+        """
         ...
 
     async def delete_owner(self, owner: str, *, created_until: float | None = None) -> int:
@@ -311,6 +434,10 @@ class ServedStore(ArtifactStore, Protocol):
         where nobody does. Lower is WRITER_FENCED. `prefix` is the digest of the bytes that the writer will not send: it
         must be that of all bytes that are here, else PREFIX_MISMATCH or OFFSET_MISMATCH, and nobody was fenced.
         """
+        ...
+
+    def end_watches(self) -> None:
+        """Ends all watches, and those that are begun later, with SHUTTING_DOWN. Safe to repeat."""
         ...
 
 

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from paglets.artifacts import quota, references, refusals
+from paglets.artifacts import quota, references, refusals, rows
 from paglets.artifacts.catalogue import SWEEP_BATCH, insert_artifact, remove_artifact
 from paglets.artifacts.quota import Limits
 from paglets.artifacts.references import Blob
@@ -144,10 +144,8 @@ def commit(
     row = connection.execute(
         "UPDATE uploads SET state = 'done', done_at = ? WHERE upload_id = ? RETURNING *", (now, intent.upload_id)
     ).fetchone()
-    ref = ref_of(row, host)
-    insert_artifact(connection, ref)
-    quota.settle(connection, ref.owner, row["reserved"], 0 if intent.held else intent.blob.size_bytes)
-    quota.own(connection, limits, ref.owner, ref.size_bytes)
+    quota.settle(connection, owner_of(row), row["reserved"], 0 if intent.held else intent.blob.size_bytes)
+    ref = insert_artifact(connection, ref_of(row, host), limits)
     connection.execute("UPDATE uploads SET reserved = 0 WHERE upload_id = ?", (intent.upload_id,))
     return ref, spare
 
@@ -266,12 +264,14 @@ def _finished(connection: sqlite3.Connection, row: sqlite3.Row, write: ArtifactW
         raise refusals.upload_reused(write.upload_id)
     # Its id may be another's by now, which has been committed later.
     query = (
-        "SELECT 1 FROM artifacts WHERE artifact_id = ? AND digest = ? AND created_at = ?"
+        "SELECT * FROM artifacts WHERE artifact_id = ? AND digest = ? AND created_at = ?"
         " AND (expires_at IS NULL OR expires_at > ?)"
     )
-    if not connection.execute(query, (ref.artifact_id, ref.digest.value, ref.created_at, moment.now)).fetchone():
+    values = (ref.artifact_id, ref.digest.value, ref.created_at, moment.now)
+    found = connection.execute(query, values).fetchone()
+    if found is None:
         raise refusals.artifact_deleted(ref.artifact_id, write.upload_id)
-    return ref
+    return rows.ref_of(found, moment.host)
 
 
 def _claim_artifact_id(

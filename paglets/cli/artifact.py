@@ -11,8 +11,12 @@ import click
 
 from paglets.arena import use_one_arena
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult
+from paglets.cli.artifact_ls import list_artifacts
+from paglets.cli.artifact_record import artifact_record, known_record
+from paglets.cli.artifact_update import update
+from paglets.cli.artifact_watch import watch
 from paglets.cli.nouns import Noun
-from paglets.cli.output import Record, note, size_text, time_text, write_json, write_record, write_table
+from paglets.cli.output import note, size_text, write_json, write_record
 from paglets.cli.progress import byte_bar
 from paglets.cli.session import Session
 from paglets.cli.stdin import stdin_chunks
@@ -24,8 +28,6 @@ if TYPE_CHECKING:
     from paglets.client.client import Client
 
 __all__ = ["artifact"]
-
-_COLUMNS = ("artifact_id", "name", "size", "owner", "created", "expires")
 
 
 @click.group(cls=Noun)
@@ -48,7 +50,7 @@ def put(
     write = ArtifactWrite(name=name or "", owner=owner, ttl_s=ttl, labels=dict(labels))
     result = session.run(lambda client: _put(client, write, source))
     if session.json:
-        write_json({**_record(result.ref), "outcome": result.outcome.value})
+        write_json({**artifact_record(result.ref), "outcome": result.outcome.value})
     else:
         click.echo(result.ref.artifact_id)
         note(f"{result.outcome}: {size_text(result.ref.size_bytes)}, {result.ref.digest}")
@@ -85,7 +87,7 @@ def get(session: Session, artifact_id: str, target: str | None, force: bool) -> 
 
     ref, path = session.run(lambda client: _to_file(client, artifact_id, target, overwrite=force))
     if session.json:
-        write_json({**_record(ref), "path": str(path)})
+        write_json({**artifact_record(ref), "path": str(path)})
     else:
         note(f"{path}: {size_text(ref.size_bytes)}, {ref.digest}")
 
@@ -121,41 +123,17 @@ async def _to_stdout(client: Client, artifact_id: str) -> None:
 def stat(session: Session, artifact_id: str) -> None:
     """Describe an artifact."""
     ref = session.run(lambda client: client.artifacts.ref(artifact_id))
-    write_record(_record(ref) if session.json else _known(ref), as_json=session.json)
-
-
-@artifact.command("ls")
-@click.option("--owner", help="Only those of this owner; `--owner ''` for those without one.")
-@click.pass_obj
-def list_artifacts(session: Session, owner: str | None) -> None:
-    """List the artifacts of the host that is asked."""
-
-    async def listed(client: Client) -> list[Record]:
-        rows: list[Record] = []
-        token = ""
-        while True:
-            page = await client.artifacts.list(owner=owner, page_size=1000, page_token=token)
-            for ref in page.refs:
-                if session.json:
-                    write_json(_record(ref))
-                else:
-                    rows.append({**_record(ref), "size": size_text(ref.size_bytes)})
-            token = page.next_token
-            if not token:
-                return rows
-
-    rows = session.run(listed)
-    if not session.json:
-        write_table(_COLUMNS, rows)
+    write_record(artifact_record(ref) if session.json else known_record(ref), as_json=session.json)
 
 
 @artifact.command()
 @click.argument("artifact_id", metavar="ID")
 @click.option("--missing-ok", is_flag=True, help="An artifact that is not there is a success.")
+@click.option("--etag", default="", help="Only if this is its etag still.")
 @click.pass_obj
-def rm(session: Session, artifact_id: str, missing_ok: bool) -> None:  # noqa: FBT001 - click's own
+def rm(session: Session, artifact_id: str, missing_ok: bool, etag: str) -> None:  # noqa: FBT001 - click's own
     """Delete an artifact; bytes that others share stay."""
-    deleted = session.run(lambda client: client.artifacts.delete(artifact_id))
+    deleted = session.run(lambda client: client.artifacts.delete(artifact_id, etag=etag))
     if not deleted and not missing_ok:
         raise NotFoundError(
             "ARTIFACT_NOT_FOUND", f"no artifact {artifact_id} on this host", resource=Resource("artifact", artifact_id)
@@ -166,24 +144,5 @@ def rm(session: Session, artifact_id: str, missing_ok: bool) -> None:  # noqa: F
         note(f"{artifact_id} is deleted" if deleted else f"{artifact_id} was not there")
 
 
-def _known(ref: ArtifactRef) -> Record:
-    """For people: labels one by one, and nothing that is not set."""
-    labels = ", ".join(f"{key}={value}" for key, value in ref.labels.items())
-    return {name: value for name, value in {**_record(ref), "labels": labels}.items() if value not in ("", None)}
-
-
-def _record(ref: ArtifactRef) -> Record:
-    return {
-        "artifact_id": ref.artifact_id,
-        "name": ref.name,
-        "size_bytes": ref.size_bytes,
-        "digest": str(ref.digest),
-        "owner": ref.owner,
-        "content_type": ref.content_type,
-        "content_encoding": ref.content_encoding,
-        "labels": dict(ref.labels),
-        "owner_policy": ref.owner_policy.value,
-        "created": time_text(ref.created_at),
-        "expires": time_text(ref.expires_at),
-        "host": ref.host,
-    }
+for verb in (list_artifacts, update, watch):
+    artifact.add_command(verb)

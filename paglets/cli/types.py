@@ -12,7 +12,17 @@ from pathlib import Path
 
 import click
 
-__all__ = ["address", "address_or_none", "label", "listening_address", "read_text_argument", "size", "span", "timeout"]
+__all__ = [
+    "address",
+    "address_or_none",
+    "label",
+    "listening_address",
+    "read_text_argument",
+    "size",
+    "span",
+    "timeout",
+    "wanted_label",
+]
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?", re.IGNORECASE)
@@ -90,6 +100,11 @@ def label(text: str) -> tuple[str, str]:
     if not equals or not key:
         raise click.BadParameter(f"{text!r} is no label; give KEY=VALUE")
     return key, value
+
+
+def wanted_label(text: str) -> tuple[str, str]:
+    """A key and a value, from `KEY=VALUE`; from `KEY` a key with any value, which is said by an empty one."""
+    return label(text) if "=" in text else label(f"{text}=")
 
 
 def read_text_argument(text: str) -> str:

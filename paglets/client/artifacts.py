@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, AsyncIterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import grpc
@@ -18,7 +18,11 @@ from paglets.artifacts.disk import Disk
 from paglets.artifacts.export import landing
 from paglets.artifacts.sources import Source, StreamSource, file_source, stream_pieces
 from paglets.artifacts.store import (
+    ALL_ARTIFACTS,
+    ArtifactChanges,
+    ArtifactNotice,
     ArtifactPage,
+    ArtifactQuery,
     ArtifactWrite,
     ArtifactWriteResult,
     Readable,
@@ -29,9 +33,10 @@ from paglets.artifacts.store import (
 from paglets.client.artifact_read import RemoteReader
 from paglets.client.artifact_streams import ArtifactStreams
 from paglets.client.artifact_upload import Progress, SentArtifact
+from paglets.client.artifact_watch import watch_artifacts
 from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
-from paglets.errors import NotFoundError
+from paglets.errors import ConflictError, NotFoundError
 from paglets.values import ArtifactRef, OwnerPolicy
 from paglets.wire.artifact import (
     artifact_from_message,
@@ -40,6 +45,8 @@ from paglets.wire.artifact import (
     uploads_from_message,
     usage_from_message,
 )
+from paglets.wire.artifact_query import query_to_message
+from paglets.wire.artifact_update import changes_to_message
 
 __all__ = ["RemoteArtifactStore"]
 
@@ -118,10 +125,18 @@ class RemoteArtifactStore:
         reply = await self._stub.GetArtifact(artifact_pb2.GetArtifactRequest(artifact_id=artifact_id))
         return artifact_from_message(reply.artifact)
 
-    async def list(self, *, owner: str | None = None, page_size: int = 100, page_token: str = "") -> ArtifactPage:
-        """One page in the order of ids."""
-        request = artifact_pb2.ListArtifactsRequest(page_size=page_size, page_token=page_token, owner=owner)
-        return page_from_message(await self._stub.ListArtifacts(request))
+    async def list(
+        self, query: ArtifactQuery = ALL_ARTIFACTS, *, page_size: int = 100, page_token: str = ""
+    ) -> ArtifactPage:
+        """One page."""
+        return page_from_message(await self._stub.ListArtifacts(query_to_message(query, page_size, page_token)))
+
+    def watch(self, *, cursor: str = "", owner: str | None = None) -> AsyncGenerator[ArtifactNotice, None]:
+        """Every change after `cursor`. It waits while the host is away, and goes on without loss when that is back.
+
+        Raises CANCELLED when the channel is closed.
+        """
+        return watch_artifacts(self._stub, cursor, owner)
 
     @asynccontextmanager
     async def open_reader(self, artifact_id: str) -> AsyncGenerator[RemoteReader, None]:
@@ -150,10 +165,19 @@ class RemoteArtifactStore:
             await writing.wait()
         return reader.ref
 
-    async def delete(self, artifact_id: str) -> bool:
+    async def update(self, artifact_id: str, changes: ArtifactChanges, *, etag: str = "") -> ArtifactRef:
+        """Changes what is known of an artifact, durably.
+
+        While the host cannot be reached it is asked again: with an `etag`, ETAG_MISMATCH may then mean that the update
+        was made and its answer lost.
+        """
+        reply = await self._stub.UpdateArtifact(changes_to_message(artifact_id, changes, etag))
+        return artifact_from_message(reply.artifact)
+
+    async def delete(self, artifact_id: str, *, etag: str = "") -> bool:
         """Deletes one artifact; a repetition after a lost answer says that it was not there."""
         try:
-            await self._stub.DeleteArtifact(artifact_pb2.DeleteArtifactRequest(artifact_id=artifact_id))
+            await self._stub.DeleteArtifact(artifact_pb2.DeleteArtifactRequest(artifact_id=artifact_id, etag=etag))
         except NotFoundError:
             return False
         return True
@@ -163,10 +187,10 @@ class RemoteArtifactStore:
         until = math.inf if created_until is None else created_until
         count, token = 0, ""
         while True:
-            page = await self.list(owner=owner, page_size=1000, page_token=token)
+            page = await self.list(ArtifactQuery(owner=owner), page_size=1000, page_token=token)
             for ref in page.refs:
-                if ref.owner_policy is OwnerPolicy.DELETE_WITH_OWNER and ref.created_at <= until:
-                    count += await self.delete(ref.artifact_id)
+                if ref.created_at <= until:
+                    count += await self._delete_with(owner, ref)
             token = page.next_token
             if not token:
                 return count
@@ -183,3 +207,13 @@ class RemoteArtifactStore:
             progress=progress,
         )
         return await sent.run()
+
+    async def _delete_with(self, owner: str, ref: ArtifactRef) -> bool:
+        """Deletes an artifact that goes with its owner, unless it is given to another meanwhile."""
+        while ref.owner == owner and ref.owner_policy is OwnerPolicy.DELETE_WITH_OWNER:
+            try:
+                return await self.delete(ref.artifact_id, etag=ref.etag)
+            except ConflictError:
+                with suppress(NotFoundError):
+                    ref = await self.ref(ref.artifact_id)
+        return False

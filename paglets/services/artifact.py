@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts import refusals
@@ -22,6 +23,9 @@ from paglets.wire.artifact import (
     usage_to_message,
     write_from_header,
 )
+from paglets.wire.artifact_query import query_from_message
+from paglets.wire.artifact_update import changes_from_message
+from paglets.wire.artifact_watch import notice_to_message
 from paglets.wire.chunk_codec import WriteFrame, decode_write
 from paglets.wire.frames import COMMITTED_SIZE_KEY, WRITER_EPOCH_KEY, WriteFrames, read_chunk
 
@@ -40,7 +44,7 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
     """Serves `store` as the one of `host`; put it behind the guard.
 
     A stream of an upload from which no frame comes for `stall_timeout_s` ends; nothing else bounds how long it takes.
-    At most `max_open_reads` are open; the guard ends those whose readers stand still.
+    At most `max_open_reads` are open, and as many watches; the guard ends those whose readers stand still.
     """
 
     def __init__(
@@ -49,7 +53,7 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         self._store = store
         self._host = host
         self._max_open_reads = max_open_reads
-        self._open_reads = 0
+        self._open = Counter[str]()
         self._stall_timeout_s = stall_timeout_s
 
     async def WriteArtifact(
@@ -117,8 +121,8 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         self, request: artifact_pb2.ListArtifactsRequest, context: ServerContext
     ) -> artifact_pb2.ListArtifactsResponse:
         """Pages through the artifacts."""
-        owner = request.owner if request.HasField("owner") else None
-        page = await self._store.list(owner=owner, page_size=request.page_size, page_token=request.page_token)
+        query = query_from_message(request)
+        page = await self._store.list(query, page_size=request.page_size, page_token=request.page_token)
         return page_to_message(page)
 
     async def GetUsage(
@@ -129,24 +133,42 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         usage = await self._store.usage(owner=owner, page_size=request.page_size, page_token=request.page_token)
         return usage_to_message(usage)
 
+    async def UpdateArtifact(
+        self, request: artifact_pb2.UpdateArtifactRequest, context: ServerContext
+    ) -> artifact_pb2.UpdateArtifactResponse:
+        """Changes what is known of one artifact."""
+        changes = changes_from_message(request)
+        ref = await self._store.update(request.artifact.artifact_id, changes, etag=request.artifact.etag)
+        return artifact_pb2.UpdateArtifactResponse(artifact=artifact_to_message(ref))
+
     async def DeleteArtifact(
         self, request: artifact_pb2.DeleteArtifactRequest, context: ServerContext
     ) -> artifact_pb2.DeleteArtifactResponse:
         """Removes one artifact."""
-        if not await self._store.delete(request.artifact_id) and not request.allow_missing:
+        if not await self._store.delete(request.artifact_id, etag=request.etag) and not request.allow_missing:
             raise refusals.artifact_not_found(request.artifact_id, self._host)
         return artifact_pb2.DeleteArtifactResponse()
 
+    async def WatchArtifacts(
+        self, request: artifact_pb2.WatchArtifactsRequest, context: ServerContext
+    ) -> AsyncIterator[artifact_pb2.WatchArtifactsResponse]:
+        """Streams what becomes of the artifacts."""
+        owner = request.owner if request.HasField("owner") else None
+        with self._counted("watches"):
+            async with aclosing(self._store.watch(cursor=request.cursor, owner=owner)) as notices:
+                async for notice in notices:
+                    yield notice_to_message(notice)
+
     @contextmanager
-    def _counted(self) -> Generator[None]:
-        """Counts an open read. Raises TOO_MANY_READS."""
-        if self._open_reads >= self._max_open_reads:
-            raise refusals.too_many_reads(self._max_open_reads)
-        self._open_reads += 1
+    def _counted(self, what: str = "reads") -> Generator[None]:
+        """Counts an open read, or watch. Raises TOO_MANY_READS."""
+        if self._open[what] >= self._max_open_reads:
+            raise refusals.too_many_reads(self._max_open_reads, what)
+        self._open[what] += 1
         try:
             yield
         finally:
-            self._open_reads -= 1
+            self._open[what] -= 1
 
 
 @asynccontextmanager

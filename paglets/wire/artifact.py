@@ -30,6 +30,8 @@ __all__ = [
     "page_from_message",
     "page_to_message",
     "partial_to_message",
+    "policy_from_message",
+    "policy_to_message",
     "prefix_from_header",
     "result_from_message",
     "result_to_message",
@@ -61,10 +63,12 @@ def artifact_to_message(ref: ArtifactRef) -> artifact_pb2.Artifact:
         content_type=ref.content_type,
         content_encoding=ref.content_encoding,
         labels=ref.labels,
-        owner_policy=_POLICIES[ref.owner_policy],
+        owner_policy=policy_to_message(ref.owner_policy),
         create_time=time_to_message(ref.created_at),
         expire_time=_expiry_to_message(ref.expires_at),
         host=ref.host,
+        etag=ref.etag,
+        update_time=time_to_message(ref.updated_at),
     )
 
 
@@ -82,7 +86,24 @@ def artifact_from_message(message: artifact_pb2.Artifact) -> ArtifactRef:
         owner_policy=_POLICIES_BACK.get(message.owner_policy, OwnerPolicy.KEEP),
         created_at=time_from_message(message.create_time),
         expires_at=time_from_message(message.expire_time) if message.HasField("expire_time") else None,
+        etag=message.etag,
+        updated_at=time_from_message(message.update_time),
     )
+
+
+def policy_to_message(policy: OwnerPolicy) -> artifact_pb2.OwnerPolicy.ValueType:
+    """A policy as the wire has it."""
+    return _POLICIES[policy]
+
+
+def policy_from_message(number: artifact_pb2.OwnerPolicy.ValueType) -> OwnerPolicy:
+    """What the wire has as a policy; KEEP where none is given. Raises MALFORMED_REQUEST for one that is unknown."""
+    if number == artifact_pb2.OWNER_POLICY_UNSPECIFIED:
+        return OwnerPolicy.KEEP
+    policy = _POLICIES_BACK.get(number)
+    if policy is None:
+        raise InvalidArgumentError("MALFORMED_REQUEST", f"owner_policy {number} is unknown", field="owner_policy")
+    return policy
 
 
 def write_to_header(write: ArtifactWrite, writer_epoch: int, prefix: Digest) -> artifact_pb2.WriteHeader:
@@ -101,7 +122,7 @@ def write_to_header(write: ArtifactWrite, writer_epoch: int, prefix: Digest) -> 
         expected_size=write.size_bytes,
         expected_digest=None if write.expected_digest is None else digest_to_message(write.expected_digest),
         ttl=None if write.ttl_s is None else duration_to_message(write.ttl_s),
-        owner_policy=_POLICIES[write.owner_policy],
+        owner_policy=policy_to_message(write.owner_policy),
         writer_epoch=writer_epoch,
         prefix_digest=digest_to_message(prefix),
     )
@@ -119,7 +140,7 @@ def write_from_header(header: artifact_pb2.WriteHeader) -> ArtifactWrite:
         artifact_id=header.artifact_id,
         name=header.name,
         owner=header.owner,
-        owner_policy=_policy_of_header(header),
+        owner_policy=policy_from_message(header.owner_policy),
         content_type=header.content_type,
         content_encoding=header.content_encoding,
         labels=dict(header.labels),
@@ -251,13 +272,13 @@ def usage_from_message(message: artifact_pb2.GetUsageResponse) -> StoreUsage:
 def page_to_message(page: ArtifactPage) -> artifact_pb2.ListArtifactsResponse:
     """A page as a message."""
     return artifact_pb2.ListArtifactsResponse(
-        artifacts=map(artifact_to_message, page.refs), next_page_token=page.next_token
+        artifacts=map(artifact_to_message, page.refs), next_page_token=page.next_token, cursor=page.cursor
     )
 
 
 def page_from_message(message: artifact_pb2.ListArtifactsResponse) -> ArtifactPage:
     """A message as a page."""
-    return ArtifactPage(tuple(map(artifact_from_message, message.artifacts)), message.next_page_token)
+    return ArtifactPage(tuple(map(artifact_from_message, message.artifacts)), message.next_page_token, message.cursor)
 
 
 def _usage_to_message(usage: Usage) -> artifact_pb2.Usage:
@@ -277,14 +298,3 @@ def _usage_from_message(message: artifact_pb2.Usage) -> Usage:
 
 def _expiry_to_message(expires_at: float | None) -> Timestamp | None:
     return None if expires_at is None else time_to_message(expires_at)
-
-
-def _policy_of_header(header: artifact_pb2.WriteHeader) -> OwnerPolicy:
-    if header.owner_policy == artifact_pb2.OWNER_POLICY_UNSPECIFIED:
-        return OwnerPolicy.KEEP
-    policy = _POLICIES_BACK.get(header.owner_policy)
-    if policy is None:
-        raise InvalidArgumentError(
-            "MALFORMED_REQUEST", f"owner_policy {header.owner_policy} is unknown", field="owner_policy"
-        )
-    return policy

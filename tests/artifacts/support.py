@@ -7,18 +7,21 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 
 from paglets import faults
+from paglets.artifacts.catalogue import insert_artifact
 from paglets.artifacts.local import LocalArtifactStore
+from paglets.artifacts.quota import Limits
 from paglets.artifacts.store import ArtifactStore, ArtifactWrite
 from paglets.config import StoreSettings
 from paglets.digest import Digest
 from paglets.errors import PagletError
+from paglets.values import ArtifactRef
 
 __all__ = [
     "PATIENCE_S",
@@ -28,6 +31,7 @@ __all__ = [
     "bytes_on_disk",
     "cancel_all",
     "eventually",
+    "fill",
     "is_empty",
     "names_in",
     "opened",
@@ -57,6 +61,7 @@ def settings(
     max_artifact_bytes: int | None = None,
     quota_bytes: int | None = None,
     max_open_uploads: int = 64,
+    keep_events: int = 10_000,
     reserve_step_bytes: int = 64 * 1024**2,
     sync_step_bytes: int = 256 * 1024**2,
     max_partials: int = 1024,
@@ -68,6 +73,7 @@ def settings(
         quota_bytes=quota_bytes,
         min_free_bytes=0,
         max_open_uploads=max_open_uploads,
+        keep_events=keep_events,
         reserve_step_bytes=reserve_step_bytes,
         sync_step_bytes=sync_step_bytes,
         max_partials=max_partials,
@@ -143,9 +149,16 @@ def assert_consistent(root: Path) -> None:
         (unfinished,) = rows.execute("SELECT count(*) FROM uploads WHERE state <> 'done' OR reserved > 0").fetchone()
         owned = dict(rows.execute("SELECT 'owner:' || owner, sum(size) FROM artifacts WHERE owner <> '' GROUP BY 1"))
         counted = dict(rows.execute("SELECT scope, used FROM usage WHERE scope <> 'host' AND used + reserved > 0"))
+        (untold,) = rows.execute(
+            "SELECT count(*) FROM artifacts a WHERE NOT EXISTS"
+            " (SELECT 1 FROM events e WHERE e.etag = a.etag AND e.kind IN ('created', 'updated'))"
+        ).fetchone()
+        first, last, told = rows.execute("SELECT min(revision), max(revision), count(*) FROM events").fetchone()
         used, reserved = rows.execute("SELECT used, reserved FROM usage WHERE scope = 'host'").fetchone()
     rows.close()
     assert {scope: size for scope, size in owned.items() if size} == counted
+    assert untold == 0
+    assert told == 0 or (first, told) == (1, last)
     found = {path.name: path for path in _files(root / "blobs")}
     assert set(found) == wanted
     assert not _files(root / "parts")
@@ -161,6 +174,20 @@ async def cancel_all(store: ArtifactStore) -> int:
     for info in found:
         assert await store.cancel_upload(info.upload_id)
     return len(found)
+
+
+def fill(root: Path, refs: Iterable[ArtifactRef]) -> None:
+    """Puts artifacts of a few bytes into the catalogue of a store, at once, however many; their blobs have no files."""
+    with sqlite3.connect(root / "artifacts.db", timeout=30) as rows:
+        rows.row_factory = sqlite3.Row
+        for ref in refs:
+            rows.execute(
+                "INSERT INTO blobs (digest, size, generation, refs) VALUES (?, ?, 0, 1)"
+                " ON CONFLICT DO UPDATE SET refs = refs + 1",
+                (ref.digest.value, ref.size_bytes),
+            )
+            insert_artifact(rows, ref, Limits())
+    rows.close()
 
 
 async def put(store: ArtifactStore, data: bytes, *, artifact_id: str = "", ttl_s: float | None = None) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from paglets.artifacts.store import ArtifactStore, ArtifactWrite, WriteOutcome
+from paglets.artifacts.store import ArtifactQuery, ArtifactStore, ArtifactWrite, WriteOutcome
 from paglets.digest import Digest
 from paglets.errors import (
     AlreadyExistsError,
@@ -304,14 +304,14 @@ async def test_list(store: ArtifactStore) -> None:
     listed: list[str] = []
     token = ""
     while True:
-        page = await store.list(owner=owner, page_size=2, page_token=token)
+        page = await store.list(ArtifactQuery(owner=owner), page_size=2, page_token=token)
         listed += [ref.artifact_id for ref in page.refs]
         token = page.next_token
         if not token:
             break
     assert listed == sorted(ref.artifact_id for ref in made)
-    assert (await store.list(owner=owner)).refs == tuple(sorted(made, key=lambda ref: ref.artifact_id))
-    unowned = await store.list(owner="", page_size=1000)
+    assert (await store.list(ArtifactQuery(owner=owner))).refs == tuple(sorted(made, key=lambda ref: ref.artifact_id))
+    unowned = await store.list(ArtifactQuery(owner=""), page_size=1000)
     assert unowned.refs
     assert {ref.owner for ref in unowned.refs} == {""}
     everyone = {ref.artifact_id for ref in (await store.list(page_size=0)).refs}
@@ -322,12 +322,12 @@ async def test_list_refuses_hostile_pages(store: ArtifactStore) -> None:
     """Negative sizes, tokens of other lists and made-up tokens are refused."""
     for number in range(2):
         await store.create_from_chunks(ArtifactWrite(owner="lister"), pieces(bytes([number])))
-    token = (await store.list(owner="lister", page_size=1)).next_token
+    token = (await store.list(ArtifactQuery(owner="lister"), page_size=1)).next_token
     assert token
     cases = [(-1, "", "lister"), (1, token, None), (1, token, ""), (1, token, "other"), (1, token[:-1], "lister")]
     cases += [(1, hostile, None) for hostile in ("x", "é", "=", "A" * 5000, "../..", "AAAAAAAAAAAAAAAAAAAA")]
     for size, hostile, owner in cases:
-        error = await refused(store.list(owner=owner, page_size=size, page_token=hostile))
+        error = await refused(store.list(ArtifactQuery(owner=owner), page_size=size, page_token=hostile))
         assert (type(error), error.reason) == (InvalidArgumentError, "MALFORMED_REQUEST"), hostile
         assert error.field == ("page_size" if size < 0 else "page_token")
 
@@ -409,7 +409,7 @@ async def test_delete_owner(store: ArtifactStore) -> None:
     others = (await store.create_from_chunks(other, pieces(b"2"))).ref
     assert await store.delete_owner(owner) == 3
     assert await store.delete_owner(owner) == 0
-    assert (await store.list(owner=owner)).refs == (kept,)
+    assert (await store.list(ArtifactQuery(owner=owner))).refs == (kept,)
     assert await read_all(store, others.artifact_id) == b"2"
 
 

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from paglet.v1 import artifact_pb2
 from paglets.artifacts.store import (
+    ArtifactEvent,
+    ArtifactEventKind,
+    ArtifactNotice,
     ArtifactPage,
     ArtifactWrite,
     ArtifactWriteResult,
@@ -37,6 +40,7 @@ from paglets.wire.artifact import (
     write_from_header,
     write_to_header,
 )
+from paglets.wire.artifact_watch import notice_from_message, notice_to_message
 
 TEXT = st.text(max_size=20)
 IDS = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True)
@@ -58,6 +62,8 @@ REFS = st.builds(
     owner_policy=POLICIES,
     created_at=TIMES,
     expires_at=st.none() | TIMES,
+    etag=TEXT,
+    updated_at=TIMES,
 )
 WRITES = st.builds(
     ArtifactWrite,
@@ -78,7 +84,8 @@ WRITES = st.builds(
 @given(REFS)
 def test_reference(ref: ArtifactRef) -> None:
     """A reference comes back equal, times to the microsecond."""
-    assert artifact_from_message(artifact_to_message(ref)) == ref
+    back = artifact_from_message(artifact_to_message(ref))
+    assert (back, back.etag, back.updated_at) == (ref, ref.etag, ref.updated_at)
 
 
 @given(WRITES)
@@ -138,8 +145,25 @@ def test_result(ref: ArtifactRef, outcome: WriteOutcome) -> None:
 @given(st.lists(REFS, max_size=3), TEXT)
 def test_page(refs: list[ArtifactRef], token: str) -> None:
     """A page comes back equal."""
-    page = ArtifactPage(tuple(refs), token)
+    page = ArtifactPage(tuple(refs), token, token[::-1])
     assert page_from_message(page_to_message(page)) == page
+
+
+@given(REFS, TIMES, TEXT, st.sampled_from(ArtifactEventKind))
+def test_notice(ref: ArtifactRef, at: float, cursor: str, kind: ArtifactEventKind) -> None:
+    """What a watch tells comes back equal, with an event and without."""
+    for notice in (ArtifactNotice(cursor), ArtifactNotice(cursor, ArtifactEvent(kind, ref, at))):
+        assert notice_from_message(notice_to_message(notice)) == notice
+
+
+def test_unknown_kind_of_event() -> None:
+    """What a later version tells of an artifact reads as an update: it is to be looked at."""
+    ref = ArtifactRef(host="h", artifact_id="a", digest=Digest.of(b""))
+    notice = notice_to_message(ArtifactNotice("c", ArtifactEvent(ArtifactEventKind.DELETED, ref, 1.0)))
+    notice.event.MergeFromString(b"\x08\x63")  # field 1, kind, is 99
+    event = notice_from_message(notice).event
+    assert event is not None
+    assert event.kind is ArtifactEventKind.UPDATED
 
 
 def test_unknown_outcome() -> None:

@@ -124,11 +124,11 @@ async def test_write_and_read(stub: Stub) -> None:
     assert reply.artifact.create_time.ToMicroseconds() == 1_700_000_000_123_456
     assert not reply.artifact.HasField("expire_time")
     first, *rest = await read(stub, "a")
-    assert first.header.artifact == reply.artifact
+    described = (await stub.GetArtifact(artifact_pb2.GetArtifactRequest(artifact_id="a"))).artifact
+    assert first.header.artifact == described
     assert b"".join(frame.chunk.data for frame in rest) == data
     assert [frame.chunk.offset for frame in rest] == [0, MIB, 2 * MIB]
-    described = await stub.GetArtifact(artifact_pb2.GetArtifactRequest(artifact_id="a"))
-    assert described.artifact == reply.artifact
+    assert described == reply.artifact
 
 
 async def test_acceptance_comes_before_the_bytes(stub: Stub) -> None:

@@ -13,6 +13,7 @@ import grpc
 import pytest
 
 from paglet.v1 import lifecycle_pb2, lifecycle_pb2_grpc
+from paglets.artifacts.store import ArtifactQuery
 from paglets.client.directory import RemoteDirectory
 from paglets.core.events import CreationEvent
 from paglets.directory.contract import PagletRow, RowWrite
@@ -66,7 +67,7 @@ async def test_late_tombstone_spares_what_a_later_life_owns(
     await late.alpha.client.create(PROBE_TYPE, paglet_id="other")
     await late.alpha.client.dispose("other")
     await later.over()
-    assert len((await store.list(owner="probe")).refs) == 1
+    assert len((await store.list(ArtifactQuery(owner="probe"))).refs) == 1
     assert (await ask(late.beta.channel, "probe", "Append", "b")).text == "a b"
 
 

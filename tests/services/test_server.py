@@ -11,10 +11,18 @@ from pathlib import Path
 import pytest
 from grpc_health.v1 import health_pb2
 
+from paglet.v1 import artifact_pb2, artifact_pb2_grpc
+from paglets.client.calls import errors_of_calls
 from paglets.client.channel import open_channel
 from paglets.client.client import Client
 from paglets.config import HostSettings
-from paglets.errors import AlreadyExistsError, InvalidArgumentError, PagletError, PermissionDeniedError
+from paglets.errors import (
+    AlreadyExistsError,
+    InvalidArgumentError,
+    PagletError,
+    PermissionDeniedError,
+    UnavailableError,
+)
 from paglets.server import running_host
 from paglets.testing import local_host
 
@@ -141,6 +149,21 @@ async def test_modules_without_paglets_are_refused(tmp_path: Path, module: str) 
     error = await _refusal(HostSettings(name="alpha", data=tmp_path, listen="127.0.0.1:0", allow=(module,)))
     assert (error.reason, error.field) == ("MALFORMED_REQUEST", "allow")
     assert module in error.message
+
+
+async def test_watch_of_artifacts_ends_with_its_host() -> None:
+    """Whoever watches the artifacts of a host is told that it ends, before the calls that are still at work."""
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(local_host())
+        async with open_channel(running.address) as channel:
+            stub: artifact_pb2_grpc.ArtifactServiceAsyncStub = artifact_pb2_grpc.ArtifactServiceStub(channel)
+            watch = aiter(stub.WatchArtifacts(artifact_pb2.WatchArtifactsRequest()))
+            await anext(watch)
+            closing = asyncio.create_task(stack.aclose())
+            with pytest.raises(UnavailableError) as caught, errors_of_calls():
+                await anext(watch)
+            await closing
+    assert caught.value.reason == "SHUTTING_DOWN"
 
 
 async def test_health_can_be_watched() -> None:

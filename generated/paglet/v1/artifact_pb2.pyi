@@ -6,6 +6,7 @@ The artifact store of a host."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -45,6 +46,70 @@ OWNER_POLICY_KEEP: OwnerPolicy.ValueType  # 1
 OWNER_POLICY_DELETE_WITH_OWNER: OwnerPolicy.ValueType  # 2
 """The artifact is deleted when the paglet that owns it is disposed of."""
 Global___OwnerPolicy: _TypeAlias = OwnerPolicy  # noqa: Y015
+
+class _ArtifactOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ArtifactOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ArtifactOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ARTIFACT_ORDER_UNSPECIFIED: _ArtifactOrder.ValueType  # 0
+    """Not given: the same as ARTIFACT_ORDER_ID."""
+    ARTIFACT_ORDER_ID: _ArtifactOrder.ValueType  # 1
+    """By `artifact_id`."""
+    ARTIFACT_ORDER_CREATE_TIME: _ArtifactOrder.ValueType  # 2
+    """By `create_time`."""
+    ARTIFACT_ORDER_SIZE: _ArtifactOrder.ValueType  # 3
+    """By the number of their bytes."""
+    ARTIFACT_ORDER_NAME: _ArtifactOrder.ValueType  # 4
+    """By `name`, character by character."""
+
+class ArtifactOrder(_ArtifactOrder, metaclass=_ArtifactOrderEnumTypeWrapper):
+    """ArtifactOrder says in which order artifacts are listed; those that are equal in it are in the order of their ids."""
+
+ARTIFACT_ORDER_UNSPECIFIED: ArtifactOrder.ValueType  # 0
+"""Not given: the same as ARTIFACT_ORDER_ID."""
+ARTIFACT_ORDER_ID: ArtifactOrder.ValueType  # 1
+"""By `artifact_id`."""
+ARTIFACT_ORDER_CREATE_TIME: ArtifactOrder.ValueType  # 2
+"""By `create_time`."""
+ARTIFACT_ORDER_SIZE: ArtifactOrder.ValueType  # 3
+"""By the number of their bytes."""
+ARTIFACT_ORDER_NAME: ArtifactOrder.ValueType  # 4
+"""By `name`, character by character."""
+Global___ArtifactOrder: _TypeAlias = ArtifactOrder  # noqa: Y015
+
+class _ArtifactEventKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ArtifactEventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ArtifactEventKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ARTIFACT_EVENT_KIND_UNSPECIFIED: _ArtifactEventKind.ValueType  # 0
+    """Never sent."""
+    ARTIFACT_EVENT_KIND_CREATED: _ArtifactEventKind.ValueType  # 1
+    """It was committed."""
+    ARTIFACT_EVENT_KIND_UPDATED: _ArtifactEventKind.ValueType  # 2
+    """Something that is known of it was changed."""
+    ARTIFACT_EVENT_KIND_DELETED: _ArtifactEventKind.ValueType  # 3
+    """It was deleted, by its id or with its owner."""
+    ARTIFACT_EVENT_KIND_EXPIRED: _ArtifactEventKind.ValueType  # 4
+    """It had expired and was swept. It ceased to be found at its `expire_time`, which may be a little earlier."""
+
+class ArtifactEventKind(_ArtifactEventKind, metaclass=_ArtifactEventKindEnumTypeWrapper):
+    """ArtifactEventKind says what became of an artifact."""
+
+ARTIFACT_EVENT_KIND_UNSPECIFIED: ArtifactEventKind.ValueType  # 0
+"""Never sent."""
+ARTIFACT_EVENT_KIND_CREATED: ArtifactEventKind.ValueType  # 1
+"""It was committed."""
+ARTIFACT_EVENT_KIND_UPDATED: ArtifactEventKind.ValueType  # 2
+"""Something that is known of it was changed."""
+ARTIFACT_EVENT_KIND_DELETED: ArtifactEventKind.ValueType  # 3
+"""It was deleted, by its id or with its owner."""
+ARTIFACT_EVENT_KIND_EXPIRED: ArtifactEventKind.ValueType  # 4
+"""It had expired and was swept. It ceased to be found at its `expire_time`, which may be a little earlier."""
+Global___ArtifactEventKind: _TypeAlias = ArtifactEventKind  # noqa: Y015
 
 class _WriteOutcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -143,6 +208,8 @@ class Artifact(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     HOST_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
     artifact_id: _builtins.str
     """Identifies the artifact on its host."""
     name: _builtins.str
@@ -157,6 +224,10 @@ class Artifact(_message.Message):
     """What the owner's disposal does."""
     host: _builtins.str
     """The name of the host that keeps it."""
+    etag: _builtins.str
+    """Names this version of what is known of the artifact: no other version, of no artifact of this id, has the same. Set by
+    the host, and left empty in the answer to an upload.
+    """
     @_builtins.property
     def digest(self) -> _types_pb2.Digest:
         """What the bytes are, set by the host after it proved them."""
@@ -173,6 +244,10 @@ class Artifact(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the artifact ceases to be found; unset for never."""
 
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When something that is known of it was last changed; at first, `create_time`."""
+
     def __init__(
         self,
         *,
@@ -187,10 +262,12 @@ class Artifact(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         host: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "expire_time", b"expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "expire_time", b"expire_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "content_encoding", b"content_encoding", "content_type", b"content_type", "create_time", b"create_time", "digest", b"digest", "expire_time", b"expire_time", "host", b"host", "labels", b"labels", "name", b"name", "owner", b"owner", "owner_policy", b"owner_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "content_encoding", b"content_encoding", "content_type", b"content_type", "create_time", b"create_time", "digest", b"digest", "etag", b"etag", "expire_time", b"expire_time", "host", b"host", "labels", b"labels", "name", b"name", "owner", b"owner", "owner_policy", b"owner_policy", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -813,25 +890,63 @@ class ListArtifactsRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    NAME_PREFIX_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
+    DESCENDING_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many artifacts at most; 0 for 100, never more than 1000."""
     page_token: _builtins.str
     """The `next_page_token` of the page before; empty for the first page. The other fields must not change between pages."""
     owner: _builtins.str
     """Only artifacts of this owner; unset for all, empty for those without an owner."""
+    name_prefix: _builtins.str
+    """Only artifacts whose names begin so."""
+    order_by: Global___ArtifactOrder.ValueType
+    """The order."""
+    descending: _builtins.bool
+    """Whether the order is turned round, that of equal ones by their ids too."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Only artifacts that have all of these labels. An empty value asks for the key alone, whatever its value is."""
+
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         owner: _builtins.str | None = ...,
+        name_prefix: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        order_by: Global___ArtifactOrder.ValueType = ...,
+        descending: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "owner", b"owner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "descending", b"descending", "labels", b"labels", "name_prefix", b"name_prefix", "order_by", b"order_by", "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__owner: _TypeAlias = _typing.Literal["owner"]  # noqa: Y015
     _WhichOneofArgType__owner: _TypeAlias = _typing.Literal["_owner", b"_owner"]  # noqa: Y015
@@ -847,25 +962,91 @@ class ListArtifactsResponse(_message.Message):
 
     ARTIFACTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last."""
+    cursor: _builtins.str
+    """Where to watch from to miss no change since the first page of this list was asked for: all of its pages have the same.
+    What changed while the list was made may be both in the list and told by the watch.
+    """
     @_builtins.property
     def artifacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Artifact]:
-        """The artifacts, ordered by id."""
+        """The artifacts, in the order that was asked for."""
 
     def __init__(
         self,
         *,
         artifacts: _abc.Iterable[Global___Artifact] | None = ...,
         next_page_token: _builtins.str = ...,
+        cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "cursor", b"cursor", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListArtifactsResponse: _TypeAlias = ListArtifactsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateArtifactRequest(_message.Message):
+    """UpdateArtifactRequest says what to change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def artifact(self) -> Global___Artifact:
+        """The artifact by its `artifact_id`, which is required, with the fields that are to change. An `etag` makes the update
+        conditional. All other fields are ignored.
+        """
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Which fields to set: of `name`, `owner`, `owner_policy`, `content_type`, `content_encoding`, `labels` (all of them: to
+        change one, read them, and update with the etag) and `expire_time`, which lies in the future. A field that is named
+        here and not set in `artifact` is cleared: without an `expire_time` the artifact stays until it is deleted. `*` names
+        all of these; no mask, those that are set in `artifact`. Anything else is MALFORMED_REQUEST, as is changing nothing.
+        """
+
+    def __init__(
+        self,
+        *,
+        artifact: Global___Artifact | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateArtifactRequest: _TypeAlias = UpdateArtifactRequest  # noqa: Y015
+
+@_typing.final
+class UpdateArtifactResponse(_message.Message):
+    """UpdateArtifactResponse describes what was changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def artifact(self) -> Global___Artifact:
+        """The artifact as it is now."""
+
+    def __init__(
+        self,
+        *,
+        artifact: Global___Artifact | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateArtifactResponse: _TypeAlias = UpdateArtifactResponse  # noqa: Y015
 
 @_typing.final
 class DeleteArtifactRequest(_message.Message):
@@ -875,19 +1056,23 @@ class DeleteArtifactRequest(_message.Message):
 
     ARTIFACT_ID_FIELD_NUMBER: _builtins.int
     ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     artifact_id: _builtins.str
     """The artifact; required."""
     allow_missing: _builtins.bool
     """Whether an absent artifact is a success."""
+    etag: _builtins.str
+    """Deletes the artifact only if this is its etag still; empty for any."""
     def __init__(
         self,
         *,
         artifact_id: _builtins.str = ...,
         allow_missing: _builtins.bool = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "artifact_id", b"artifact_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "artifact_id", b"artifact_id", "etag", b"etag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1019,3 +1204,95 @@ class GetUsageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetUsageResponse: _TypeAlias = GetUsageResponse  # noqa: Y015
+
+@_typing.final
+class WatchArtifactsRequest(_message.Message):
+    """WatchArtifactsRequest says where to begin."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """The cursor of a list, or of the last message of an earlier watch; empty for now."""
+    owner: _builtins.str
+    """Only what becomes of artifacts of this owner; unset for all, empty for those without an owner. An artifact that changes
+    hands is told of to the one who has it then.
+    """
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        owner: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "owner", b"owner"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_owner", b"_owner", "cursor", b"cursor", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__owner: _TypeAlias = _typing.Literal["owner"]  # noqa: Y015
+    _WhichOneofArgType__owner: _TypeAlias = _typing.Literal["_owner", b"_owner"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__owner) -> _WhichOneofReturnType__owner | None: ...
+
+Global___WatchArtifactsRequest: _TypeAlias = WatchArtifactsRequest  # noqa: Y015
+
+@_typing.final
+class WatchArtifactsResponse(_message.Message):
+    """WatchArtifactsResponse tells of one change, or only how far the watch has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """Where to go on from after this message."""
+    @_builtins.property
+    def event(self) -> Global___ArtifactEvent:
+        """What happened; unset in the first message, and now and then when only artifacts of others change."""
+
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        event: Global___ArtifactEvent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchArtifactsResponse: _TypeAlias = WatchArtifactsResponse  # noqa: Y015
+
+@_typing.final
+class ArtifactEvent(_message.Message):
+    """ArtifactEvent is one change of one artifact."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    kind: Global___ArtifactEventKind.ValueType
+    """What became of it."""
+    @_builtins.property
+    def artifact(self) -> Global___Artifact:
+        """The artifact as it then was; one that is gone, as it was at last."""
+
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When that was, by the host's clock."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___ArtifactEventKind.ValueType = ...,
+        artifact: Global___Artifact | None = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "event_time", b"event_time", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArtifactEvent: _TypeAlias = ArtifactEvent  # noqa: Y015

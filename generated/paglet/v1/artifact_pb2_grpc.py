@@ -77,10 +77,20 @@ class ArtifactServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_artifact__pb2.GetUsageRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_artifact__pb2.GetUsageResponse.FromString,
                 _registered_method=True)
+        self.UpdateArtifact = channel.unary_unary(
+                '/paglet.v1.ArtifactService/UpdateArtifact',
+                request_serializer=paglet_dot_v1_dot_artifact__pb2.UpdateArtifactRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_artifact__pb2.UpdateArtifactResponse.FromString,
+                _registered_method=True)
         self.DeleteArtifact = channel.unary_unary(
                 '/paglet.v1.ArtifactService/DeleteArtifact',
                 request_serializer=paglet_dot_v1_dot_artifact__pb2.DeleteArtifactRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_artifact__pb2.DeleteArtifactResponse.FromString,
+                _registered_method=True)
+        self.WatchArtifacts = channel.unary_stream(
+                '/paglet.v1.ArtifactService/WatchArtifacts',
+                request_serializer=paglet_dot_v1_dot_artifact__pb2.WatchArtifactsRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_artifact__pb2.WatchArtifactsResponse.FromString,
                 _registered_method=True)
 
 
@@ -173,9 +183,13 @@ class ArtifactServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListArtifacts(self, request, context):
-        """ListArtifacts pages through the host's artifacts in the order of their ids. Safe to repeat.
+        """ListArtifacts pages through the host's artifacts, in the order of their ids unless another is asked for. An artifact
+        that neither changes nor goes while somebody pages comes exactly once, whatever becomes of the others. A page in the
+        order of ids or of time, of all artifacts or of one owner's, and one of all by size or name, costs the same however
+        many there are; `labels` and `name_prefix` are looked for one by one. Safe to repeat.
 
-        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size, an unknown order, or a page token of another
+        list).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -190,11 +204,42 @@ class ArtifactServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateArtifact(self, request, context):
+        """UpdateArtifact changes what is known of an artifact; its bytes never change. The reply comes after the change is
+        durable. Every update makes a new etag, also one that sets what was there before.
+
+        With `artifact.etag` the update is made only if that is the artifact's etag still. Without one, the last update wins,
+        and a repetition sets the same once more. With one, a repetition is never made twice: if the answer to the first was
+        lost, it is ETAG_MISMATCH; look at the artifact then.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH),
+        RESOURCE_EXHAUSTED (DISK_FULL, QUOTA_EXCEEDED of a new owner), UNAVAILABLE (SHUTTING_DOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteArtifact(self, request, context):
         """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
         with `allow_missing` an absent artifact is a success.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchArtifacts(self, request, context):
+        """WatchArtifacts streams what becomes of the host's artifacts, each change once and in order, after it is durable. The
+        first message carries no event, but the cursor from which the watch begins. A watch ends only with an error; it goes
+        on from the last cursor, over broken connections and restarts of the host, without loss or repetition.
+
+        A host keeps the last 10000 events, or as many as it is told to. A watch that would need older ones, from the start or
+        since its client is too slow, is CURSOR_EXPIRED: list the artifacts anew, and watch from the cursor of that list.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
+        which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
+        minute), UNAVAILABLE (SHUTTING_DOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -243,10 +288,20 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     request_deserializer=paglet_dot_v1_dot_artifact__pb2.GetUsageRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_artifact__pb2.GetUsageResponse.SerializeToString,
             ),
+            'UpdateArtifact': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateArtifact,
+                    request_deserializer=paglet_dot_v1_dot_artifact__pb2.UpdateArtifactRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_artifact__pb2.UpdateArtifactResponse.SerializeToString,
+            ),
             'DeleteArtifact': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteArtifact,
                     request_deserializer=paglet_dot_v1_dot_artifact__pb2.DeleteArtifactRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_artifact__pb2.DeleteArtifactResponse.SerializeToString,
+            ),
+            'WatchArtifacts': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchArtifacts,
+                    request_deserializer=paglet_dot_v1_dot_artifact__pb2.WatchArtifactsRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_artifact__pb2.WatchArtifactsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -479,6 +534,33 @@ class ArtifactService(object):
             _registered_method=True)
 
     @staticmethod
+    def UpdateArtifact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.ArtifactService/UpdateArtifact',
+            paglet_dot_v1_dot_artifact__pb2.UpdateArtifactRequest.SerializeToString,
+            paglet_dot_v1_dot_artifact__pb2.UpdateArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DeleteArtifact(request,
             target,
             options=(),
@@ -495,6 +577,33 @@ class ArtifactService(object):
             '/paglet.v1.ArtifactService/DeleteArtifact',
             paglet_dot_v1_dot_artifact__pb2.DeleteArtifactRequest.SerializeToString,
             paglet_dot_v1_dot_artifact__pb2.DeleteArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchArtifacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/paglet.v1.ArtifactService/WatchArtifacts',
+            paglet_dot_v1_dot_artifact__pb2.WatchArtifactsRequest.SerializeToString,
+            paglet_dot_v1_dot_artifact__pb2.WatchArtifactsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -95,20 +95,47 @@ class ArtifactServiceStub:
     Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
     """
     ListArtifacts: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.ListArtifactsRequest, _artifact_pb2.ListArtifactsResponse]
-    """ListArtifacts pages through the host's artifacts in the order of their ids. Safe to repeat.
+    """ListArtifacts pages through the host's artifacts, in the order of their ids unless another is asked for. An artifact
+    that neither changes nor goes while somebody pages comes exactly once, whatever becomes of the others. A page in the
+    order of ids or of time, of all artifacts or of one owner's, and one of all by size or name, costs the same however
+    many there are; `labels` and `name_prefix` are looked for one by one. Safe to repeat.
 
-    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size, an unknown order, or a page token of another
+    list).
     """
     GetUsage: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.GetUsageRequest, _artifact_pb2.GetUsageResponse]
     """GetUsage tells how much of the host's store is taken, and by whom. Safe to repeat.
 
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a negative page size or a page token of another list).
     """
+    UpdateArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.UpdateArtifactRequest, _artifact_pb2.UpdateArtifactResponse]
+    """UpdateArtifact changes what is known of an artifact; its bytes never change. The reply comes after the change is
+    durable. Every update makes a new etag, also one that sets what was there before.
+
+    With `artifact.etag` the update is made only if that is the artifact's etag still. Without one, the last update wins,
+    and a repetition sets the same once more. With one, a repetition is never made twice: if the answer to the first was
+    lost, it is ETAG_MISMATCH; look at the artifact then.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH),
+    RESOURCE_EXHAUSTED (DISK_FULL, QUOTA_EXCEEDED of a new owner), UNAVAILABLE (SHUTTING_DOWN).
+    """
     DeleteArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.DeleteArtifactRequest, _artifact_pb2.DeleteArtifactResponse]
     """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
     with `allow_missing` an absent artifact is a success.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
+    """
+    WatchArtifacts: _grpc.UnaryStreamMultiCallable[_artifact_pb2.WatchArtifactsRequest, _artifact_pb2.WatchArtifactsResponse]
+    """WatchArtifacts streams what becomes of the host's artifacts, each change once and in order, after it is durable. The
+    first message carries no event, but the cursor from which the watch begins. A watch ends only with an error; it goes
+    on from the last cursor, over broken connections and restarts of the host, without loss or repetition.
+
+    A host keeps the last 10000 events, or as many as it is told to. A watch that would need older ones, from the start or
+    since its client is too slow, is CURSOR_EXPIRED: list the artifacts anew, and watch from the cursor of that list.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
+    which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
+    minute), UNAVAILABLE (SHUTTING_DOWN).
     """
 
 @_typing.type_check_only
@@ -178,20 +205,47 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
     """
     ListArtifacts: _aio.UnaryUnaryMultiCallable[_artifact_pb2.ListArtifactsRequest, _artifact_pb2.ListArtifactsResponse]  # type: ignore[assignment]
-    """ListArtifacts pages through the host's artifacts in the order of their ids. Safe to repeat.
+    """ListArtifacts pages through the host's artifacts, in the order of their ids unless another is asked for. An artifact
+    that neither changes nor goes while somebody pages comes exactly once, whatever becomes of the others. A page in the
+    order of ids or of time, of all artifacts or of one owner's, and one of all by size or name, costs the same however
+    many there are; `labels` and `name_prefix` are looked for one by one. Safe to repeat.
 
-    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size, an unknown order, or a page token of another
+    list).
     """
     GetUsage: _aio.UnaryUnaryMultiCallable[_artifact_pb2.GetUsageRequest, _artifact_pb2.GetUsageResponse]  # type: ignore[assignment]
     """GetUsage tells how much of the host's store is taken, and by whom. Safe to repeat.
 
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a negative page size or a page token of another list).
     """
+    UpdateArtifact: _aio.UnaryUnaryMultiCallable[_artifact_pb2.UpdateArtifactRequest, _artifact_pb2.UpdateArtifactResponse]  # type: ignore[assignment]
+    """UpdateArtifact changes what is known of an artifact; its bytes never change. The reply comes after the change is
+    durable. Every update makes a new etag, also one that sets what was there before.
+
+    With `artifact.etag` the update is made only if that is the artifact's etag still. Without one, the last update wins,
+    and a repetition sets the same once more. With one, a repetition is never made twice: if the answer to the first was
+    lost, it is ETAG_MISMATCH; look at the artifact then.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH),
+    RESOURCE_EXHAUSTED (DISK_FULL, QUOTA_EXCEEDED of a new owner), UNAVAILABLE (SHUTTING_DOWN).
+    """
     DeleteArtifact: _aio.UnaryUnaryMultiCallable[_artifact_pb2.DeleteArtifactRequest, _artifact_pb2.DeleteArtifactResponse]  # type: ignore[assignment]
     """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
     with `allow_missing` an absent artifact is a success.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
+    """
+    WatchArtifacts: _aio.UnaryStreamMultiCallable[_artifact_pb2.WatchArtifactsRequest, _artifact_pb2.WatchArtifactsResponse]  # type: ignore[assignment]
+    """WatchArtifacts streams what becomes of the host's artifacts, each change once and in order, after it is durable. The
+    first message carries no event, but the cursor from which the watch begins. A watch ends only with an error; it goes
+    on from the last cursor, over broken connections and restarts of the host, without loss or repetition.
+
+    A host keeps the last 10000 events, or as many as it is told to. A watch that would need older ones, from the start or
+    since its client is too slow, is CURSOR_EXPIRED: list the artifacts anew, and watch from the cursor of that list.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
+    which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
+    minute), UNAVAILABLE (SHUTTING_DOWN).
     """
 
 class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -300,9 +354,13 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifact_pb2.ListArtifactsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_artifact_pb2.ListArtifactsResponse, _abc.Awaitable[_artifact_pb2.ListArtifactsResponse]]:
-        """ListArtifacts pages through the host's artifacts in the order of their ids. Safe to repeat.
+        """ListArtifacts pages through the host's artifacts, in the order of their ids unless another is asked for. An artifact
+        that neither changes nor goes while somebody pages comes exactly once, whatever becomes of the others. A page in the
+        order of ids or of time, of all artifacts or of one owner's, and one of all by size or name, costs the same however
+        many there are; `labels` and `name_prefix` are looked for one by one. Safe to repeat.
 
-        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list).
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size, an unknown order, or a page token of another
+        list).
         """
 
     @_abc_1.abstractmethod
@@ -317,6 +375,23 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def UpdateArtifact(
+        self,
+        request: _artifact_pb2.UpdateArtifactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_pb2.UpdateArtifactResponse, _abc.Awaitable[_artifact_pb2.UpdateArtifactResponse]]:
+        """UpdateArtifact changes what is known of an artifact; its bytes never change. The reply comes after the change is
+        durable. Every update makes a new etag, also one that sets what was there before.
+
+        With `artifact.etag` the update is made only if that is the artifact's etag still. Without one, the last update wins,
+        and a repetition sets the same once more. With one, a repetition is never made twice: if the answer to the first was
+        lost, it is ETAG_MISMATCH; look at the artifact then.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH),
+        RESOURCE_EXHAUSTED (DISK_FULL, QUOTA_EXCEEDED of a new owner), UNAVAILABLE (SHUTTING_DOWN).
+        """
+
+    @_abc_1.abstractmethod
     def DeleteArtifact(
         self,
         request: _artifact_pb2.DeleteArtifactRequest,
@@ -325,7 +400,25 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
         with `allow_missing` an absent artifact is a success.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
+        """
+
+    @_abc_1.abstractmethod
+    def WatchArtifacts(
+        self,
+        request: _artifact_pb2.WatchArtifactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_artifact_pb2.WatchArtifactsResponse], _abc.AsyncIterator[_artifact_pb2.WatchArtifactsResponse]]:
+        """WatchArtifacts streams what becomes of the host's artifacts, each change once and in order, after it is durable. The
+        first message carries no event, but the cursor from which the watch begins. A watch ends only with an error; it goes
+        on from the last cursor, over broken connections and restarts of the host, without loss or repetition.
+
+        A host keeps the last 10000 events, or as many as it is told to. A watch that would need older ones, from the start or
+        since its client is too slow, is CURSOR_EXPIRED: list the artifacts anew, and watch from the cursor of that list.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
+        which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
+        minute), UNAVAILABLE (SHUTTING_DOWN).
         """
 
 def add_ArtifactServiceServicer_to_server(servicer: ArtifactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
