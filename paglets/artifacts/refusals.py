@@ -42,6 +42,7 @@ __all__ = [
     "malformed",
     "offset_mismatch",
     "quota_exceeded",
+    "range_not_satisfiable",
     "shutting_down",
     "size_mismatch",
     "source_not_a_file",
@@ -212,6 +213,15 @@ def offset_mismatch(expected: int, provided: int) -> PagletError:
         "OFFSET_MISMATCH",
         f"the next chunk begins at {expected}, this one at {provided}",
         metadata={"expected_offset": str(expected), "provided_offset": str(provided)},
+    )
+
+
+def range_not_satisfiable(size_bytes: int, offset: int, end: int) -> PagletError:
+    """Bytes are asked for that the artifact does not have."""
+    return OutOfRangeError(
+        "RANGE_NOT_SATISFIABLE",
+        f"the bytes from {offset} to {end} were asked for, the artifact has {size_bytes}",
+        metadata={"size_bytes": str(size_bytes), "read_offset": str(offset)},
     )
 
 

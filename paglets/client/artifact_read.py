@@ -1,4 +1,4 @@
-"""Reading an artifact of a host: the bytes as they come, proven at the end.
+"""Reading an artifact of a host: the bytes as they come, the whole of them proven at the end.
 
 This file must never know where they go.
 """
@@ -9,25 +9,27 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from paglet.v1 import artifact_pb2, artifact_pb2_grpc
+from paglet.v1 import artifact_pb2_grpc
 from paglets.artifacts import refusals
 from paglets.artifacts.disk import Disk, unbroken
-from paglets.client.calls import errors_of_calls
+from paglets.artifacts.ranges import check_range
+from paglets.artifacts.store import ByteRange
+from paglets.client.read_call import ReadCall
 from paglets.digest import Hasher
+from paglets.errors import PagletError
 from paglets.values import ArtifactRef
-from paglets.wire.artifact import artifact_from_message
-from paglets.wire.frames import ReadFrames
 
 __all__ = ["RemoteReader"]
 
 
 class RemoteReader:
-    """An artifact of a host that is open for reading; it can be read once."""
+    """An artifact of a host, or a range of it, that is open for reading; it can be read once."""
 
-    def __init__(self, ref: ArtifactRef, frames: ReadFrames, disk: Disk) -> None:
-        self._ref = ref
-        self._frames = frames
+    def __init__(self, call: ReadCall, disk: Disk) -> None:
+        self._call = call
         self._disk = disk
+        self._ref = call.ref
+        self._range = call.byte_range
 
     @classmethod
     @asynccontextmanager
@@ -35,17 +37,16 @@ class RemoteReader:
         cls,
         stub: artifact_pb2_grpc.ArtifactServiceAsyncStub,
         artifact_id: str,
+        offset: int,
+        length: int | None,
         disk: Disk,
         stall_timeout_s: float,
     ) -> AsyncGenerator[RemoteReader, None]:
         """Opens an artifact; raises what the host refuses with on entry."""
-        with errors_of_calls():
-            call = stub.ReadArtifact(artifact_pb2.ReadArtifactRequest(artifact_id=artifact_id))
+        check_range(offset, length)
+        call = await ReadCall.begin(stub, artifact_id, offset, length, stall_timeout_s)
         try:
-            frames = ReadFrames(aiter(call), stall_timeout_s)
-            with errors_of_calls():
-                header = await frames.header()
-            yield cls(artifact_from_message(header.artifact), frames, disk)
+            yield cls(call, disk)
         finally:
             call.cancel()
 
@@ -54,21 +55,26 @@ class RemoteReader:
         """The artifact as it was when the read began."""
         return self._ref
 
+    @property
+    def byte_range(self) -> ByteRange:
+        """Which of its bytes come."""
+        return self._range
+
     async def __aiter__(self) -> AsyncIterator[bytes]:
         hasher, size = Hasher(), 0
-        pieces = self._frames.pieces()
-        while (piece := await self._next(pieces)) is not None:
+        while (piece := await self._call.piece()) is not None:
             size += len(piece)
-            if size > self._ref.size_bytes:
-                raise refusals.blob_corrupt(self._ref.artifact_id, "more bytes came than it has")
+            if size > self._range.length:
+                raise self._corrupt("more bytes came than it has")
             hashing = self._disk.begin(partial(hasher.update, piece))
             try:
                 yield piece
             finally:
                 await unbroken(hashing)
-        if hasher.digest() != self._ref.digest:
-            raise refusals.blob_corrupt(self._ref.artifact_id, "the bytes that came do not have its digest")
+        if size != self._range.length:
+            raise self._corrupt(f"{size} bytes came instead of {self._range.length}")
+        if size == self._ref.size_bytes and hasher.digest() != self._ref.digest:
+            raise self._corrupt("the bytes that came do not have its digest")
 
-    async def _next(self, pieces: AsyncIterator[bytes]) -> bytes | None:
-        with errors_of_calls():
-            return await anext(pieces, None)
+    def _corrupt(self, message: str) -> PagletError:
+        return refusals.blob_corrupt(self._ref.artifact_id, message)

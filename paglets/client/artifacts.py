@@ -84,9 +84,12 @@ class RemoteArtifactStore:
         return page_from_message(await self._stub.ListArtifacts(request))
 
     @asynccontextmanager
-    async def open_reader(self, artifact_id: str) -> AsyncGenerator[RemoteReader, None]:
+    async def open_reader(
+        self, artifact_id: str, *, offset: int = 0, length: int | None = None
+    ) -> AsyncGenerator[RemoteReader, None]:
         """Opens an artifact for reading, once."""
-        async with RemoteReader.opened(self._stub, artifact_id, self._disk, self._stall_timeout_s) as reader:
+        opened = RemoteReader.opened(self._stub, artifact_id, offset, length, self._disk, self._stall_timeout_s)
+        async with opened as reader:
             yield reader
 
     async def export_to_path(

@@ -9,10 +9,13 @@ from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts import refusals
 from paglets.artifacts.store import ServedStore
 from paglets.services.guard import ServerContext
+from paglets.services.message_size import message_bytes
 from paglets.wire.artifact import (
     artifact_to_message,
     finish_from_message,
     page_to_message,
+    read_from_request,
+    read_header,
     result_to_message,
     write_from_header,
 )
@@ -52,12 +55,12 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
     async def ReadArtifact(
         self, request: artifact_pb2.ReadArtifactRequest, context: ServerContext
     ) -> AsyncIterator[artifact_pb2.ReadArtifactResponse]:
-        """Streams a whole artifact, and ends well only if its bytes are right."""
-        with self._counted():
-            async with self._store.open_reader(request.artifact_id) as reader:
-                header = artifact_pb2.ReadHeader(artifact=artifact_to_message(reader.ref))
-                yield artifact_pb2.ReadArtifactResponse(header=header)
-                offset = 0
+        """Streams an artifact or a range of it; of a whole one, ends well only if its bytes are right."""
+        artifact_id, offset, length = read_from_request(request)
+        with self._counted() as size:
+            reading = self._store.open_reader(artifact_id, offset=offset, length=length, piece_bytes=size)
+            async with reading as reader:
+                yield read_header(reader.ref, reader.byte_range, size)
                 async for piece in reader:
                     yield read_chunk(offset, piece)
                     offset += len(piece)
@@ -86,12 +89,12 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         return artifact_pb2.DeleteArtifactResponse()
 
     @contextmanager
-    def _counted(self) -> Generator[None]:
-        """Counts an open read. Raises TOO_MANY_READS."""
+    def _counted(self) -> Generator[int]:
+        """Counts an open read; gives the size of its messages. Raises TOO_MANY_READS."""
         if self._open_reads >= self._max_open_reads:
             raise refusals.too_many_reads(self._max_open_reads)
         self._open_reads += 1
         try:
-            yield
+            yield message_bytes(self._open_reads)
         finally:
             self._open_reads -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from paglet.v1 import artifact_pb2
-from paglets.artifacts.store import ArtifactPage, ArtifactWrite, ArtifactWriteResult, WriteOutcome
+from paglets.artifacts.store import ArtifactPage, ArtifactWrite, ArtifactWriteResult, ByteRange, WriteOutcome
 from paglets.digest import Digest
 from paglets.errors import InvalidArgumentError, UnavailableError
 from paglets.values import ArtifactRef, OwnerPolicy, check_id
@@ -19,6 +19,9 @@ __all__ = [
     "finish_to_message",
     "page_from_message",
     "page_to_message",
+    "read_from_request",
+    "read_header",
+    "read_to_request",
     "result_from_message",
     "result_to_message",
     "write_from_header",
@@ -116,6 +119,28 @@ def finish_from_message(message: artifact_pb2.WriteFinish) -> Digest:
             field="finish.total_size",
         )
     return digest
+
+
+def read_to_request(artifact_id: str, offset: int, length: int | None) -> artifact_pb2.ReadArtifactRequest:
+    """What is to be read, as a message; a length is at least 1, None for all to the end."""
+    return artifact_pb2.ReadArtifactRequest(artifact_id=artifact_id, read_offset=offset, read_limit=length or 0)
+
+
+def read_from_request(request: artifact_pb2.ReadArtifactRequest) -> tuple[str, int, int | None]:
+    """A message as what is to be read: the artifact, an offset, and a length or None for all to the end."""
+    return request.artifact_id, request.read_offset, request.read_limit or None
+
+
+def read_header(ref: ArtifactRef, byte_range: ByteRange, message_bytes: int) -> artifact_pb2.ReadArtifactResponse:
+    """The first frame of a read: what will come, and in chunks of which size."""
+    return artifact_pb2.ReadArtifactResponse(
+        header=artifact_pb2.ReadHeader(
+            artifact=artifact_to_message(ref),
+            offset=byte_range.offset,
+            length=byte_range.length,
+            message_bytes=message_bytes,
+        )
+    )
 
 
 def result_to_message(result: ArtifactWriteResult) -> artifact_pb2.WriteArtifactResponse:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Final, NoReturn
 
 from paglet.v1 import artifact_pb2
-from paglets.errors import ConflictError, DeadlineError, InvalidArgumentError, UnavailableError
+from paglets.errors import CallerError, ConflictError, DeadlineError, InvalidArgumentError
 
 __all__ = [
     "COMMITTED_SIZE_KEY",
@@ -112,30 +112,38 @@ class WriteFrames:
 class ReadFrames:
     """The frames that a host sends: `header` first, then `pieces` to the end.
 
-    They only check the shape; whoever reads proves the bytes. Raises TRANSPORT for what is no such stream, and
-    DEADLINE_EXCEEDED if nothing comes for `stall_timeout_s`.
+    They only check the shape; whoever reads proves the bytes. Raises TRANSPORT for what is no such stream (CallerError:
+    asking again would not help), and DEADLINE_EXCEEDED if nothing comes for `stall_timeout_s`.
     """
 
     def __init__(self, stream: AsyncIterator[artifact_pb2.ReadArtifactResponse], stall_timeout_s: float) -> None:
         self._stream = stream
         self._stall_timeout_s = stall_timeout_s
+        self._offset = 0
+        self._message_bytes = 0
 
-    async def header(self) -> artifact_pb2.ReadHeader:
-        """The first frame."""
+    async def header(self, offset: int) -> artifact_pb2.ReadHeader:
+        """The first frame of a read from `offset` on."""
         frame = await self._next()
         if frame is None or frame.WhichOneof("frame") != "header":
             _not_ours("the first frame of a read is its header")
+        if frame.header.offset != offset:
+            _not_ours(f"it begins at {frame.header.offset} instead of {offset}")
+        self._offset, self._message_bytes = offset, frame.header.message_bytes
         return frame.header
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The bytes of the chunks, each beginning where the one before ended."""
-        offset = 0
-        while (frame := await self._next()) is not None:
-            data = frame.chunk.data
-            if not data or frame.chunk.offset != offset:
-                _not_ours(f"a chunk with bytes from offset {offset} was to come")
-            offset += len(data)
-            yield data
+    async def piece(self) -> bytes | None:
+        """The bytes of the next chunk, which begins where the one before ended; None at the end."""
+        frame = await self._next()
+        if frame is None:
+            return None
+        data = frame.chunk.data
+        if not data or frame.chunk.offset != self._offset:
+            _not_ours(f"a chunk with bytes from offset {self._offset} was to come")
+        if len(data) > self._message_bytes:
+            _not_ours(f"chunks of at most {self._message_bytes} bytes were announced, one of {len(data)} came")
+        self._offset += len(data)
+        return data
 
     async def _next(self) -> artifact_pb2.ReadArtifactResponse | None:
         try:
@@ -161,4 +169,4 @@ def _malformed(field: str, message: str) -> NoReturn:
 
 
 def _not_ours(message: str) -> NoReturn:
-    raise UnavailableError("TRANSPORT", f"the answer is no read of an artifact: {message}")
+    raise CallerError("TRANSPORT", f"the answer is no read of an artifact: {message}")

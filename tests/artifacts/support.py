@@ -74,9 +74,9 @@ async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def read_all(store: ArtifactStore, artifact_id: str) -> bytes:
-    """An artifact's bytes."""
-    async with store.open_reader(artifact_id) as reader:
+async def read_all(store: ArtifactStore, artifact_id: str, *, offset: int = 0, length: int | None = None) -> bytes:
+    """An artifact's bytes, or a range of them."""
+    async with store.open_reader(artifact_id, offset=offset, length=length) as reader:
         return b"".join([piece async for piece in reader])
 
 

@@ -14,6 +14,8 @@ import pytest
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts.store import ArtifactWrite
 from paglets.client.channel import open_channel
+from paglets.services.message_size import FULL_SIZE_READS
+from paglets.wire.frames import MESSAGE_BYTES
 from tests.artifacts.serve import serving
 from tests.artifacts.support import eventually, opened, pieces
 from tests.artifacts.test_wire import refusal
@@ -49,11 +51,12 @@ async def take(call: Call) -> int:
     return size
 
 
-async def begin(call: Call) -> None:
-    """Takes the header."""
+async def begin(call: Call) -> int:
+    """Takes the header; what size of messages it announces."""
     frame = await call.read()
     assert isinstance(frame, artifact_pb2.ReadArtifactResponse)
     assert frame.header.artifact.artifact_id == "a"
+    return frame.header.message_bytes
 
 
 def open_blobs(root: Path) -> int:
@@ -96,6 +99,23 @@ async def test_too_many_reads(root: Path) -> None:
         calls[1].cancel()
         for _ in range(3):  # of which each takes the place of one that has ended
             assert await take(read(stub)) == SIZE
+
+
+async def test_messages_shrink_as_readers_crowd(root: Path) -> None:
+    """Each read keeps to the size of messages that it was told, which is less for those who came late."""
+    async with served(root) as stub:
+        calls: list[Call] = []
+        announced: list[int] = []
+        for _ in range(FULL_SIZE_READS + 1):
+            calls.append(read(stub))
+            announced.append(await begin(calls[-1]))
+        assert announced == [MESSAGE_BYTES] * FULL_SIZE_READS + [MESSAGE_BYTES // 2]
+        for call, size in zip(calls, announced, strict=True):
+            for _ in range(3):
+                frame = await call.read()
+                assert isinstance(frame, artifact_pb2.ReadArtifactResponse)
+                assert len(frame.chunk.data) == size
+            call.cancel()
 
 
 async def test_a_reader_that_leaves_is_no_news(root: Path, caplog: pytest.LogCaptureFixture) -> None:

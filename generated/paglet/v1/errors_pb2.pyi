@@ -119,7 +119,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DIRECTORY_UNAVAILABLE: _ErrorReason.ValueType  # 41
     """UNAVAILABLE: the mesh's directory cannot be reached. Call again."""
     ERROR_REASON_STORED_BLOB_CORRUPT: _ErrorReason.ValueType  # 42
-    """DATA_LOSS: stored bytes no longer have their digest. Metadata: artifact_id."""
+    """DATA_LOSS: stored bytes no longer have their digest, or what came over the wire does not have it. Metadata: artifact_id."""
     ERROR_REASON_DEADLINE_BEFORE_RUN: _ErrorReason.ValueType  # 43
     """DEADLINE_EXCEEDED: the deadline passed before the call was run; nothing was run."""
     ERROR_REASON_QUIESCE_TIMEOUT: _ErrorReason.ValueType  # 44
@@ -154,6 +154,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: a file cannot be written where it should go. Metadata: path, cause."""
     ERROR_REASON_TOO_MANY_READS: _ErrorReason.ValueType  # 56
     """RESOURCE_EXHAUSTED: too many reads of artifacts are open on the host. RetryInfo."""
+    ERROR_REASON_RANGE_NOT_SATISFIABLE: _ErrorReason.ValueType  # 57
+    """OUT_OF_RANGE: the range to read goes past the end of the artifact. Metadata: size_bytes, read_offset."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable, machine-readable cause of an error."""
@@ -251,7 +253,7 @@ ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 40
 ERROR_REASON_DIRECTORY_UNAVAILABLE: ErrorReason.ValueType  # 41
 """UNAVAILABLE: the mesh's directory cannot be reached. Call again."""
 ERROR_REASON_STORED_BLOB_CORRUPT: ErrorReason.ValueType  # 42
-"""DATA_LOSS: stored bytes no longer have their digest. Metadata: artifact_id."""
+"""DATA_LOSS: stored bytes no longer have their digest, or what came over the wire does not have it. Metadata: artifact_id."""
 ERROR_REASON_DEADLINE_BEFORE_RUN: ErrorReason.ValueType  # 43
 """DEADLINE_EXCEEDED: the deadline passed before the call was run; nothing was run."""
 ERROR_REASON_QUIESCE_TIMEOUT: ErrorReason.ValueType  # 44
@@ -286,4 +288,6 @@ ERROR_REASON_DESTINATION_UNWRITABLE: ErrorReason.ValueType  # 55
 """PERMISSION_DENIED: a file cannot be written where it should go. Metadata: path, cause."""
 ERROR_REASON_TOO_MANY_READS: ErrorReason.ValueType  # 56
 """RESOURCE_EXHAUSTED: too many reads of artifacts are open on the host. RetryInfo."""
+ERROR_REASON_RANGE_NOT_SATISFIABLE: ErrorReason.ValueType  # 57
+"""OUT_OF_RANGE: the range to read goes past the end of the artifact. Metadata: size_bytes, read_offset."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
