@@ -15,7 +15,10 @@ _MIB = 1024**2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
-    """Bounds of an artifact store, in bytes; None means unlimited. Reads are counted where others drive them."""
+    """Bounds of an artifact store, in bytes; None means unlimited. Reads are counted where others drive them.
+
+    In the background every blob is re-read once in `scrub_period_s`, at `scrub_bytes_per_s`; None means never.
+    """
 
     max_artifact_bytes: int | None = _GIB
     quota_bytes: int | None = 10 * _GIB
@@ -23,6 +26,8 @@ class StoreSettings:
     reserve_step_bytes: int = 64 * _MIB
     max_open_uploads: int = 64
     max_open_reads: int = 128
+    scrub_bytes_per_s: float | None = 20.0 * _MIB
+    scrub_period_s: float = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,7 +103,9 @@ class FileMode(StrEnum):
 class ArtifactRef:
     """An artifact: where it is, what its bytes are and what is known of them.
 
-    Times are seconds since the epoch; `expires_at` is None for an artifact that stays until it is deleted.
+    Times are seconds since the epoch; `expires_at` is None for an artifact that stays until it is deleted. `corrupt`
+    and `verified_at`, when its stored bytes were last found right, are how it was when a host was asked for just this
+    artifact, None where nobody was asked; they make no other reference of it.
     """
 
     host: str
@@ -117,6 +119,8 @@ class ArtifactRef:
     owner_policy: OwnerPolicy = OwnerPolicy.KEEP
     created_at: float = 0.0
     expires_at: float | None = None
+    corrupt: bool = field(default=False, compare=False)
+    verified_at: float | None = field(default=None, compare=False)
 
     @property
     def size_bytes(self) -> int:

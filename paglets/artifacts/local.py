@@ -181,7 +181,7 @@ class LocalArtifactStore:
     async def _open_blob(self, file: FileReader, artifact_id: str) -> StoredArtifact:
         """Opens an artifact's file; if that was deleted meanwhile, looks whether the artifact has another now."""
         found = await self._find(artifact_id)
-        while not found.corrupt:
+        while not found.ref.corrupt:
             try:
                 status = await file.open(self._rooms.blobs.path(found.blob))
             except FileNotFoundError as error:

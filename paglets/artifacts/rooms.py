@@ -20,6 +20,7 @@ from paglets.artifacts.janitor import Janitor
 from paglets.artifacts.ledger import Ledger
 from paglets.artifacts.lock import FolderLock
 from paglets.artifacts.recovery import Recovery
+from paglets.artifacts.scrubber import Pace, Scrubber
 from paglets.artifacts.spare import SpareRoom
 from paglets.config import StoreSettings
 
@@ -66,6 +67,10 @@ async def open_rooms(
         janitor = Janitor(ledger, catalogue, blobs, disk, recovery, spare, now)
         janitor.start()
         stack.push_async_callback(janitor.close)
+        if settings.scrub_bytes_per_s is not None:
+            pace = Pace(settings.scrub_bytes_per_s)
+            scrubber = Scrubber(ledger, catalogue, blobs, disk, pace=pace, period_s=settings.scrub_period_s, clock=now)
+            await stack.enter_async_context(scrubber.running())
         floor = DiskFloor(root, settings.min_free_bytes, disk)
         yield StoreRooms(host, settings, now, disk, blobs, ledger, catalogue, floor, janitor)
 

@@ -105,7 +105,7 @@ def record_intent(connection: sqlite3.Connection, upload_id: str, digest: Digest
 
 def commit(connection: sqlite3.Connection, intent: Intent, host: str, now: float) -> tuple[ArtifactRef, list[Blob]]:
     """Makes the artifact visible and ends the upload; also returns a file that turned out to be spare."""
-    spare = [] if intent.held else references.make_current(connection, intent.blob)
+    spare = [] if intent.held else references.make_current(connection, intent.blob, now)
     row = connection.execute(
         "UPDATE uploads SET state = 'done', done_at = ? WHERE upload_id = ? RETURNING *", (now, intent.upload_id)
     ).fetchone()

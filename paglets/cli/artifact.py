@@ -119,9 +119,10 @@ async def _to_stdout(client: Client, artifact_id: str) -> None:
 @click.argument("artifact_id", metavar="ID")
 @click.pass_obj
 def stat(session: Session, artifact_id: str) -> None:
-    """Describe an artifact."""
+    """Describe an artifact, and whether its stored bytes are known to be wrong."""
     ref = session.run(lambda client: client.artifacts.ref(artifact_id))
-    write_record(_record(ref) if session.json else _known(ref), as_json=session.json)
+    health = {"corrupt": ref.corrupt, "verified": time_text(ref.verified_at)}
+    write_record({**(_record(ref) if session.json else _known(ref)), **health}, as_json=session.json)
 
 
 @artifact.command("ls")

@@ -46,8 +46,10 @@ def artifact_to_message(ref: ArtifactRef) -> artifact_pb2.Artifact:
         labels=ref.labels,
         owner_policy=_POLICIES[ref.owner_policy],
         create_time=time_to_message(ref.created_at),
-        expire_time=_expiry_to_message(ref.expires_at),
+        expire_time=_time_to_message(ref.expires_at),
         host=ref.host,
+        corrupt=ref.corrupt,
+        verified_time=_time_to_message(ref.verified_at),
     )
 
 
@@ -65,6 +67,8 @@ def artifact_from_message(message: artifact_pb2.Artifact) -> ArtifactRef:
         owner_policy=_POLICIES_BACK.get(message.owner_policy, OwnerPolicy.KEEP),
         created_at=time_from_message(message.create_time),
         expires_at=time_from_message(message.expire_time) if message.HasField("expire_time") else None,
+        corrupt=message.corrupt,
+        verified_at=time_from_message(message.verified_time) if message.HasField("verified_time") else None,
     )
 
 
@@ -172,8 +176,8 @@ def page_from_message(message: artifact_pb2.ListArtifactsResponse) -> ArtifactPa
     return ArtifactPage(tuple(map(artifact_from_message, message.artifacts)), message.next_page_token)
 
 
-def _expiry_to_message(expires_at: float | None) -> Timestamp | None:
-    return None if expires_at is None else time_to_message(expires_at)
+def _time_to_message(seconds: float | None) -> Timestamp | None:
+    return None if seconds is None else time_to_message(seconds)
 
 
 def _policy_of_header(header: artifact_pb2.WriteHeader) -> OwnerPolicy:

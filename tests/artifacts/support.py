@@ -57,6 +57,7 @@ def settings(
     quota_bytes: int | None = None,
     max_open_uploads: int = 64,
     reserve_step_bytes: int = 64 * 1024**2,
+    scrub_bytes_per_s: float | None = 1024.0**3,
 ) -> StoreSettings:
     """Settings that do not depend on how full the machine's disk is."""
     return StoreSettings(
@@ -65,6 +66,7 @@ def settings(
         min_free_bytes=0,
         max_open_uploads=max_open_uploads,
         reserve_step_bytes=reserve_step_bytes,
+        scrub_bytes_per_s=scrub_bytes_per_s,
     )
 
 

@@ -44,6 +44,8 @@ REFS = st.builds(
     owner_policy=POLICIES,
     created_at=TIMES,
     expires_at=st.none() | TIMES,
+    corrupt=st.booleans(),
+    verified_at=st.none() | TIMES,
 )
 WRITES = st.builds(
     ArtifactWrite,
@@ -64,7 +66,9 @@ WRITES = st.builds(
 @given(REFS)
 def test_reference(ref: ArtifactRef) -> None:
     """A reference comes back equal, times to the microsecond."""
-    assert artifact_from_message(artifact_to_message(ref)) == ref
+    again = artifact_from_message(artifact_to_message(ref))
+    assert again == ref
+    assert (again.corrupt, again.verified_at) == (ref.corrupt, ref.verified_at)  # which make no other reference
 
 
 @given(WRITES)

@@ -124,6 +124,7 @@ async def test_write_and_read(stub: Stub) -> None:
     assert reply.artifact.owner_policy == artifact_pb2.OWNER_POLICY_KEEP
     assert reply.artifact.create_time.ToMicroseconds() == 1_700_000_000_123_456
     assert not reply.artifact.HasField("expire_time")
+    reply.artifact.verified_time.CopyFrom(reply.artifact.create_time)
     first, *rest = await read(stub, "a")
     assert first.header.artifact == reply.artifact
     assert b"".join(frame.chunk.data for frame in rest) == data
