@@ -1,54 +1,62 @@
-"""Reading an artifact of a host: the bytes as they come, the whole of them proven at the end.
+"""Reading an artifact of a host: the bytes as they come, over as many calls as it takes, the whole proven at the end.
 
 This file must never know where they go.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TypeAlias
 
-from paglet.v1 import artifact_pb2_grpc
 from paglets.artifacts import refusals
 from paglets.artifacts.disk import Disk, unbroken
 from paglets.artifacts.ranges import check_range
 from paglets.artifacts.store import ByteRange
+from paglets.client.backoff import Backoff
 from paglets.client.read_call import ReadCall
+from paglets.client.retry import RetryPolicy
 from paglets.digest import Hasher
-from paglets.errors import PagletError
+from paglets.errors import ExhaustedError, NotFoundError, OutOfRangeError, PagletError, Resource, UnavailableError
 from paglets.values import ArtifactRef
 
-__all__ = ["RemoteReader"]
+__all__ = ["Begin", "RemoteReader"]
+
+Begin: TypeAlias = Callable[[int, int | None], Awaitable[ReadCall]]
+"""Begins a call that reads one artifact from an offset on: so many bytes, or to the end."""
 
 
 class RemoteReader:
-    """An artifact of a host, or a range of it, that is open for reading; it can be read once."""
+    """An artifact of a host, or a range of it, that is open for reading; it can be read once.
 
-    def __init__(self, call: ReadCall, disk: Disk) -> None:
+    When the way to the host breaks, or the host is restarted, it goes on by range from what came, for as long as the
+    policy says without a byte. The bytes of all calls together are proven against the digest that the first one told.
+    """
+
+    def __init__(self, begin: Begin, call: ReadCall, backoff: Backoff, disk: Disk) -> None:
+        self._begin = begin
         self._call = call
+        self._backoff = backoff
         self._disk = disk
         self._ref = call.ref
         self._range = call.byte_range
+        self._received = 0
 
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls,
-        stub: artifact_pb2_grpc.ArtifactServiceAsyncStub,
-        artifact_id: str,
-        offset: int,
-        length: int | None,
-        disk: Disk,
-        stall_timeout_s: float,
+        cls, begin: Begin, offset: int, length: int | None, policy: RetryPolicy, disk: Disk
     ) -> AsyncGenerator[RemoteReader, None]:
-        """Opens an artifact; raises what the host refuses with on entry."""
+        """Opens an artifact; raises what the host refuses with on entry, unless that passes."""
         check_range(offset, length)
-        call = await ReadCall.begin(stub, artifact_id, offset, length, stall_timeout_s)
+        backoff = Backoff(policy)
+        call = await _begun(partial(begin, offset, length), backoff)
+        reader = cls(begin, call, backoff, disk)
         try:
-            yield cls(call, disk)
+            yield reader
         finally:
-            call.cancel()
+            reader._call.cancel()
 
     @property
     def ref(self) -> ArtifactRef:
@@ -61,20 +69,66 @@ class RemoteReader:
         return self._range
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        hasher, size = Hasher(), 0
-        while (piece := await self._call.piece()) is not None:
-            size += len(piece)
-            if size > self._range.length:
+        hasher = Hasher()
+        while (piece := await self._next()) is not None:
+            self._received += len(piece)
+            if self._received > self._range.length:
                 raise self._corrupt("more bytes came than it has")
             hashing = self._disk.begin(partial(hasher.update, piece))
             try:
                 yield piece
             finally:
                 await unbroken(hashing)
-        if size != self._range.length:
-            raise self._corrupt(f"{size} bytes came instead of {self._range.length}")
-        if size == self._ref.size_bytes and hasher.digest() != self._ref.digest:
+        if self._received != self._range.length:
+            raise self._corrupt(f"{self._received} bytes came instead of {self._range.length}")
+        if self._received == self._ref.size_bytes and hasher.digest() != self._ref.digest:
             raise self._corrupt("the bytes that came do not have its digest")
+
+    async def _next(self) -> bytes | None:
+        """The next piece; None at the end."""
+        while True:
+            try:
+                piece = await self._call.piece()
+            except UnavailableError as failure:
+                if self._received == self._range.length:  # all came, but for the word that it was all
+                    return None
+                await self._backoff.pause(failure)
+                await self._go_on()
+            else:
+                self._backoff.progressed()
+                return piece
+
+    async def _go_on(self) -> None:
+        """Asks for the rest. Raises ARTIFACT_NOT_FOUND if it would be another artifact's."""
+        self._call.cancel()
+        offset = self._range.offset + self._received
+        length = None if self._range.end == self._ref.size_bytes else self._range.end - offset
+        try:
+            self._call = await _begun(partial(self._begin, offset, length), self._backoff)
+        except OutOfRangeError as error:
+            raise self._replaced("a smaller one") from error
+        if self._call.ref.digest != self._ref.digest:
+            raise self._replaced(str(self._call.ref.digest))
+
+    def _replaced(self, found: str) -> PagletError:
+        return NotFoundError(
+            "ARTIFACT_NOT_FOUND",
+            f"artifact {self._ref.artifact_id} was replaced while it was read: from {self._ref.digest} to {found}",
+            resource=Resource("artifact", self._ref.artifact_id),
+        )
 
     def _corrupt(self, message: str) -> PagletError:
         return refusals.blob_corrupt(self._ref.artifact_id, message)
+
+
+async def _begun(begin: Callable[[], Awaitable[ReadCall]], backoff: Backoff) -> ReadCall:
+    """Begins a call, again and again while the host cannot be reached or has too many readers."""
+    while True:
+        try:
+            return await begin()
+        except UnavailableError as failure:
+            await backoff.pause(failure)
+        except ExhaustedError as failure:
+            if failure.reason != "TOO_MANY_READS":
+                raise
+            await backoff.pause(failure)

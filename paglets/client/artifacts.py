@@ -22,6 +22,7 @@ from paglets.artifacts.sources import file_source, stream_pieces
 from paglets.artifacts.store import ArtifactPage, ArtifactWrite, ArtifactWriteResult, Readable
 from paglets.client.artifact_read import RemoteReader
 from paglets.client.artifact_upload import Progress, SentUpload
+from paglets.client.read_call import ReadCall
 from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
 from paglets.errors import ConflictError, NotFoundError, UnavailableError
@@ -37,12 +38,14 @@ class RemoteArtifactStore:
     """Keeps the contract of `paglets.artifacts.store.ArtifactStore` over a channel, which stays its owner's to close.
 
     `timeout_s` bounds a call that moves no bytes; where bytes move, `stall_timeout_s` bounds how long they may stand
-    still. An upload is tried again for as long as the host has not accepted it and nothing but the way to it failed.
+    still. An upload is tried again for as long as the host has not accepted it and nothing but the way to it failed; a
+    read goes on for as long as it does not pass `timeout_s` without a byte.
     """
 
     def __init__(self, channel: grpc.aio.Channel, *, timeout_s: float = 30.0, stall_timeout_s: float = 60.0) -> None:
+        self._policy = RetryPolicy(timeout_s=timeout_s)
         self._stub: artifact_pb2_grpc.ArtifactServiceAsyncStub = artifact_pb2_grpc.ArtifactServiceStub(
-            SafeChannel(channel, policy=RetryPolicy(timeout_s=timeout_s))
+            SafeChannel(channel, policy=self._policy)
         )
         self._stall_timeout_s = stall_timeout_s
         self._disk = Disk()
@@ -87,15 +90,19 @@ class RemoteArtifactStore:
     async def open_reader(
         self, artifact_id: str, *, offset: int = 0, length: int | None = None
     ) -> AsyncGenerator[RemoteReader, None]:
-        """Opens an artifact for reading, once."""
-        opened = RemoteReader.opened(self._stub, artifact_id, offset, length, self._disk, self._stall_timeout_s)
-        async with opened as reader:
+        """Opens an artifact for reading, once; what breaks on the way is gone on with from where it broke.
+
+        Also raises ARTIFACT_NOT_FOUND if the artifact was replaced by another meanwhile, and STORED_BLOB_CORRUPT for
+        bytes that changed on the way.
+        """
+        begin = partial(ReadCall.begin, self._stub, artifact_id, self._stall_timeout_s)
+        async with RemoteReader.opened(begin, offset, length, self._policy, self._disk) as reader:
             yield reader
 
     async def export_to_path(
         self, artifact_id: str, target: Path, *, overwrite: bool = True, progress: Progress | None = None
     ) -> ArtifactRef:
-        """Writes a verified copy on this machine under its final name in one step, durable.
+        """Writes a verified copy on this machine under its final name in one step, durable. Goes on as a reader does.
 
         `progress` is told how many bytes came so far.
         """

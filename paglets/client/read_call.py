@@ -18,7 +18,7 @@ __all__ = ["ReadCall"]
 
 
 class ReadCall:
-    """A call that the host has accepted. Make it by `begin`, end it by `cancel`."""
+    """A call that the host has accepted: what it will send. Make it by `begin`, end it by `cancel`."""
 
     def __init__(
         self, frames: ReadFrames, cancel: Callable[[], object], ref: ArtifactRef, byte_range: ByteRange
@@ -33,16 +33,16 @@ class ReadCall:
         cls,
         stub: artifact_pb2_grpc.ArtifactServiceAsyncStub,
         artifact_id: str,
+        stall_timeout_s: float,
         offset: int,
         length: int | None,
-        stall_timeout_s: float,
     ) -> ReadCall:
         """Asks for an artifact, or a range of it. Raises what the host refuses with; then nothing is left to cancel."""
         with errors_of_calls():
             call = stub.ReadArtifact(read_to_request(artifact_id, offset, length))
             try:
                 frames = ReadFrames(aiter(call), stall_timeout_s)
-                header = await frames.header(offset)
+                header = await frames.header(artifact_id, offset, length)
                 byte_range = ByteRange(header.offset, header.length)
                 return cls(frames, call.cancel, artifact_from_message(header.artifact), byte_range)
             except BaseException:

@@ -122,13 +122,17 @@ class ReadFrames:
         self._offset = 0
         self._message_bytes = 0
 
-    async def header(self, offset: int) -> artifact_pb2.ReadHeader:
-        """The first frame of a read from `offset` on."""
+    async def header(self, artifact_id: str, offset: int, length: int | None) -> artifact_pb2.ReadHeader:
+        """The first frame of a read of so many bytes of an artifact from `offset` on, or of all to the end."""
         frame = await self._next()
         if frame is None or frame.WhichOneof("frame") != "header":
             _not_ours("the first frame of a read is its header")
-        if frame.header.offset != offset:
-            _not_ours(f"it begins at {frame.header.offset} instead of {offset}")
+        if frame.header.artifact.artifact_id != artifact_id:
+            _not_ours("it is of another artifact")
+        if length is None:
+            length = frame.header.artifact.digest.size_bytes - offset
+        if (frame.header.offset, frame.header.length) != (offset, length):
+            _not_ours(f"{frame.header.length} bytes from {frame.header.offset} come, not {length} from {offset}")
         self._offset, self._message_bytes = offset, frame.header.message_bytes
         return frame.header
 
