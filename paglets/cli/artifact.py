@@ -11,6 +11,7 @@ import click
 
 from paglets.arena import use_one_arena
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult
+from paglets.cli.artifact_verify import verify
 from paglets.cli.nouns import Noun
 from paglets.cli.output import Record, note, size_text, time_text, write_json, write_record, write_table
 from paglets.cli.progress import byte_bar
@@ -31,6 +32,9 @@ _COLUMNS = ("artifact_id", "name", "size", "owner", "created", "expires")
 @click.group(cls=Noun)
 def artifact() -> None:
     """Put bytes into a host's store, and get them out."""
+
+
+artifact.add_command(verify)
 
 
 @artifact.command()
