@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 import grpc
+import psutil
 import pytest
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
@@ -99,6 +103,49 @@ async def test_too_many_reads(root: Path) -> None:
         calls[1].cancel()
         for _ in range(3):  # of which each takes the place of one that has ended
             assert await take(read(stub)) == SIZE
+
+
+async def test_readers_that_stand_still_hold_up_nobody(root: Path) -> None:
+    """More readers than the store has threads stand still; another gets all of its bytes meanwhile."""
+    async with served(root) as stub:
+        calls = [read(stub) for _ in range(24)]
+        for call in calls:
+            await begin(call)
+        assert await take(read(stub)) == SIZE
+        assert open_blobs(root) == len(calls)
+        for call in calls:
+            call.cancel()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("readers", [4, 32])
+async def test_memory(root: Path, readers: int) -> None:
+    """What a host takes for readers, most of which stand still, is bounded by 64 MiB and 4 MiB for each of them."""
+    async with opened(root) as store:
+        await store.create_from_chunks(
+            ArtifactWrite(artifact_id="a"), pieces(*(bytes(MIB) for _ in range(SIZE // MIB)))
+        )
+    command = (sys.executable, "-m", "tests.artifacts.serve", str(root))
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    port = int(await process.stdout.readline())
+    host = psutil.Process(process.pid)
+    async with AsyncExitStack() as stack:
+        stubs: list[Stub] = []
+        for _ in range(readers):
+            channel = await stack.enter_async_context(open_channel(f"127.0.0.1:{port}"))
+            stubs.append(artifact_pb2_grpc.ArtifactServiceStub(channel))
+        idle = host.memory_info().rss
+        calls = [read(stub) for stub in stubs[1:]]
+        for call in calls:
+            await begin(call)
+        most = 0
+        for _ in range(4):
+            assert await take(read(stubs[0])) == SIZE
+            most = max(most, host.memory_info().rss)
+        assert most - idle <= 64 * MIB + 4 * MIB * readers
+    process.terminate()
+    await process.wait()
 
 
 async def test_messages_shrink_as_readers_crowd(root: Path) -> None:
