@@ -19,8 +19,9 @@ class StoreSettings:
 
     `quota_bytes` is for what is on the disk, `owner_quota_bytes` for the artifacts of each owner, shared bytes or not.
     Uploads are open while somebody writes them; partials are kept for `partial_ttl_s` after that, in seconds. Every
-    `sync_step_bytes` of an upload survive a loss of power, whatever survives a killed host.
-    There may be as many watches as reads. The last `keep_events` changes, at least 1, are kept for them.
+    `sync_step_bytes` of an upload survive a loss of power, whatever survives a killed host. There may be as many
+    watches as reads; the last `keep_events` changes, at least 1, are kept for them. In the background every blob is
+    re-read once in `scrub_period_s`, at `scrub_bytes_per_s`; None means never.
     """
 
     max_artifact_bytes: int | None = _GIB
@@ -34,6 +35,8 @@ class StoreSettings:
     partial_ttl_s: float = 24 * 3600.0
     max_open_reads: int = 128
     keep_events: int = 10_000
+    scrub_bytes_per_s: float | None = 20.0 * _MIB
+    scrub_period_s: float = 7 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

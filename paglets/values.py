@@ -104,8 +104,9 @@ class ArtifactRef:
     """An artifact: where it is, what its bytes are and what is known of them.
 
     Times are seconds since the epoch; `expires_at` is None for an artifact that stays until it is deleted. `etag` names
-    this version of what is known of it and `updated_at` is when that was made. They are not compared: two references
-    are equal if they say the same of the artifact.
+    this version of what is known of it and `updated_at` is when that was made. `corrupt` and `verified_at`, when its
+    stored bytes were last found right, are how it was when a host was asked for just this artifact, None where nobody
+    was asked. None of the four is compared: two references are equal if they say the same of the artifact.
     """
 
     host: str
@@ -121,6 +122,8 @@ class ArtifactRef:
     expires_at: float | None = None
     etag: str = field(default="", compare=False)
     updated_at: float = field(default=0.0, compare=False)
+    corrupt: bool = field(default=False, compare=False)
+    verified_at: float | None = field(default=None, compare=False)
 
     @property
     def size_bytes(self) -> int:

@@ -34,7 +34,7 @@ __all__ = [
 
 SWEEP_BATCH = 500
 _FIND = """
-SELECT a.*, b.generation, b.corrupt FROM artifacts a JOIN blobs b USING (digest)
+SELECT a.*, b.generation, b.corrupt, b.last_verified_at FROM artifacts a JOIN blobs b USING (digest)
 WHERE artifact_id = :id AND (expires_at IS NULL OR expires_at > :now)
 """
 _ROW = "SELECT * FROM artifacts WHERE artifact_id = ?"
@@ -51,11 +51,10 @@ WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = t.digest AND b.generati
 
 @dataclass(frozen=True, slots=True)
 class StoredArtifact:
-    """An artifact and the file that holds its bytes; `corrupt` once those were found to be wrong."""
+    """An artifact and the file that holds its bytes."""
 
     ref: ArtifactRef
     blob: Blob
-    corrupt: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,8 @@ class Catalogue:
         if row is None:
             return None
         blob = Blob(row["digest"], row["generation"], row["size"])
-        return StoredArtifact(ref_of(row, self._host), blob, bool(row["corrupt"]))
+        ref = replace(ref_of(row, self._host), corrupt=bool(row["corrupt"]), verified_at=row["last_verified_at"])
+        return StoredArtifact(ref, blob)
 
     async def page(self, query: ArtifactQuery, start: Position | None, limit: int) -> tuple[list[ArtifactRef], str]:
         """Up to `limit` artifacts of a list, from the one after `start`, and the cursor of before they were read."""
@@ -145,10 +145,14 @@ class Catalogue:
         """Forgets tombstones whose files are gone."""
         await self._ledger.free(lambda connection: references.bury(connection, blobs))
 
-    async def distrust(self, blob: Blob) -> None:
-        """Notes that a file's bytes are wrong: nothing is stored by pointing to it, until the bytes are sent again."""
+    async def distrust(self, blob: Blob) -> bool:
+        """Notes that a file's bytes are wrong; says whether that is news.
+
+        Nobody reads them from then on, and nothing is stored by pointing to them, until they are sent again.
+        """
         query = "UPDATE blobs SET corrupt = 1 WHERE digest = ? AND generation = ? AND NOT corrupt"
-        await self._ledger.free(lambda connection: connection.execute(query, (blob.digest, blob.generation)).rowcount)
+        values = (blob.digest, blob.generation)
+        return await self._ledger.free(lambda connection: connection.execute(query, values).rowcount > 0)
 
     async def find_readable(self, digest: Digest, owner: str) -> Blob | None:
         """The current file of these bytes, if it is trusted and `owner` may read it."""

@@ -60,8 +60,10 @@ CREATE TABLE blobs (
     size INTEGER NOT NULL,
     generation INTEGER NOT NULL,
     refs INTEGER NOT NULL CHECK (refs > 0),
-    corrupt INTEGER NOT NULL DEFAULT 0
+    corrupt INTEGER NOT NULL DEFAULT 0,
+    last_verified_at REAL NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX blobs_by_proof ON blobs (last_verified_at, digest) WHERE NOT corrupt;
 
 CREATE TABLE tombstones (
     digest BLOB NOT NULL,

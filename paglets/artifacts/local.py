@@ -23,7 +23,8 @@ from paglets.artifacts.known import KnownUpload
 from paglets.artifacts.limits import check_query, checked_changes, checked_write, page_limit
 from paglets.artifacts.opening import open_upload
 from paglets.artifacts.paging import position_in, token_after
-from paglets.artifacts.reader import BlobReader, FileReader
+from paglets.artifacts.ranges import check_range, range_within
+from paglets.artifacts.reader import PIECE_BYTES, BlobReader, FileReader
 from paglets.artifacts.references import Blob
 from paglets.artifacts.replay import Replay
 from paglets.artifacts.rooms import StoreRooms, open_rooms
@@ -147,11 +148,16 @@ class LocalArtifactStore:
         self._rooms.watches.end()
 
     @asynccontextmanager
-    async def open_reader(self, artifact_id: str) -> AsyncGenerator[BlobReader, None]:
+    async def open_reader(
+        self, artifact_id: str, *, offset: int = 0, length: int | None = None, piece_bytes: int = PIECE_BYTES
+    ) -> AsyncGenerator[BlobReader, None]:
         """Opens an artifact for reading; what is deleted from then on is still read to its end."""
+        check_range(offset, length)
         file = FileReader(self._rooms.disk)
         try:
-            yield await self._open_blob(file, artifact_id)
+            found = await self._open_blob(file, artifact_id)
+            byte_range = range_within(found.ref.size_bytes, offset, length)
+            yield BlobReader(found.ref, file, partial(self._distrust, found.blob), byte_range, piece_bytes)
         finally:
             await file.close()
 
@@ -159,7 +165,8 @@ class LocalArtifactStore:
         """Writes a verified, private copy under its final name in one step."""
         blob = FileReader(self._rooms.disk)
         try:
-            reader = await self._open_blob(blob, artifact_id)
+            found = await self._open_blob(blob, artifact_id)
+            reader = BlobReader(found.ref, blob, partial(self._distrust, found.blob))
             async with landing(self._rooms.disk, target, overwrite=overwrite) as file:
                 await copy_blob(self._rooms.disk, reader, blob, file)
         finally:
@@ -240,10 +247,10 @@ class LocalArtifactStore:
             raise refusals.artifact_not_found(artifact_id, self._rooms.host)
         return found
 
-    async def _open_blob(self, file: FileReader, artifact_id: str) -> BlobReader:
+    async def _open_blob(self, file: FileReader, artifact_id: str) -> StoredArtifact:
         """Opens an artifact's file; if that was deleted meanwhile, looks whether the artifact has another now."""
         found = await self._find(artifact_id)
-        while not found.corrupt:
+        while not found.ref.corrupt:
             try:
                 status = await file.open(self._rooms.blobs.path(found.blob))
             except FileNotFoundError as error:
@@ -253,7 +260,7 @@ class LocalArtifactStore:
                 await self._distrust(missing)
                 raise refusals.blob_corrupt(artifact_id, "the stored bytes are gone") from error
             if status.st_size == found.blob.size_bytes:
-                return BlobReader(found.ref, file, partial(self._distrust, found.blob))
+                return found
             await self._distrust(found.blob)
             break
         raise refusals.blob_corrupt(artifact_id, "the stored bytes are not what they were")

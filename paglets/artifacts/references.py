@@ -57,22 +57,26 @@ def release(connection: sqlite3.Connection, digest: bytes) -> list[Blob]:
     return [entomb(connection, Blob(digest, row["generation"], row["size"]))]
 
 
-def make_current(connection: sqlite3.Connection, blob: Blob) -> list[Blob]:
+def make_current(connection: sqlite3.Connection, blob: Blob, now: float) -> list[Blob]:
     """Adds a reference by way of a new file of these bytes; returns the file that is now spare, if there are two.
 
-    A trusted file that came first stays the current one. A corrupt one is replaced, and all who point to it are healed.
+    The new file was found right at `now`, in seconds since the epoch. A trusted file that came first stays the current
+    one. A corrupt one is replaced, and all who point to it are healed.
     """
     row = connection.execute("SELECT generation, corrupt FROM blobs WHERE digest = ?", (blob.digest,)).fetchone()
     if row is None:
         connection.execute(
-            "INSERT INTO blobs (digest, size, generation, refs) VALUES (?, ?, ?, 1)",
-            (blob.digest, blob.size_bytes, blob.generation),
+            "INSERT INTO blobs (digest, size, generation, refs, last_verified_at) VALUES (?, ?, ?, 1, ?)",
+            (blob.digest, blob.size_bytes, blob.generation, now),
         )
         return []
     hold(connection, blob.digest)
     if not row["corrupt"]:
         return [entomb(connection, blob)]
-    connection.execute("UPDATE blobs SET generation = ?, corrupt = 0 WHERE digest = ?", (blob.generation, blob.digest))
+    connection.execute(
+        "UPDATE blobs SET generation = ?, corrupt = 0, last_verified_at = ? WHERE digest = ?",
+        (blob.generation, now, blob.digest),
+    )
     return [entomb(connection, Blob(blob.digest, row["generation"], blob.size_bytes))]
 
 

@@ -46,6 +46,7 @@ __all__ = [
     "offset_mismatch",
     "prefix_mismatch",
     "quota_exceeded",
+    "range_not_satisfiable",
     "shutting_down",
     "size_mismatch",
     "source_not_a_file",
@@ -271,6 +272,15 @@ def cursor_expired(cursor: str, oldest: str) -> PagletError:
         "CURSOR_EXPIRED",
         f"the events after {cursor} are not kept here: list the artifacts, and watch from the cursor of that list",
         metadata={"oldest": oldest},
+    )
+
+
+def range_not_satisfiable(size_bytes: int, offset: int, end: int) -> PagletError:
+    """Bytes are asked for that the artifact does not have."""
+    return OutOfRangeError(
+        "RANGE_NOT_SATISFIABLE",
+        f"the bytes from {offset} to {end} were asked for, the artifact has {size_bytes}",
+        metadata={"size_bytes": str(size_bytes), "read_offset": str(offset)},
     )
 
 

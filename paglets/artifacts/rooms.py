@@ -22,6 +22,7 @@ from paglets.artifacts.janitor import Janitor
 from paglets.artifacts.ledger import Ledger
 from paglets.artifacts.lock import FolderLock
 from paglets.artifacts.recovery import Recovery
+from paglets.artifacts.scrubber import Pace, Scrubber
 from paglets.artifacts.spare import SpareRoom
 from paglets.artifacts.uploads import Moment
 from paglets.artifacts.watches import Watches
@@ -93,6 +94,10 @@ async def open_rooms(
         await _keep_events(ledger, settings.keep_events)
         watches = Watches(ledger, host, settings.keep_events)
         stack.callback(watches.end)
+        if settings.scrub_bytes_per_s is not None:
+            pace = Pace(settings.scrub_bytes_per_s)
+            scrubber = Scrubber(ledger, catalogue, blobs, disk, pace=pace, period_s=settings.scrub_period_s, clock=now)
+            await stack.enter_async_context(scrubber.running())
         floor = DiskFloor(root, settings.min_free_bytes, disk)
         yield StoreRooms(host, settings, now, boot, disk, blobs, ledger, catalogue, floor, janitor, writers, watches)
 

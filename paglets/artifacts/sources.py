@@ -21,12 +21,13 @@ from paglets.artifacts import refusals
 from paglets.artifacts.disk import Disk
 from paglets.artifacts.limits import MAX_TEXT_BYTES
 from paglets.artifacts.reader import FileReader
-from paglets.artifacts.store import ArtifactWrite, Readable
+from paglets.artifacts.store import ArtifactWrite, ByteRange, Readable
 from paglets.digest import Hasher
 
 __all__ = ["FileSource", "Source", "StreamSource", "file_source", "stream_pieces"]
 
 _SOURCE_BYTES = 2 * 1024 * 1024  # as much as a message of an upload carries
+_NO_END = 1 << 62
 _NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENXIO, errno.EISDIR})
 
 
@@ -81,7 +82,7 @@ class FileSource:
 
     def pieces(self, offset: int) -> AsyncIterator[bytes]:
         """The bytes from there on."""
-        return self._file.pieces(offset=offset)
+        return self._file.pieces(byte_range=ByteRange(offset, _NO_END), piece_bytes=_SOURCE_BYTES)
 
     def settle(self, hasher: Hasher) -> None:
         """Does nothing."""
@@ -173,7 +174,7 @@ async def file_source(
 
     Raises SOURCE_NOT_A_FILE, and other `OSError`s unchanged.
     """
-    file = FileReader(disk, _SOURCE_BYTES)
+    file = FileReader(disk)
     try:
         found = await _open_regular(file, path)
         name = write.name or path.name.encode(errors="replace")[:MAX_TEXT_BYTES].decode(errors="ignore")

@@ -32,6 +32,7 @@ __all__ = [
     "ArtifactStore",
     "ArtifactWrite",
     "ArtifactWriteResult",
+    "ByteRange",
     "Readable",
     "ServedStore",
     "StoreUsage",
@@ -242,18 +243,37 @@ class StoreUsage:
     next_token: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """`length` bytes of an artifact from `offset` on."""
+
+    offset: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """Where the first byte after it would be."""
+        return self.offset + self.length
+
+
 class ArtifactReader(Protocol):
-    """An artifact that is open for reading: the reference, then its bytes in order, piece by piece."""
+    """An artifact, or a range of it, that is open for reading: the reference, then the bytes in order, in pieces."""
 
     @property
     def ref(self) -> ArtifactRef:
         """The artifact as it was when the read began."""
         ...
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """The bytes in order, in pieces of at most 2 MiB. Reaching the end proves size and digest.
+    @property
+    def byte_range(self) -> ByteRange:
+        """Which of its bytes come."""
+        ...
 
-        Raises STORED_BLOB_CORRUPT (DATA_LOSS) instead of ending when they are wrong: trust no byte before the end.
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The bytes in order, in pieces of at most 2 MiB; once. Reaching the end of the whole proves size and digest.
+
+        Raises STORED_BLOB_CORRUPT (DATA_LOSS) instead of ending when they are wrong: trust no byte before the end. A
+        range has no digest of its own: its end proves that all of it came, no more.
         """
         ...
 
@@ -334,8 +354,14 @@ class ArtifactStore(Protocol):
         """
         ...
 
-    def open_reader(self, artifact_id: str) -> AbstractAsyncContextManager[ArtifactReader]:
-        """Opens an artifact for reading. Raises ARTIFACT_NOT_FOUND on entry."""
+    def open_reader(
+        self, artifact_id: str, *, offset: int = 0, length: int | None = None
+    ) -> AbstractAsyncContextManager[ArtifactReader]:
+        """Opens an artifact for reading, from `offset` on and `length` bytes of it, which is at least 1, or to its end.
+
+        Raises on entry: ARTIFACT_NOT_FOUND, MALFORMED_REQUEST, RANGE_NOT_SATISFIABLE if the range goes past the end,
+        and STORED_BLOB_CORRUPT if the bytes are known to be wrong.
+        """
         ...
 
     async def export_to_path(self, artifact_id: str, target: Path, *, overwrite: bool = True) -> ArtifactRef:
@@ -425,7 +451,7 @@ class Upload(Protocol):
 
 
 class ServedStore(ArtifactStore, Protocol):
-    """A store that a host serves: it also takes uploads step by step."""
+    """A store that a host serves: it also takes uploads step by step, and gives pieces of a size."""
 
     async def open_upload(self, write: ArtifactWrite, *, writer_epoch: int = 0, prefix: Digest | None = None) -> Upload:
         """Accepts an upload, its declared size reserved, or goes on with one. Raises as `create_from_chunks` does.
@@ -438,6 +464,12 @@ class ServedStore(ArtifactStore, Protocol):
 
     def end_watches(self) -> None:
         """Ends all watches, and those that are begun later, with SHUTTING_DOWN. Safe to repeat."""
+        ...
+
+    def open_reader(
+        self, artifact_id: str, *, offset: int = 0, length: int | None = None, piece_bytes: int = ...
+    ) -> AbstractAsyncContextManager[ArtifactReader]:
+        """Opens an artifact for reading; its pieces have `piece_bytes`, the last one perhaps fewer."""
         ...
 
 

@@ -140,7 +140,7 @@ def commit(
 
     Raises QUOTA_EXCEEDED where an owner got bytes that were here already and has no room for them.
     """
-    spare = [] if intent.held else references.make_current(connection, intent.blob)
+    spare = [] if intent.held else references.make_current(connection, intent.blob, now)
     row = connection.execute(
         "UPDATE uploads SET state = 'done', done_at = ? WHERE upload_id = ? RETURNING *", (now, intent.upload_id)
     ).fetchone()

@@ -14,9 +14,10 @@ from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult
 from paglets.cli.artifact_ls import list_artifacts
 from paglets.cli.artifact_record import artifact_record, known_record
 from paglets.cli.artifact_update import update
+from paglets.cli.artifact_verify import verify
 from paglets.cli.artifact_watch import watch
 from paglets.cli.nouns import Noun
-from paglets.cli.output import note, size_text, write_json, write_record
+from paglets.cli.output import note, size_text, time_text, write_json, write_record
 from paglets.cli.progress import byte_bar
 from paglets.cli.session import Session
 from paglets.cli.stdin import stdin_chunks
@@ -33,6 +34,9 @@ __all__ = ["artifact"]
 @click.group(cls=Noun)
 def artifact() -> None:
     """Put bytes into a host's store, and get them out."""
+
+
+artifact.add_command(verify)
 
 
 @artifact.command()
@@ -121,9 +125,10 @@ async def _to_stdout(client: Client, artifact_id: str) -> None:
 @click.argument("artifact_id", metavar="ID")
 @click.pass_obj
 def stat(session: Session, artifact_id: str) -> None:
-    """Describe an artifact."""
+    """Describe an artifact, and whether its stored bytes are known to be wrong."""
     ref = session.run(lambda client: client.artifacts.ref(artifact_id))
-    write_record(artifact_record(ref) if session.json else known_record(ref), as_json=session.json)
+    health = {"corrupt": ref.corrupt, "verified": time_text(ref.verified_at)}
+    write_record({**(artifact_record(ref) if session.json else known_record(ref)), **health}, as_json=session.json)
 
 
 @artifact.command()

@@ -24,6 +24,7 @@ _HINTS = {
     "DESTINATION_UNWRITABLE": "Give another destination, or let that host's user write there.",
     "QUOTA_EXCEEDED": "Delete artifacts with `paglets artifact rm`, or start that host with a larger --artifact-quota.",
     "ARTIFACT_TOO_LARGE": "Start that host with a larger --artifact-max-size.",
+    "STORED_BLOB_CORRUPT": "`paglets artifact stat` tells since when; putting the same bytes again heals it.",
     "DATA_FOLDER_LOCKED": "--data names the folder.",
     "HOST_NAME_TAKEN": "Give another name with --name, or wait until the other host's lease has run out.",
     "ARRIVAL_FAILED": "`paglets paglet show` tells where the paglet is; nothing was deleted at the source.",

@@ -1,59 +1,73 @@
-"""Reading an artifact of a host: the bytes as they come, proven at the end.
+"""Reading an artifact of a host: the bytes as they come, over as many calls as it takes, the whole proven at the end.
 
 This file must never know where they go.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeAlias
 
-from paglet.v1 import artifact_pb2
 from paglets.artifacts import refusals
 from paglets.artifacts.behind import Behind
 from paglets.artifacts.disk import Disk
-from paglets.client.artifact_streams import ArtifactStreams
-from paglets.client.calls import errors_of_calls
+from paglets.artifacts.ranges import check_range
+from paglets.artifacts.store import ByteRange
+from paglets.client.backoff import Backoff
+from paglets.client.read_call import ReadCall
+from paglets.client.retry import RetryPolicy
 from paglets.digest import Hasher
+from paglets.errors import ExhaustedError, NotFoundError, OutOfRangeError, PagletError, Resource, UnavailableError
 from paglets.values import ArtifactRef
-from paglets.wire.artifact import artifact_from_message
-from paglets.wire.frames import ReadFrames
 
-__all__ = ["RemoteReader"]
+__all__ = ["Begin", "RemoteReader"]
+
+Begin: TypeAlias = Callable[[int, int | None], Awaitable[ReadCall]]
+"""Begins a call that reads one artifact from an offset on: so many bytes, or to the end."""
 
 
 class RemoteReader:
-    """An artifact of a host that is open for reading; it can be read once."""
+    """An artifact of a host, or a range of it, that is open for reading; it can be read once.
 
-    def __init__(self, ref: ArtifactRef, frames: ReadFrames, disk: Disk) -> None:
-        self._ref = ref
-        self._frames = frames
+    When the way to the host breaks, or the host is restarted, it goes on by range from what came, for as long as the
+    policy says without a byte. The bytes of all calls together are proven against the digest that the first one told.
+    """
+
+    def __init__(self, begin: Begin, call: ReadCall, backoff: Backoff, disk: Disk) -> None:
+        self._begin = begin
+        self._call = call
+        self._backoff = backoff
         self._disk = disk
+        self._ref = call.ref
+        self._range = call.byte_range
+        self._received = 0
 
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls,
-        stub: ArtifactStreams,
-        artifact_id: str,
-        disk: Disk,
-        stall_timeout_s: float,
+        cls, begin: Begin, offset: int, length: int | None, policy: RetryPolicy, disk: Disk
     ) -> AsyncGenerator[RemoteReader, None]:
-        """Opens an artifact; raises what the host refuses with on entry."""
-        with errors_of_calls():
-            call = stub.ReadArtifact(artifact_pb2.ReadArtifactRequest(artifact_id=artifact_id))
+        """Opens an artifact; raises what the host refuses with on entry, unless that passes."""
+        check_range(offset, length)
+        backoff = Backoff(policy)
+        call = await _begun(partial(begin, offset, length), backoff)
+        reader = cls(begin, call, backoff, disk)
         try:
-            frames = ReadFrames(aiter(call), stall_timeout_s)
-            with errors_of_calls():
-                header = await frames.header()
-            yield cls(artifact_from_message(header.artifact), frames, disk)
+            yield reader
         finally:
-            call.cancel()
+            reader._call.cancel()
 
     @property
     def ref(self) -> ArtifactRef:
         """The artifact as it was when the read began."""
         return self._ref
+
+    @property
+    def byte_range(self) -> ByteRange:
+        """Which of its bytes come."""
+        return self._range
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self.views():
@@ -61,19 +75,65 @@ class RemoteReader:
 
     async def views(self) -> AsyncIterator[bytes | memoryview]:
         """The bytes as they lie in the messages that they came in, for those who need no `bytes` of their own."""
-        hasher, size = Hasher(), 0
-        pieces = self._frames.pieces()
+        hasher = Hasher()
         async with Behind.working(self._disk, hasher.update) as hashing:
-            while (piece := await self._next(pieces)) is not None:
-                size += len(piece)
-                if size > self._ref.size_bytes:
-                    raise refusals.blob_corrupt(self._ref.artifact_id, "more bytes came than it has")
+            while (piece := await self._next()) is not None:
+                self._received += len(piece)
+                if self._received > self._range.length:
+                    raise self._corrupt("more bytes came than it has")
                 await hashing.put(piece)
                 yield piece
             await hashing.wait()
-        if hasher.digest() != self._ref.digest:
-            raise refusals.blob_corrupt(self._ref.artifact_id, "the bytes that came do not have its digest")
+        if self._received != self._range.length:
+            raise self._corrupt(f"{self._received} bytes came instead of {self._range.length}")
+        if self._received == self._ref.size_bytes and hasher.digest() != self._ref.digest:
+            raise self._corrupt("the bytes that came do not have its digest")
 
-    async def _next(self, pieces: AsyncIterator[bytes | memoryview]) -> bytes | memoryview | None:
-        with errors_of_calls():
-            return await anext(pieces, None)
+    async def _next(self) -> bytes | memoryview | None:
+        """The next piece; None at the end."""
+        while True:
+            try:
+                piece = await self._call.piece()
+            except UnavailableError as failure:
+                if self._received == self._range.length:  # all came, but for the word that it was all
+                    return None
+                await self._backoff.pause(failure)
+                await self._go_on()
+            else:
+                self._backoff.progressed()
+                return piece
+
+    async def _go_on(self) -> None:
+        """Asks for the rest. Raises ARTIFACT_NOT_FOUND if it would be another artifact's."""
+        self._call.cancel()
+        offset = self._range.offset + self._received
+        length = None if self._range.end == self._ref.size_bytes else self._range.end - offset
+        try:
+            self._call = await _begun(partial(self._begin, offset, length), self._backoff)
+        except OutOfRangeError as error:
+            raise self._replaced("a smaller one") from error
+        if self._call.ref.digest != self._ref.digest:
+            raise self._replaced(str(self._call.ref.digest))
+
+    def _replaced(self, found: str) -> PagletError:
+        return NotFoundError(
+            "ARTIFACT_NOT_FOUND",
+            f"artifact {self._ref.artifact_id} was replaced while it was read: from {self._ref.digest} to {found}",
+            resource=Resource("artifact", self._ref.artifact_id),
+        )
+
+    def _corrupt(self, message: str) -> PagletError:
+        return refusals.blob_corrupt(self._ref.artifact_id, message)
+
+
+async def _begun(begin: Callable[[], Awaitable[ReadCall]], backoff: Backoff) -> ReadCall:
+    """Begins a call, again and again while the host cannot be reached or has too many readers."""
+    while True:
+        try:
+            return await begin()
+        except UnavailableError as failure:
+            await backoff.pause(failure)
+        except ExhaustedError as failure:
+            if failure.reason != "TOO_MANY_READS":
+                raise
+            await backoff.pause(failure)

@@ -6,9 +6,7 @@ file must never know what a frame is.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
@@ -19,9 +17,12 @@ from paglets.artifacts.disk import Disk, unbroken
 from paglets.artifacts.sources import Source
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, UploadInfo, UploadState
 from paglets.client.artifact_streams import ArtifactStreams
-from paglets.client.upload_stream import NotOursError, UploadStream
+from paglets.client.backoff import Backoff
+from paglets.client.retry import RetryPolicy
+from paglets.client.upload_stream import UploadStream
 from paglets.digest import Hasher
 from paglets.errors import (
+    CallerError,
     ConflictError,
     DeadlineError,
     ExhaustedError,
@@ -33,40 +34,14 @@ from paglets.errors import (
 from paglets.values import new_id
 from paglets.wire.artifact import upload_from_message
 
-__all__ = ["Patience", "Progress", "SentArtifact"]
+__all__ = ["Progress", "SentArtifact"]
 
 Progress: TypeAlias = Callable[[int], None]
 """Called with the number of bytes that are done so far."""
 
 _log = logging.getLogger(__name__)
-_random = random.SystemRandom()
 _KEPT_BYTES = 16 * 1024 * 1024
-_FIRST_PAUSE_S = 0.05
-_LAST_PAUSE_S = 5.0
 _CANCEL_S = 2.0
-
-
-class Patience:
-    """How long to go on with what fails again and again: `patience_s`, counted anew whenever it got further."""
-
-    def __init__(self, patience_s: float) -> None:
-        self._patience_s = patience_s
-        self._now = asyncio.get_running_loop().time
-        self._furthest = -1
-        self._failing_since: float | None = None
-        self._pause_s = _FIRST_PAUSE_S
-
-    async def outlast(self, failure: PagletError, done: int) -> None:
-        """Pauses before the next attempt after a failure, when `done` bytes are done; raises it when that is enough."""
-        now = self._now()
-        if done > self._furthest or self._failing_since is None:
-            self._furthest, self._failing_since, self._pause_s = max(done, self._furthest), now, _FIRST_PAUSE_S
-        pause_s = max(self._pause_s * _random.uniform(0.5, 1.0), failure.retry_after_s or 0.0)
-        if now + pause_s > self._failing_since + self._patience_s:
-            raise failure
-        self._pause_s = min(self._pause_s * 2, _LAST_PAUSE_S)
-        _log.info("at %d bytes: %s; going on in %.2f s", done, failure, pause_s)
-        await asyncio.sleep(pause_s)
 
 
 class SentArtifact:
@@ -84,7 +59,7 @@ class SentArtifact:
         disk: Disk,
         *,
         stall_timeout_s: float,
-        patience_s: float,
+        patience: RetryPolicy,
         progress: Progress | None,
     ) -> None:
         self._stub = stub
@@ -94,7 +69,8 @@ class SentArtifact:
         self._source = source
         self._disk = disk
         self._stall_timeout_s = stall_timeout_s
-        self._patience = Patience(patience_s)
+        self._backoff = Backoff(patience)
+        self._furthest = 0
         self._progress = progress
         self._here = Hasher()
         self._writer_epoch = 1
@@ -111,7 +87,7 @@ class SentArtifact:
                 except PagletError as failure:
                     if failure is self._source.failure or not _may_pass(failure):
                         raise
-                    await self._patience.outlast(failure, self._here.size_bytes)
+                    await self._pause(failure)
                     looks = True
                 else:
                     looks = False
@@ -122,6 +98,13 @@ class SentArtifact:
                 await unbroken(self._cancel())
             raise
 
+    async def _pause(self, failure: PagletError) -> None:
+        """Waits before the next attempt; raises the failure when there was no progress for too long."""
+        if self._here.size_bytes > self._furthest:
+            self._furthest = self._here.size_bytes
+            self._backoff.progressed()
+        await self._backoff.pause(failure)
+
     async def _look(self) -> None:
         """Finds out what the host has, and holds it against the source. Raises PREFIX_MISMATCH."""
         info = await self._info()
@@ -130,7 +113,7 @@ class SentArtifact:
             return
         hasher = await self._source.prefix(info.committed_size)
         if hasher is None:
-            raise NotOursError(
+            raise CallerError(
                 "TRANSPORT",
                 f"the host has only {info.committed_size} bytes of what it said it had, and the source is gone past",
             )
@@ -165,7 +148,7 @@ class SentArtifact:
     async def _settle(self, stream: UploadStream, hasher: Hasher) -> None:
         size = await stream.pause()
         if size != hasher.size_bytes:
-            raise NotOursError("TRANSPORT", f"{hasher.size_bytes} bytes were sent, the host says that it has {size}")
+            raise CallerError("TRANSPORT", f"{hasher.size_bytes} bytes were sent, the host says that it has {size}")
         self._source.settle(hasher)
         self._here = hasher
 
@@ -181,8 +164,6 @@ class SentArtifact:
 def _may_pass(failure: PagletError) -> bool:
     """Whether another stream may get further."""
     match failure:
-        case NotOursError():
-            return False
         case UnavailableError() | DeadlineError():
             return True
         case OutOfRangeError() | ExhaustedError() | ConflictError():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -34,6 +35,7 @@ from paglets.client.artifact_read import RemoteReader
 from paglets.client.artifact_streams import ArtifactStreams
 from paglets.client.artifact_upload import Progress, SentArtifact
 from paglets.client.artifact_watch import watch_artifacts
+from paglets.client.read_call import ReadCall
 from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
 from paglets.errors import ConflictError, NotFoundError
@@ -55,8 +57,8 @@ class RemoteArtifactStore:
     """Keeps the contract of `paglets.artifacts.store.ArtifactStore` over a channel, which stays its owner's to close.
 
     `timeout_s` bounds a call that moves no bytes; where bytes move, `stall_timeout_s` bounds how long they may stand
-    still. An upload whose way to the host breaks goes on where the host is, for as long as it gets further within
-    `patience_s`.
+    still. When the way to the host breaks, uploads and reads go on from where they were, until they have got no further
+    for `patience_s`.
     """
 
     def __init__(
@@ -70,8 +72,8 @@ class RemoteArtifactStore:
         safe = SafeChannel(channel, policy=RetryPolicy(timeout_s=timeout_s))
         self._stub: artifact_pb2_grpc.ArtifactServiceAsyncStub = artifact_pb2_grpc.ArtifactServiceStub(safe)
         self._streams = ArtifactStreams(safe)
+        self._patience = RetryPolicy(timeout_s=patience_s)
         self._stall_timeout_s = stall_timeout_s
-        self._patience_s = patience_s
         self._disk = Disk()
 
     async def create_from_chunks(
@@ -139,15 +141,22 @@ class RemoteArtifactStore:
         return watch_artifacts(self._stub, cursor, owner)
 
     @asynccontextmanager
-    async def open_reader(self, artifact_id: str) -> AsyncGenerator[RemoteReader, None]:
-        """Opens an artifact for reading, once."""
-        async with RemoteReader.opened(self._streams, artifact_id, self._disk, self._stall_timeout_s) as reader:
+    async def open_reader(
+        self, artifact_id: str, *, offset: int = 0, length: int | None = None
+    ) -> AsyncGenerator[RemoteReader, None]:
+        """Opens an artifact for reading, once; what breaks on the way is gone on with from where it broke.
+
+        Also raises ARTIFACT_NOT_FOUND if the artifact was replaced by another meanwhile, and STORED_BLOB_CORRUPT for
+        bytes that changed on the way.
+        """
+        begin = partial(ReadCall.begin, self._streams, artifact_id, self._stall_timeout_s)
+        async with RemoteReader.opened(begin, offset, length, self._patience, self._disk) as reader:
             yield reader
 
     async def export_to_path(
         self, artifact_id: str, target: Path, *, overwrite: bool = True, progress: Progress | None = None
     ) -> ArtifactRef:
-        """Writes a verified copy on this machine under its final name in one step, durable.
+        """Writes a verified copy on this machine under its final name in one step, durable. Goes on as a reader does.
 
         `progress` is told how many bytes came so far.
         """
@@ -203,7 +212,7 @@ class RemoteArtifactStore:
             source,
             self._disk,
             stall_timeout_s=self._stall_timeout_s,
-            patience_s=self._patience_s,
+            patience=self._patience,
             progress=progress,
         )
         return await sent.run()

@@ -21,20 +21,16 @@ from paglets.client.artifact_streams import ArtifactStreams
 from paglets.client.call_end import CallEnd
 from paglets.client.calls import errors_of_calls
 from paglets.digest import Digest, Hasher
-from paglets.errors import DeadlineError, UnavailableError
+from paglets.errors import CallerError, DeadlineError
 from paglets.wire.artifact import finish_to_message, result_from_message, write_to_header
 from paglets.wire.chunk_codec import Chunk, WriteFrame
 from paglets.wire.frames import COMMITTED_SIZE_KEY, MESSAGE_BYTES
 
-__all__ = ["NotOursError", "UploadStream"]
+__all__ = ["UploadStream"]
 
 T = TypeVar("T")
 _Call: TypeAlias = grpc.aio.StreamUnaryCall[WriteFrame, artifact_pb2.WriteArtifactResponse]
 _SLOW_DISK_BYTES_PER_S = 10_000_000
-
-
-class NotOursError(UnavailableError):
-    """What answers is no host, or one that is not to be believed: asking it again will not help."""
 
 
 class UploadStream:
@@ -93,7 +89,7 @@ class UploadStream:
         result = result_from_message(await self._reply(digest.size_bytes))
         if result is None or result.ref.digest != digest or self._committed_size > digest.size_bytes:
             stored = "a partial" if result is None else str(result.ref.digest)
-            raise NotOursError(
+            raise CallerError(
                 "TRANSPORT",
                 f"{digest} was sent, and the host, which had {self._committed_size} bytes of it before, says that it"
                 f" stored {stored}",
@@ -105,7 +101,7 @@ class UploadStream:
         await self._half_close()
         reply = await self._reply(self._committed_size)
         if result_from_message(reply) is not None:
-            raise NotOursError("TRANSPORT", "the host made an artifact of an upload that was not finished")
+            raise CallerError("TRANSPORT", "the host made an artifact of an upload that was not finished")
         return reply.committed_size
 
     async def _open(self, writer_epoch: int, prefix: Digest) -> None:
@@ -146,11 +142,15 @@ class UploadStream:
     async def _answered_before(self, what: str) -> NoReturn:
         """Raises the error that the host ended the call with, or TRANSPORT for an answer that is none."""
         await self._reply(0)
-        raise NotOursError("TRANSPORT", f"the host answered before {what}")
+        raise CallerError("TRANSPORT", f"the host answered before {what}")
 
     async def _reply(self, size: int) -> artifact_pb2.WriteArtifactResponse:
         """Waits until the bytes are durable."""
-        return await self._step(self._call, self._patience_s(size))
+        waiting: Awaitable[object] = self._call
+        reply = await self._step(waiting, self._patience_s(size))
+        if not isinstance(reply, artifact_pb2.WriteArtifactResponse):  # gRPC makes None of what it cannot parse
+            raise CallerError("TRANSPORT", "the host's answer is none to an upload")
+        return reply
 
     def _patience_s(self, size: int) -> float:
         """How long the host may take over so many bytes on its disk."""
@@ -179,7 +179,7 @@ def _committed_size(told: str | bytes | None, write: ArtifactWrite) -> int:
     except ValueError:
         size = -1
     if size < 0 or (most is not None and size > most):
-        raise NotOursError("TRANSPORT", f"the host says that it has {told!r} bytes of an upload of {most}")
+        raise CallerError("TRANSPORT", f"the host says that it has {told!r} bytes of an upload of {most}")
     return size
 
 

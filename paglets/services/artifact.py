@@ -11,12 +11,15 @@ from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts import refusals
 from paglets.artifacts.store import ServedStore, Upload
 from paglets.services.guard import GuardedServices, ServerContext
+from paglets.services.message_size import message_bytes
 from paglets.wire.artifact import (
     artifact_to_message,
     finish_from_message,
     page_to_message,
     partial_to_message,
     prefix_from_header,
+    read_from_request,
+    read_header,
     result_to_message,
     upload_to_message,
     uploads_to_message,
@@ -100,12 +103,13 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
     async def ReadArtifact(
         self, request: artifact_pb2.ReadArtifactRequest, context: ServerContext
     ) -> AsyncIterator[artifact_pb2.ReadArtifactResponse]:
-        """Streams a whole artifact, and ends well only if its bytes are right."""
-        with self._counted():
-            async with self._store.open_reader(request.artifact_id) as reader:
-                header = artifact_pb2.ReadHeader(artifact=artifact_to_message(reader.ref))
-                yield artifact_pb2.ReadArtifactResponse(header=header)
-                offset = 0
+        """Streams an artifact or a range of it; of a whole one, ends well only if its bytes are right."""
+        artifact_id, offset, length = read_from_request(request)
+        with self._counted("reads") as open_reads:
+            size = message_bytes(open_reads)
+            reading = self._store.open_reader(artifact_id, offset=offset, length=length, piece_bytes=size)
+            async with reading as reader:
+                yield read_header(reader.ref, reader.byte_range, size)
                 async for piece in reader:
                     yield read_chunk(offset, piece)
                     offset += len(piece)
@@ -160,13 +164,13 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
                     yield notice_to_message(notice)
 
     @contextmanager
-    def _counted(self, what: str = "reads") -> Generator[None]:
-        """Counts an open read, or watch. Raises TOO_MANY_READS."""
+    def _counted(self, what: str) -> Generator[int]:
+        """Counts an open read, or watch; gives how many there are now. Raises TOO_MANY_READS."""
         if self._open[what] >= self._max_open_reads:
             raise refusals.too_many_reads(self._max_open_reads, what)
         self._open[what] += 1
         try:
-            yield
+            yield self._open[what]
         finally:
             self._open[what] -= 1
 

@@ -9,6 +9,7 @@ from paglets.artifacts.store import (
     ArtifactPage,
     ArtifactWrite,
     ArtifactWriteResult,
+    ByteRange,
     StoreUsage,
     UploadInfo,
     UploadPage,
@@ -17,7 +18,7 @@ from paglets.artifacts.store import (
     WriteOutcome,
 )
 from paglets.digest import Digest
-from paglets.errors import InvalidArgumentError, UnavailableError
+from paglets.errors import CallerError, InvalidArgumentError
 from paglets.values import ArtifactRef, OwnerPolicy, check_id
 from paglets.wire.digest import digest_from_message, digest_to_message
 from paglets.wire.times import duration_from_message, duration_to_message, time_from_message, time_to_message
@@ -33,6 +34,9 @@ __all__ = [
     "policy_from_message",
     "policy_to_message",
     "prefix_from_header",
+    "read_from_request",
+    "read_header",
+    "read_to_request",
     "result_from_message",
     "result_to_message",
     "upload_from_message",
@@ -65,10 +69,12 @@ def artifact_to_message(ref: ArtifactRef) -> artifact_pb2.Artifact:
         labels=ref.labels,
         owner_policy=policy_to_message(ref.owner_policy),
         create_time=time_to_message(ref.created_at),
-        expire_time=_expiry_to_message(ref.expires_at),
+        expire_time=_time_to_message(ref.expires_at),
         host=ref.host,
         etag=ref.etag,
         update_time=time_to_message(ref.updated_at),
+        corrupt=ref.corrupt,
+        verified_time=_time_to_message(ref.verified_at),
     )
 
 
@@ -88,6 +94,8 @@ def artifact_from_message(message: artifact_pb2.Artifact) -> ArtifactRef:
         expires_at=time_from_message(message.expire_time) if message.HasField("expire_time") else None,
         etag=message.etag,
         updated_at=time_from_message(message.update_time),
+        corrupt=message.corrupt,
+        verified_at=time_from_message(message.verified_time) if message.HasField("verified_time") else None,
     )
 
 
@@ -169,6 +177,28 @@ def finish_from_message(message: artifact_pb2.WriteFinish) -> Digest:
     return digest
 
 
+def read_to_request(artifact_id: str, offset: int, length: int | None) -> artifact_pb2.ReadArtifactRequest:
+    """What is to be read, as a message; a length is at least 1, None for all to the end."""
+    return artifact_pb2.ReadArtifactRequest(artifact_id=artifact_id, read_offset=offset, read_limit=length or 0)
+
+
+def read_from_request(request: artifact_pb2.ReadArtifactRequest) -> tuple[str, int, int | None]:
+    """A message as what is to be read: the artifact, an offset, and a length or None for all to the end."""
+    return request.artifact_id, request.read_offset, request.read_limit or None
+
+
+def read_header(ref: ArtifactRef, byte_range: ByteRange, message_bytes: int) -> artifact_pb2.ReadArtifactResponse:
+    """The first frame of a read: what will come, and in chunks of which size."""
+    return artifact_pb2.ReadArtifactResponse(
+        header=artifact_pb2.ReadHeader(
+            artifact=artifact_to_message(ref),
+            offset=byte_range.offset,
+            length=byte_range.length,
+            message_bytes=message_bytes,
+        )
+    )
+
+
 def result_to_message(result: ArtifactWriteResult) -> artifact_pb2.WriteArtifactResponse:
     """How an upload ended, as a message."""
     return artifact_pb2.WriteArtifactResponse(
@@ -189,7 +219,7 @@ def result_from_message(message: artifact_pb2.WriteArtifactResponse) -> Artifact
         return None
     outcome = _OUTCOMES_BACK.get(message.outcome)
     if outcome is None:
-        raise UnavailableError("TRANSPORT", f"the host answered with the unknown outcome {message.outcome}")
+        raise CallerError("TRANSPORT", f"the host answered with the unknown outcome {message.outcome}")
     return ArtifactWriteResult(artifact_from_message(message.artifact), outcome)
 
 
@@ -298,3 +328,7 @@ def _usage_from_message(message: artifact_pb2.Usage) -> Usage:
 
 def _expiry_to_message(expires_at: float | None) -> Timestamp | None:
     return None if expires_at is None else time_to_message(expires_at)
+
+
+def _time_to_message(seconds: float | None) -> Timestamp | None:
+    return None if seconds is None else time_to_message(seconds)

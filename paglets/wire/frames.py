@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator
 from typing import Final, NoReturn
 
 from paglet.v1 import artifact_pb2
-from paglets.errors import ConflictError, DeadlineError, InvalidArgumentError, UnavailableError
+from paglets.errors import CallerError, ConflictError, DeadlineError, InvalidArgumentError
 from paglets.wire.chunk_codec import Chunk, ReadFrame, WriteFrame
 
 __all__ = [
     "COMMITTED_SIZE_KEY",
     "MAX_CHUNK_BYTES",
     "MESSAGE_BYTES",
+    "READ_BYTES",
     "WRITER_EPOCH_KEY",
     "ReadFrames",
     "WriteFrames",
@@ -34,7 +35,10 @@ MAX_CHUNK_BYTES: Final = 2 * 1024 * 1024
 """The most that a chunk may carry."""
 
 MESSAGE_BYTES: Final = 2 * 1024 * 1024
-"""What a chunk carries when we send it."""
+"""What a chunk of an upload carries when we send it."""
+
+READ_BYTES: Final = 1024 * 1024
+"""What a chunk of a read carries at most when we send it."""
 
 _STALLED_RETRY_S = 1.0
 
@@ -110,31 +114,43 @@ class WriteFrames:
 class ReadFrames:
     """The frames that a host sends: `header` first, then `pieces` to the end.
 
-    They only check the shape; whoever reads proves the bytes. Raises TRANSPORT for what is no such stream, and
-    DEADLINE_EXCEEDED if nothing comes for `stall_timeout_s`.
+    They only check the shape; whoever reads proves the bytes. Raises TRANSPORT for what is no such stream (CallerError:
+    asking again would not help), and DEADLINE_EXCEEDED if nothing comes for `stall_timeout_s`.
     """
 
     def __init__(self, stream: AsyncIterator[ReadFrame], stall_timeout_s: float) -> None:
         self._stream = stream
         self._stall_timeout_s = stall_timeout_s
+        self._offset = 0
+        self._message_bytes = 0
 
-    async def header(self) -> artifact_pb2.ReadHeader:
-        """The first frame."""
+    async def header(self, artifact_id: str, offset: int, length: int | None) -> artifact_pb2.ReadHeader:
+        """The first frame of a read of so many bytes of an artifact from `offset` on, or of all to the end."""
         frame = await self._next()
         if frame is None or isinstance(frame, Chunk) or frame.WhichOneof("frame") != "header":
             _not_ours("the first frame of a read is its header")
+        if frame.header.artifact.artifact_id != artifact_id:
+            _not_ours("it is of another artifact")
+        if length is None:
+            length = frame.header.artifact.digest.size_bytes - offset
+        if (frame.header.offset, frame.header.length) != (offset, length):
+            _not_ours(f"{frame.header.length} bytes from {frame.header.offset} come, not {length} from {offset}")
+        self._offset, self._message_bytes = offset, frame.header.message_bytes
         return frame.header
 
-    async def pieces(self) -> AsyncIterator[bytes | memoryview]:
-        """The bytes of the chunks, each beginning where the one before ended."""
-        offset = 0
-        while (frame := await self._next()) is not None:
-            chunk = frame if isinstance(frame, Chunk) else frame.chunk
-            data = chunk.data
-            if not data or chunk.offset != offset:
-                _not_ours(f"a chunk with bytes from offset {offset} was to come")
-            offset += len(data)
-            yield data
+    async def piece(self) -> bytes | memoryview | None:
+        """The bytes of the next chunk, which begins where the one before ended; None at the end."""
+        frame = await self._next()
+        if frame is None:
+            return None
+        chunk = frame if isinstance(frame, Chunk) else frame.chunk
+        data = chunk.data
+        if not data or chunk.offset != self._offset:
+            _not_ours(f"a chunk with bytes from offset {self._offset} was to come")
+        if len(data) > self._message_bytes:
+            _not_ours(f"chunks of at most {self._message_bytes} bytes were announced, one of {len(data)} came")
+        self._offset += len(data)
+        return data
 
     async def _next(self) -> ReadFrame | None:
         try:
@@ -160,4 +176,4 @@ def _malformed(field: str, message: str) -> NoReturn:
 
 
 def _not_ours(message: str) -> NoReturn:
-    raise UnavailableError("TRANSPORT", f"the answer is no read of an artifact: {message}")
+    raise CallerError("TRANSPORT", f"the answer is no read of an artifact: {message}")

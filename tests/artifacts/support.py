@@ -66,6 +66,7 @@ def settings(
     sync_step_bytes: int = 256 * 1024**2,
     max_partials: int = 1024,
     partial_ttl_s: float = 86_400.0,
+    scrub_bytes_per_s: float | None = 1024.0**3,
 ) -> StoreSettings:
     """Settings that do not depend on how full the machine's disk is."""
     return StoreSettings(
@@ -78,6 +79,7 @@ def settings(
         sync_step_bytes=sync_step_bytes,
         max_partials=max_partials,
         partial_ttl_s=partial_ttl_s,
+        scrub_bytes_per_s=scrub_bytes_per_s,
     )
 
 
@@ -87,9 +89,9 @@ async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def read_all(store: ArtifactStore, artifact_id: str) -> bytes:
-    """An artifact's bytes."""
-    async with store.open_reader(artifact_id) as reader:
+async def read_all(store: ArtifactStore, artifact_id: str, *, offset: int = 0, length: int | None = None) -> bytes:
+    """An artifact's bytes, or a range of them."""
+    async with store.open_reader(artifact_id, offset=offset, length=length) as reader:
         return b"".join([piece async for piece in reader])
 
 
@@ -182,7 +184,7 @@ def fill(root: Path, refs: Iterable[ArtifactRef]) -> None:
         rows.row_factory = sqlite3.Row
         for ref in refs:
             rows.execute(
-                "INSERT INTO blobs (digest, size, generation, refs) VALUES (?, ?, 0, 1)"
+                "INSERT INTO blobs (digest, size, generation, refs, last_verified_at) VALUES (?, ?, 0, 1, 0)"
                 " ON CONFLICT DO UPDATE SET refs = refs + 1",
                 (ref.digest.value, ref.size_bytes),
             )

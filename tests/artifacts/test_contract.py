@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from paglets.artifacts.store import ArtifactQuery, ArtifactStore, ArtifactWrite, WriteOutcome
+from paglets.artifacts.store import ArtifactQuery, ArtifactStore, ArtifactWrite, ByteRange, WriteOutcome
 from paglets.digest import Digest
 from paglets.errors import (
     AlreadyExistsError,
@@ -19,6 +19,7 @@ from paglets.errors import (
     ExhaustedError,
     InvalidArgumentError,
     NotFoundError,
+    OutOfRangeError,
     PermissionDeniedError,
     PreconditionError,
     Resource,
@@ -52,7 +53,8 @@ async def test_round_trip(store: ArtifactStore) -> None:
     assert (ref.content_type, ref.content_encoding) == ("text/plain", "zstd")
     assert dict(ref.labels) == {"colour": "grün", "empty": ""}
     assert ref.expires_at == pytest.approx(ref.created_at + 3600.5, abs=1e-6)
-    assert await store.ref(ref.artifact_id) == ref
+    found = await store.ref(ref.artifact_id)
+    assert (found, found.corrupt, found.verified_at) == (ref, False, ref.created_at)
     assert await read_all(store, ref.artifact_id) == data
 
 
@@ -534,3 +536,55 @@ async def test_writers_race_for_one_id(store: ArtifactStore) -> None:
     assert refusals <= {(ConflictError, "UPLOAD_IN_PROGRESS"), (AlreadyExistsError, "ARTIFACT_EXISTS")}
     assert len([result for result in results if not isinstance(result, BaseException)]) == 1
     assert await read_all(store, wanted) in datas
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"),
+    [
+        (0, None),
+        (0, 1),
+        (1, None),
+        (5, 7),
+        (MIB - 1, 2),
+        (MIB, MIB),
+        (1, 2 * MIB + 1),
+        (3 * MIB, 5),
+        (3 * MIB + 5, None),
+    ],
+)
+async def test_ranges(store: ArtifactStore, offset: int, length: int | None) -> None:
+    """A range is just the bytes that were asked for, wherever it begins and ends; the very end is an empty read."""
+    data = bytes(number % 251 for number in range(256)) * (12 * 1024) + b"12345"
+    ref = (await store.create_from_chunks(ArtifactWrite(), pieces(data))).ref
+    expected = data[offset:] if length is None else data[offset : offset + length]
+    async with store.open_reader(ref.artifact_id, offset=offset, length=length) as reader:
+        assert (reader.ref, reader.byte_range) == (ref, ByteRange(offset, len(expected)))
+        assert b"".join([piece async for piece in reader]) == expected
+
+
+@pytest.mark.parametrize(("offset", "length"), [(5, None), (4, 1), (0, 5), (2, 2**40), (2**62, None)])
+async def test_ranges_past_the_end(store: ArtifactStore, offset: int, length: int | None) -> None:
+    """Whoever asks for bytes that are not there is told how many there are."""
+    ref = (await store.create_from_chunks(ArtifactWrite(), pieces(b"four"))).ref
+    error = await refused(read_all(store, ref.artifact_id, offset=offset, length=length))
+    assert (type(error), error.reason) == (OutOfRangeError, "RANGE_NOT_SATISFIABLE")
+    assert error.metadata == {"size_bytes": "4", "read_offset": str(offset)}
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "field"), [(-1, None, "read_offset"), (0, -1, "read_limit"), (0, 0, "read_limit")]
+)
+async def test_ranges_that_are_none(store: ArtifactStore, offset: int, length: int | None, field: str) -> None:
+    """A negative range is refused by name, and so is one of no bytes."""
+    ref = (await store.create_from_chunks(ArtifactWrite(), pieces(b"four"))).ref
+    error = await refused(read_all(store, ref.artifact_id, offset=offset, length=length))
+    assert (type(error), error.reason, error.field) == (InvalidArgumentError, "MALFORMED_REQUEST", field)
+
+
+async def test_range_survives_deletion(store: ArtifactStore) -> None:
+    """A range that has begun is read to its end though the artifact is deleted under it."""
+    data = os.urandom(2 * MIB)
+    ref = (await store.create_from_chunks(ArtifactWrite(), pieces(data))).ref
+    async with store.open_reader(ref.artifact_id, offset=MIB) as reader:
+        assert await store.delete(ref.artifact_id)
+        assert b"".join([piece async for piece in reader]) == data[MIB:]

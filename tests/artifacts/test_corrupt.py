@@ -52,6 +52,7 @@ async def _all_refuse(store: ArtifactStore, artifact_id: str, folder: Path) -> N
         assert (error.reason, error.metadata) == ("STORED_BLOB_CORRUPT", {"artifact_id": artifact_id})
     assert target.read_bytes() == b"untouched"
     assert names_in(folder) == {"target"}
+    assert (await store.ref(artifact_id)).corrupt
 
 
 @DAMAGES

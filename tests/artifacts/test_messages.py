@@ -20,7 +20,7 @@ from paglets.artifacts.store import (
     WriteOutcome,
 )
 from paglets.digest import NOTHING, Digest
-from paglets.errors import UnavailableError
+from paglets.errors import CallerError
 from paglets.values import ArtifactRef, OwnerPolicy
 from paglets.wire.artifact import (
     artifact_from_message,
@@ -64,6 +64,8 @@ REFS = st.builds(
     expires_at=st.none() | TIMES,
     etag=TEXT,
     updated_at=TIMES,
+    corrupt=st.booleans(),
+    verified_at=st.none() | TIMES,
 )
 WRITES = st.builds(
     ArtifactWrite,
@@ -85,7 +87,9 @@ WRITES = st.builds(
 def test_reference(ref: ArtifactRef) -> None:
     """A reference comes back equal, times to the microsecond."""
     back = artifact_from_message(artifact_to_message(ref))
-    assert (back, back.etag, back.updated_at) == (ref, ref.etag, ref.updated_at)
+    assert back == ref
+    assert (back.etag, back.updated_at) == (ref.etag, ref.updated_at)  # which make no other reference
+    assert (back.corrupt, back.verified_at) == (ref.corrupt, ref.verified_at)
 
 
 @given(WRITES)
@@ -168,7 +172,7 @@ def test_unknown_kind_of_event() -> None:
 
 def test_unknown_outcome() -> None:
     """An outcome of a later version is no success that we know."""
-    with pytest.raises(UnavailableError) as caught:
+    with pytest.raises(CallerError) as caught:
         result_from_message(artifact_pb2.WriteArtifactResponse())
     assert caught.value.reason == "TRANSPORT"
 

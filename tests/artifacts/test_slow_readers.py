@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 import grpc
+import psutil
 import pytest
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts.store import ArtifactWrite
 from paglets.client.channel import open_channel
+from paglets.services.message_size import FULL_SIZE_READS
+from paglets.wire.frames import READ_BYTES
 from tests.artifacts.serve import serving
 from tests.artifacts.support import eventually, opened, pieces
 from tests.artifacts.test_wire import refusal
@@ -49,11 +55,12 @@ async def take(call: Call) -> int:
     return size
 
 
-async def begin(call: Call) -> None:
-    """Takes the header."""
+async def begin(call: Call) -> int:
+    """Takes the header; what size of messages it announces."""
     frame = await call.read()
     assert isinstance(frame, artifact_pb2.ReadArtifactResponse)
     assert frame.header.artifact.artifact_id == "a"
+    return frame.header.message_bytes
 
 
 def open_blobs(root: Path) -> int:
@@ -96,6 +103,66 @@ async def test_too_many_reads(root: Path) -> None:
         calls[1].cancel()
         for _ in range(3):  # of which each takes the place of one that has ended
             assert await take(read(stub)) == SIZE
+
+
+async def test_readers_that_stand_still_hold_up_nobody(root: Path) -> None:
+    """More readers than the store has threads stand still; another gets all of its bytes meanwhile."""
+    async with served(root) as stub:
+        calls = [read(stub) for _ in range(24)]
+        for call in calls:
+            await begin(call)
+        assert await take(read(stub)) == SIZE
+        assert open_blobs(root) == len(calls)
+        for call in calls:
+            call.cancel()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("readers", [4, 32])
+async def test_memory(root: Path, readers: int) -> None:
+    """What a host takes for readers, most of which stand still, is bounded by 64 MiB and 4 MiB for each of them."""
+    async with opened(root) as store:
+        await store.create_from_chunks(
+            ArtifactWrite(artifact_id="a"), pieces(*(bytes(MIB) for _ in range(SIZE // MIB)))
+        )
+    command = (sys.executable, "-m", "tests.artifacts.serve", str(root))
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    port = int(await process.stdout.readline())
+    host = psutil.Process(process.pid)
+    async with AsyncExitStack() as stack:
+        stubs: list[Stub] = []
+        for _ in range(readers):
+            channel = await stack.enter_async_context(open_channel(f"127.0.0.1:{port}"))
+            stubs.append(artifact_pb2_grpc.ArtifactServiceStub(channel))
+        idle = host.memory_info().rss
+        calls = [read(stub) for stub in stubs[1:]]
+        for call in calls:
+            await begin(call)
+        most = 0
+        for _ in range(4):
+            assert await take(read(stubs[0])) == SIZE
+            most = max(most, host.memory_info().rss)
+        assert most - idle <= 64 * MIB + 4 * MIB * readers
+    process.terminate()
+    await process.wait()
+
+
+async def test_messages_shrink_as_readers_crowd(root: Path) -> None:
+    """Each read keeps to the size of messages that it was told, which is less for those who came late."""
+    async with served(root) as stub:
+        calls: list[Call] = []
+        announced: list[int] = []
+        for _ in range(FULL_SIZE_READS + 1):
+            calls.append(read(stub))
+            announced.append(await begin(calls[-1]))
+        assert announced == [READ_BYTES] * FULL_SIZE_READS + [READ_BYTES // 2]
+        for call, size in zip(calls, announced, strict=True):
+            for _ in range(3):
+                frame = await call.read()
+                assert isinstance(frame, artifact_pb2.ReadArtifactResponse)
+                assert len(frame.chunk.data) == size
+            call.cancel()
 
 
 async def test_a_reader_that_leaves_is_no_news(root: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -123,6 +123,7 @@ async def test_write_and_read(stub: Stub) -> None:
     assert reply.artifact.owner_policy == artifact_pb2.OWNER_POLICY_KEEP
     assert reply.artifact.create_time.ToMicroseconds() == 1_700_000_000_123_456
     assert not reply.artifact.HasField("expire_time")
+    reply.artifact.verified_time.CopyFrom(reply.artifact.create_time)
     first, *rest = await read(stub, "a")
     described = (await stub.GetArtifact(artifact_pb2.GetArtifactRequest(artifact_id="a"))).artifact
     assert first.header.artifact == described

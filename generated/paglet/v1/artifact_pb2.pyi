@@ -210,6 +210,8 @@ class Artifact(_message.Message):
     HOST_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    CORRUPT_FIELD_NUMBER: _builtins.int
+    VERIFIED_TIME_FIELD_NUMBER: _builtins.int
     artifact_id: _builtins.str
     """Identifies the artifact on its host."""
     name: _builtins.str
@@ -226,7 +228,11 @@ class Artifact(_message.Message):
     """The name of the host that keeps it."""
     etag: _builtins.str
     """Names this version of what is known of the artifact: no other version, of no artifact of this id, has the same. Set by
-    the host, and left empty in the answer to an upload.
+    the host.
+    """
+    corrupt: _builtins.bool
+    """Whether the host has found the stored bytes to be wrong or gone: reads are STORED_BLOB_CORRUPT until somebody writes the
+    same bytes again. Told by GetArtifact and ReadArtifact.
     """
     @_builtins.property
     def digest(self) -> _types_pb2.Digest:
@@ -248,6 +254,12 @@ class Artifact(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When something that is known of it was last changed; at first, `create_time`."""
 
+    @_builtins.property
+    def verified_time(self) -> _timestamp_pb2.Timestamp:
+        """When the host last found the digest in the stored bytes, at the latest when they were stored; a `corrupt` artifact's
+        bytes were still right then. Told by GetArtifact and ReadArtifact.
+        """
+
     def __init__(
         self,
         *,
@@ -264,10 +276,12 @@ class Artifact(_message.Message):
         host: _builtins.str = ...,
         etag: _builtins.str = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        corrupt: _builtins.bool = ...,
+        verified_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "expire_time", b"expire_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "digest", b"digest", "expire_time", b"expire_time", "update_time", b"update_time", "verified_time", b"verified_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "content_encoding", b"content_encoding", "content_type", b"content_type", "create_time", b"create_time", "digest", b"digest", "etag", b"etag", "expire_time", b"expire_time", "host", b"host", "labels", b"labels", "name", b"name", "owner", b"owner", "owner_policy", b"owner_policy", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "content_encoding", b"content_encoding", "content_type", b"content_type", "corrupt", b"corrupt", "create_time", b"create_time", "digest", b"digest", "etag", b"etag", "expire_time", b"expire_time", "host", b"host", "labels", b"labels", "name", b"name", "owner", b"owner", "owner_policy", b"owner_policy", "update_time", b"update_time", "verified_time", b"verified_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -741,16 +755,24 @@ class ReadArtifactRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ARTIFACT_ID_FIELD_NUMBER: _builtins.int
+    READ_OFFSET_FIELD_NUMBER: _builtins.int
+    READ_LIMIT_FIELD_NUMBER: _builtins.int
     artifact_id: _builtins.str
     """The artifact to read; required."""
+    read_offset: _builtins.int
+    """Where to begin, in bytes of the artifact; at most its size."""
+    read_limit: _builtins.int
+    """How many bytes to read; 0 for all to the end. More than there are is RANGE_NOT_SATISFIABLE."""
     def __init__(
         self,
         *,
         artifact_id: _builtins.str = ...,
+        read_offset: _builtins.int = ...,
+        read_limit: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "read_limit", b"read_limit", "read_offset", b"read_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -795,6 +817,17 @@ class ReadHeader(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ARTIFACT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    LENGTH_FIELD_NUMBER: _builtins.int
+    MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
+    offset: _builtins.int
+    """Where in the artifact the first chunk begins: the `read_offset` that was asked for."""
+    length: _builtins.int
+    """How many bytes come in all; 0 for an empty read, e.g. from the very end."""
+    message_bytes: _builtins.int
+    """How many bytes a chunk carries, the last one perhaps fewer; from 64 KiB to 2 MiB. The more reads are open, the smaller:
+    that bounds the memory of both ends.
+    """
     @_builtins.property
     def artifact(self) -> Global___Artifact:
         """The artifact as it was when the read began."""
@@ -803,10 +836,13 @@ class ReadHeader(_message.Message):
         self,
         *,
         artifact: Global___Artifact | None = ...,
+        offset: _builtins.int = ...,
+        length: _builtins.int = ...,
+        message_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "length", b"length", "message_bytes", b"message_bytes", "offset", b"offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

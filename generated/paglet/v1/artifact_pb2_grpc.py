@@ -162,12 +162,26 @@ class ArtifactServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ReadArtifact(self, request, context):
-        """ReadArtifact streams a whole artifact: a `header`, then `chunk`s in order. The client verifies size and digest before it
-        trusts the bytes. A read that has begun survives the artifact's deletion, and ends when its client takes nothing for a
-        minute. Safe to repeat.
+        """ReadArtifact streams an artifact, or a range of its bytes: a `header`, then `chunk`s in order.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT),
-        RESOURCE_EXHAUSTED (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
+        What is proven: a stream of the whole artifact ends well only if the host has found the digest in what it sent; still
+        the client verifies size and digest before it trusts the bytes, since they may have been changed on the way. The digest
+        is of the whole, so no range can be held against it: a range is sent as it is stored, and ends well if it could be
+        read. Those bytes were proven when they were stored, and again each time the host re-read the blob
+        (`Artifact.verified_time`); a bit that has flipped since would be sent. A client that needs more than that reads the
+        whole. One that goes on with a read that broke asks for the rest as a range, compares `header.artifact.digest` with that
+        of its first stream, hashes all bytes from the beginning, and trusts none before that comes out as the digest.
+
+        Once the host has found that stored bytes are wrong, every read of any artifact that has them is refused at once with
+        STORED_BLOB_CORRUPT, whatever the range. The file is kept: writing the same bytes again replaces it, and heals all
+        artifacts that have them; deleting the artifacts removes it.
+
+        A read that has begun survives the artifact's deletion, and ends when its client takes nothing for a minute. Safe to
+        repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a negative offset or limit), NOT_FOUND (ARTIFACT_NOT_FOUND),
+        OUT_OF_RANGE (RANGE_NOT_SATISFIABLE), DATA_LOSS (STORED_BLOB_CORRUPT), RESOURCE_EXHAUSTED (TOO_MANY_READS),
+        DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -82,12 +82,26 @@ class ArtifactServiceStub:
     (UPLOAD_IN_PROGRESS while it is being made visible).
     """
     ReadArtifact: _grpc.UnaryStreamMultiCallable[_artifact_pb2.ReadArtifactRequest, _artifact_pb2.ReadArtifactResponse]
-    """ReadArtifact streams a whole artifact: a `header`, then `chunk`s in order. The client verifies size and digest before it
-    trusts the bytes. A read that has begun survives the artifact's deletion, and ends when its client takes nothing for a
-    minute. Safe to repeat.
+    """ReadArtifact streams an artifact, or a range of its bytes: a `header`, then `chunk`s in order.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT),
-    RESOURCE_EXHAUSTED (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
+    What is proven: a stream of the whole artifact ends well only if the host has found the digest in what it sent; still
+    the client verifies size and digest before it trusts the bytes, since they may have been changed on the way. The digest
+    is of the whole, so no range can be held against it: a range is sent as it is stored, and ends well if it could be
+    read. Those bytes were proven when they were stored, and again each time the host re-read the blob
+    (`Artifact.verified_time`); a bit that has flipped since would be sent. A client that needs more than that reads the
+    whole. One that goes on with a read that broke asks for the rest as a range, compares `header.artifact.digest` with that
+    of its first stream, hashes all bytes from the beginning, and trusts none before that comes out as the digest.
+
+    Once the host has found that stored bytes are wrong, every read of any artifact that has them is refused at once with
+    STORED_BLOB_CORRUPT, whatever the range. The file is kept: writing the same bytes again replaces it, and heals all
+    artifacts that have them; deleting the artifacts removes it.
+
+    A read that has begun survives the artifact's deletion, and ends when its client takes nothing for a minute. Safe to
+    repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a negative offset or limit), NOT_FOUND (ARTIFACT_NOT_FOUND),
+    OUT_OF_RANGE (RANGE_NOT_SATISFIABLE), DATA_LOSS (STORED_BLOB_CORRUPT), RESOURCE_EXHAUSTED (TOO_MANY_READS),
+    DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
     """
     GetArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.GetArtifactRequest, _artifact_pb2.GetArtifactResponse]
     """GetArtifact describes one artifact. Safe to repeat.
@@ -192,12 +206,26 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     (UPLOAD_IN_PROGRESS while it is being made visible).
     """
     ReadArtifact: _aio.UnaryStreamMultiCallable[_artifact_pb2.ReadArtifactRequest, _artifact_pb2.ReadArtifactResponse]  # type: ignore[assignment]
-    """ReadArtifact streams a whole artifact: a `header`, then `chunk`s in order. The client verifies size and digest before it
-    trusts the bytes. A read that has begun survives the artifact's deletion, and ends when its client takes nothing for a
-    minute. Safe to repeat.
+    """ReadArtifact streams an artifact, or a range of its bytes: a `header`, then `chunk`s in order.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT),
-    RESOURCE_EXHAUSTED (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
+    What is proven: a stream of the whole artifact ends well only if the host has found the digest in what it sent; still
+    the client verifies size and digest before it trusts the bytes, since they may have been changed on the way. The digest
+    is of the whole, so no range can be held against it: a range is sent as it is stored, and ends well if it could be
+    read. Those bytes were proven when they were stored, and again each time the host re-read the blob
+    (`Artifact.verified_time`); a bit that has flipped since would be sent. A client that needs more than that reads the
+    whole. One that goes on with a read that broke asks for the rest as a range, compares `header.artifact.digest` with that
+    of its first stream, hashes all bytes from the beginning, and trusts none before that comes out as the digest.
+
+    Once the host has found that stored bytes are wrong, every read of any artifact that has them is refused at once with
+    STORED_BLOB_CORRUPT, whatever the range. The file is kept: writing the same bytes again replaces it, and heals all
+    artifacts that have them; deleting the artifacts removes it.
+
+    A read that has begun survives the artifact's deletion, and ends when its client takes nothing for a minute. Safe to
+    repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a negative offset or limit), NOT_FOUND (ARTIFACT_NOT_FOUND),
+    OUT_OF_RANGE (RANGE_NOT_SATISFIABLE), DATA_LOSS (STORED_BLOB_CORRUPT), RESOURCE_EXHAUSTED (TOO_MANY_READS),
+    DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
     """
     GetArtifact: _aio.UnaryUnaryMultiCallable[_artifact_pb2.GetArtifactRequest, _artifact_pb2.GetArtifactResponse]  # type: ignore[assignment]
     """GetArtifact describes one artifact. Safe to repeat.
@@ -329,12 +357,26 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifact_pb2.ReadArtifactRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_artifact_pb2.ReadArtifactResponse], _abc.AsyncIterator[_artifact_pb2.ReadArtifactResponse]]:
-        """ReadArtifact streams a whole artifact: a `header`, then `chunk`s in order. The client verifies size and digest before it
-        trusts the bytes. A read that has begun survives the artifact's deletion, and ends when its client takes nothing for a
-        minute. Safe to repeat.
+        """ReadArtifact streams an artifact, or a range of its bytes: a `header`, then `chunk`s in order.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT),
-        RESOURCE_EXHAUSTED (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
+        What is proven: a stream of the whole artifact ends well only if the host has found the digest in what it sent; still
+        the client verifies size and digest before it trusts the bytes, since they may have been changed on the way. The digest
+        is of the whole, so no range can be held against it: a range is sent as it is stored, and ends well if it could be
+        read. Those bytes were proven when they were stored, and again each time the host re-read the blob
+        (`Artifact.verified_time`); a bit that has flipped since would be sent. A client that needs more than that reads the
+        whole. One that goes on with a read that broke asks for the rest as a range, compares `header.artifact.digest` with that
+        of its first stream, hashes all bytes from the beginning, and trusts none before that comes out as the digest.
+
+        Once the host has found that stored bytes are wrong, every read of any artifact that has them is refused at once with
+        STORED_BLOB_CORRUPT, whatever the range. The file is kept: writing the same bytes again replaces it, and heals all
+        artifacts that have them; deleting the artifacts removes it.
+
+        A read that has begun survives the artifact's deletion, and ends when its client takes nothing for a minute. Safe to
+        repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a negative offset or limit), NOT_FOUND (ARTIFACT_NOT_FOUND),
+        OUT_OF_RANGE (RANGE_NOT_SATISFIABLE), DATA_LOSS (STORED_BLOB_CORRUPT), RESOURCE_EXHAUSTED (TOO_MANY_READS),
+        DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
         """
 
     @_abc_1.abstractmethod

@@ -117,7 +117,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DIRECTORY_UNAVAILABLE: _ErrorReason.ValueType  # 41
     """UNAVAILABLE: the mesh's directory cannot be reached. Call again."""
     ERROR_REASON_STORED_BLOB_CORRUPT: _ErrorReason.ValueType  # 42
-    """DATA_LOSS: stored bytes no longer have their digest. Metadata: artifact_id."""
+    """DATA_LOSS: stored bytes no longer have their digest, or what came over the wire does not have it. Metadata: artifact_id."""
     ERROR_REASON_DEADLINE_BEFORE_RUN: _ErrorReason.ValueType  # 43
     """DEADLINE_EXCEEDED: the deadline passed before the call was run; nothing was run."""
     ERROR_REASON_QUIESCE_TIMEOUT: _ErrorReason.ValueType  # 44
@@ -170,6 +170,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """OUT_OF_RANGE: the events from this cursor on are no longer kept, or it is another store's. List, and watch from the
     list's cursor. Metadata: oldest, the first cursor that can be watched from.
     """
+    ERROR_REASON_RANGE_NOT_SATISFIABLE: _ErrorReason.ValueType  # 57
+    """OUT_OF_RANGE: the range to read goes past the end of the artifact. Metadata: size_bytes, read_offset."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable, machine-readable cause of an error."""
@@ -265,7 +267,7 @@ ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 40
 ERROR_REASON_DIRECTORY_UNAVAILABLE: ErrorReason.ValueType  # 41
 """UNAVAILABLE: the mesh's directory cannot be reached. Call again."""
 ERROR_REASON_STORED_BLOB_CORRUPT: ErrorReason.ValueType  # 42
-"""DATA_LOSS: stored bytes no longer have their digest. Metadata: artifact_id."""
+"""DATA_LOSS: stored bytes no longer have their digest, or what came over the wire does not have it. Metadata: artifact_id."""
 ERROR_REASON_DEADLINE_BEFORE_RUN: ErrorReason.ValueType  # 43
 """DEADLINE_EXCEEDED: the deadline passed before the call was run; nothing was run."""
 ERROR_REASON_QUIESCE_TIMEOUT: ErrorReason.ValueType  # 44
@@ -318,4 +320,6 @@ ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 59
 """OUT_OF_RANGE: the events from this cursor on are no longer kept, or it is another store's. List, and watch from the
 list's cursor. Metadata: oldest, the first cursor that can be watched from.
 """
+ERROR_REASON_RANGE_NOT_SATISFIABLE: ErrorReason.ValueType  # 57
+"""OUT_OF_RANGE: the range to read goes past the end of the artifact. Metadata: size_bytes, read_offset."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
