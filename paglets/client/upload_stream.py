@@ -146,11 +146,7 @@ class UploadStream:
 
     async def _reply(self, size: int) -> artifact_pb2.WriteArtifactResponse:
         """Waits until the bytes are durable."""
-        waiting: Awaitable[object] = self._call
-        reply = await self._step(waiting, self._patience_s(size))
-        if not isinstance(reply, artifact_pb2.WriteArtifactResponse):  # gRPC makes None of what it cannot parse
-            raise CallerError("TRANSPORT", "the host's answer is none to an upload")
-        return reply
+        return _parsed(await self._step(self._call, self._patience_s(size)))
 
     def _patience_s(self, size: int) -> float:
         """How long the host may take over so many bytes on its disk."""
@@ -169,6 +165,13 @@ class UploadStream:
                 raise found from error
             except TimeoutError as error:
                 raise DeadlineError("DEADLINE_EXCEEDED", f"the host took nothing for {timeout_s:.0f} s") from error
+
+
+def _parsed(reply: object) -> artifact_pb2.WriteArtifactResponse:
+    """A reply that is one: gRPC makes None of what it cannot parse, whatever the stubs say. Raises TRANSPORT."""
+    if not isinstance(reply, artifact_pb2.WriteArtifactResponse):
+        raise CallerError("TRANSPORT", "the host's answer is none to an upload")
+    return reply
 
 
 def _committed_size(told: str | bytes | None, write: ArtifactWrite) -> int:
