@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar, get_args
+from typing import Any, ClassVar, Generic, TypeVar
 
 from google.protobuf.descriptor import ServiceDescriptor
 
 from paglets.core.context import Context
+from paglets.core.declared import reserved_names, state_argument
 from paglets.core.events import ActivationEvent, ArrivalTarget, CreationEvent, DisposalEvent, MobilityEvent
 from paglets.core.handlers import Handler, bind_handlers
+from paglets.core.sources import safe_name
 from paglets.core.turn import StateCell, current_turn
-from paglets.errors import NotFoundError, PagletError, Resource
+from paglets.errors import InvalidArgumentError, NotFoundError, PagletError, Resource
 from paglets.state import StateCodec, Upcaster
 from paglets.values import FileMode, HostRef, PagletFileRef, PagletProxyRef, check_id
 
@@ -55,12 +56,12 @@ class Paglet(Generic[StateT]):
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
-        state_class = _state_argument(cls)
+        state_class = state_argument(cls)
         if state_class is not None:
             cls.State = state_class
         if "State" in cls.__dict__ or "state_version" in cls.__dict__ or "upcasters" in cls.__dict__:
             cls.codec = StateCodec(cls.State, cls.state_version, cls.upcasters)
-        bound = bind_handlers(cls, cls.Services, reserved=_reserved_names(cls))
+        bound = bind_handlers(cls, cls.Services, reserved=reserved_names(cls))
         for index, pattern in enumerate(cls.Patterns):
             brought = bind_handlers(pattern, (pattern.Service,), index)
             if brought.keys() & bound.keys():
@@ -164,10 +165,11 @@ class Paglet(Generic[StateT]):
         """Registers a file of this host to travel along, under a logical name (default: its own name).
 
         The digest is made now, and the registration is kept at once, also when the turn is rolled back. Registering a
-        name again replaces it. Raises SOURCE_NOT_A_FILE, PATH_OUTSIDE_ROOTS.
+        name again replaces it, so it is safe to repeat. Raises SOURCE_NOT_A_FILE, PATH_OUTSIDE_ROOTS, FILE_CHANGED
+        (while it was read), and MALFORMED_REQUEST for a name of no or over 255 bytes or an unknown mode.
         """
         source = self.context.resolve_source(path)
-        return await self.context.register_file(source, (name or source.name).strip(), mode)
+        return await self.context.register_file(source, (name or source.name).strip(), _checked_mode(mode))
 
     async def unregister_file(self, name: str) -> None:
         """Forgets a registration; the file itself stays. Safe to repeat."""
@@ -178,7 +180,12 @@ class Paglet(Generic[StateT]):
         return self.context.registered_files()
 
     def file_path(self, name: str | PagletFileRef) -> Path:
-        """Where a registered file's bytes are on this host: read them, never write. Raises FILE_NOT_FOUND."""
+        """Where a registered file's bytes are on this host: to read, never to write, until it is registered no more.
+
+        What came along is a read-only file of the host's store, under a name of the store's; `save_file` makes a copy
+        that is the paglet's own. Nobody looks whether a file that was registered here is there still. Raises
+        FILE_NOT_FOUND.
+        """
         wanted = name if isinstance(name, str) else name.name
         for found in self.registered_files():
             if found.name == wanted:
@@ -189,23 +196,25 @@ class Paglet(Generic[StateT]):
             resource=Resource("file", wanted),
         )
 
+    async def save_file(self, name: str | PagletFileRef, destination: str = "", *, overwrite: bool = False) -> Path:
+        """Writes a private copy of a file that came along, verified and durable, in one step; says where it is.
+
+        `destination` is below the file roots, inside if that is a folder, by default named after the file. Safe to
+        repeat with `overwrite`. Raises FILE_NOT_FOUND, DESTINATION_EXISTS, PATH_OUTSIDE_ROOTS, DESTINATION_UNWRITABLE.
+        """
+        wanted = name if isinstance(name, str) else name.name
+        path = self.context.resolve_destination(destination, safe_name(wanted))
+        await self.context.save_file(wanted, path, overwrite=overwrite)
+        return path
+
     async def available_hosts(self, *, online_only: bool = True, include_self: bool = True) -> Sequence[HostRef]:
         """The hosts of the mesh, in the order of their names."""
         return await self.context.available_hosts(online_only=online_only, include_self=include_self)
 
 
-def _reserved_names(cls: type) -> set[str]:
-    """What the framework's own classes among the bases of a class call their own."""
-    own = [base for base in cls.__mro__[1:] if base.__module__.startswith(("paglets.core.", "paglets.patterns."))]
-    return {name for base in own for name in vars(base)}
-
-
-def _state_argument(cls: type) -> type[Any] | None:
-    """The dataclass among the type arguments of a class's bases; None when there is none."""
-    if "State" in cls.__dict__:
-        return None
-    for base in cls.__dict__.get("__orig_bases__", ()):
-        for argument in get_args(base):
-            if isinstance(argument, type) and dataclasses.is_dataclass(argument):
-                return argument
-    return None
+def _checked_mode(mode: FileMode) -> FileMode:
+    try:
+        return FileMode(mode)
+    except ValueError as error:
+        modes = " or ".join(FileMode)
+        raise InvalidArgumentError("MALFORMED_REQUEST", f"a mode is {modes}, got {mode!r}", field="mode") from error

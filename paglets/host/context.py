@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from paglets.artifacts.store import ArtifactStore
-from paglets.core.turn import OwnRequest
+from paglets.core.turn import OwnRequest, current_turn
 from paglets.errors import NotFoundError, Resource
-from paglets.host.files import register
+from paglets.host.files import RegisteredFile, register
 from paglets.host.parts import HostParts
 from paglets.host.resident import Resident
 from paglets.values import FileMode, HostRef, PagletFileRef
@@ -72,15 +72,35 @@ class HostContext:
     async def register_file(self, path: Path, name: str, mode: FileMode) -> PagletFileRef:
         """Reads a file once and keeps its registration durably."""
         found = await register(path, name, mode, self.host)
+        replaced = self._resident.files.get(name)
         # In memory first: once begun the write is made, also when the caller gives up waiting for it.
         self._resident.files[name] = found
         await self._parts.journal.put_file(self.paglet_id, found)
+        await self._let_go(replaced)
         return found.ref
 
     async def unregister_file(self, name: str) -> None:
         """Forgets a registration."""
-        if self._resident.files.pop(name, None) is not None:
+        dropped = self._resident.files.pop(name, None)
+        if dropped is not None:
             await self._parts.journal.drop_file(self.paglet_id, name)
+            await self._let_go(dropped)
+
+    async def _let_go(self, file: RegisteredFile | None) -> None:
+        """Frees the bytes of a file that came along and is registered no more; a file of the host's user stays.
+
+        In a turn when that is durable: an arrival that a crash cuts begins again, and wants its files.
+        """
+        if file is None or not file.artifact_id:
+            return
+
+        async def free() -> None:
+            await self._parts.store.delete(file.artifact_id)
+
+        if current_turn() is None:
+            await free()
+        else:
+            self._resident.start_background(free)
 
     def registered_files(self) -> Sequence[PagletFileRef]:
         """The registrations, in the order of their names."""

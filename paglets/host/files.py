@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from paglets.core.sources import SourceMark, not_a_file
 from paglets.digest import Digest, Hasher
 from paglets.errors import InvalidArgumentError, PermissionDeniedError, PreconditionError, Resource
 from paglets.values import FileMode, PagletFileRef
@@ -17,6 +17,7 @@ __all__ = ["FileRoots", "RegisteredFile", "delete_source", "register", "require_
 
 _log = logging.getLogger(__name__)
 _READ_BYTES = 1024 * 1024
+_MAX_NAME_BYTES = 255  # what an artifact's name may have, under which the file is pushed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,11 @@ class RegisteredFile:
     inode: int = 0
     changed_ns: int = 0
     artifact_id: str = ""
+
+    @property
+    def mark(self) -> SourceMark:
+        """Which file was read."""
+        return SourceMark(device=self.device, inode=self.inode, changed_ns=self.changed_ns, size_bytes=self.size_bytes)
 
     @property
     def content(self) -> Digest:
@@ -105,18 +111,38 @@ class FileRoots:
 
 
 async def register(path: Path, name: str, mode: FileMode, host: str) -> RegisteredFile:
-    """Reads a file once and describes it. Raises SOURCE_NOT_A_FILE, and FILE_CHANGED if it changes meanwhile."""
-    if not name:
-        raise InvalidArgumentError("MALFORMED_REQUEST", "a registered file needs a name", field="name")
+    """Reads a file once and describes it.
+
+    Raises MALFORMED_REQUEST, SOURCE_NOT_A_FILE, and FILE_CHANGED if it changes meanwhile.
+    """
+    if not 1 <= _bytes_of(name, "name") <= _MAX_NAME_BYTES or "\0" in name:
+        raise InvalidArgumentError(
+            "MALFORMED_REQUEST",
+            f"a registered file has a name of 1 to {_MAX_NAME_BYTES} bytes without NUL, got {name[:64]!r}",
+            field="name",
+        )
+    _bytes_of(str(path), "path")
     return await asyncio.to_thread(_register, path, name, mode, host)
 
 
+def _bytes_of(text: str, field: str) -> int:
+    """How many bytes a text has; names of files may be none, which neither journal nor message can hold."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidArgumentError("MALFORMED_REQUEST", f"{field} is no valid text: {text!r}", field=field) from error
+
+
 def _register(path: Path, name: str, mode: FileMode, host: str) -> RegisteredFile:
-    before = _stat(path)
+    before = SourceMark.of(path)
     hasher = Hasher()
-    with path.open("rb", buffering=0) as source:
-        while data := source.read(_READ_BYTES):
-            hasher.update(data)
+    try:
+        with path.open("rb", buffering=0) as source:
+            modified_ns = os.fstat(source.fileno()).st_mtime_ns
+            while data := source.read(_READ_BYTES):
+                hasher.update(data)
+    except OSError as error:
+        raise not_a_file(path, error.strerror or "cannot be read") from error
     digest = hasher.digest()
     found = RegisteredFile(
         name=name,
@@ -126,48 +152,19 @@ def _register(path: Path, name: str, mode: FileMode, host: str) -> RegisteredFil
         size_bytes=digest.size_bytes,
         origin_host=host,
         origin_path=str(path),
-        modified_ns=before.st_mtime_ns,
-        created_ns=before.st_ctime_ns,
-        device=before.st_dev,
-        inode=before.st_ino,
-        changed_ns=before.st_ctime_ns,
+        modified_ns=modified_ns,
+        created_ns=before.changed_ns,
+        device=before.device,
+        inode=before.inode,
+        changed_ns=before.changed_ns,
     )
     require_unchanged(found)
     return found
 
 
-def _stat(path: Path) -> os.stat_result:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise _no_file(path, error.strerror or "cannot be read") from error
-    if not stat.S_ISREG(found.st_mode):
-        raise _no_file(path, "is not a regular file")
-    return found
-
-
-def _no_file(path: Path, what: str) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        "SOURCE_NOT_A_FILE",
-        f"source is not a file: {path}: {what}",
-        resource=Resource("file", str(path)),
-        metadata={"path": str(path)},
-        field="path",
-    )
-
-
-def _is_unchanged(file: RegisteredFile) -> bool:
-    try:
-        now = Path(file.path).stat()
-    except OSError:
-        return False
-    found = (now.st_dev, now.st_ino, now.st_ctime_ns, now.st_size)
-    return found == (file.device, file.inode, file.changed_ns, file.size_bytes)
-
-
 def require_unchanged(file: RegisteredFile) -> None:
     """Raises FILE_CHANGED when the source is not the file that was registered; blobs of the store never change."""
-    if not file.artifact_id and not _is_unchanged(file):
+    if not file.artifact_id and not file.mark.is_of(Path(file.path)):
         raise PreconditionError(
             "FILE_CHANGED",
             f"registered file {file.name!r} changed or is gone since it was registered: {file.path}",
@@ -181,11 +178,8 @@ def delete_source(file: RegisteredFile) -> bool:
 
     One that cannot be deleted stays: the paglet has its bytes, and its journey must come to an end.
     """
-    path = Path(file.path)
     try:
-        if _is_unchanged(file):
-            path.unlink(missing_ok=True)
-        return not path.exists()
+        return file.mark.delete(Path(file.path))
     except OSError:
         _log.exception("a moved file cannot be deleted")
         return False
