@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from paglets.artifacts.store import ArtifactStore
 from paglets.core.paglet import Paglet
 from paglets.core.turn import StateCell, Turn, current_turn
-from paglets.errors import PreconditionError
+from paglets.errors import NotFoundError, PreconditionError
 from paglets.values import FileMode, HostRef, PagletFileRef
 from tests.fake_files import confined, copy_in_one_step, describe, destination_below
 
@@ -34,7 +34,8 @@ _outputs: ContextVar[list[Callable[[], None]] | None] = ContextVar("fake_body", 
 class FakeHome:
     """One paglet on a host called `host`, whose files are below `root`.
 
-    `departures` are the moves it asked for, in order; `mishaps` what its bodies raised.
+    `departures` are the moves it asked for, in order; `mishaps` what its bodies raised. `store` is the one store there
+    is, whichever host is asked for.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class FakeHome:
         root: Path | None = None,
         state: bytes = b"",
         files: Mapping[str, PagletFileRef] | None = None,
+        store: ArtifactStore | None = None,
     ) -> None:
         codec = paglet_class.codec
         decoded = codec.check(state) if state else paglet_class.State()
@@ -53,6 +55,7 @@ class FakeHome:
         self.host = host
         self.paglet_id = paglet_id
         self.root = root
+        self.store = store
         self.files = dict(files or {})
         self.departures: list[str] = []
         self.disposals = 0
@@ -105,6 +108,7 @@ class FakeHome:
             root=self.root,
             state=durable,
             files=self.files,
+            store=self.store,
         )
 
     # What `Context` promises.
@@ -116,8 +120,26 @@ class FakeHome:
 
     @property
     def artifacts(self) -> ArtifactStore:
-        """There is none."""
-        raise NotImplementedError("a fake home has no artifact store")
+        """The store that the test gave."""
+        if self.store is None:
+            raise NotImplementedError("this fake home has no artifact store")
+        return self.store
+
+    @asynccontextmanager
+    async def artifact_store(self, host: str) -> AsyncGenerator[ArtifactStore]:
+        """The same, for every host that there is."""
+        if host not in ("", self.host):
+            raise NotFoundError("HOST_NOT_FOUND", f"there is no host {host}")
+        yield self.artifacts
+
+    def blocking(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the loop of the test."""
+        try:
+            self._refuse_loop("block: use `await`")
+        except PreconditionError:
+            work.close()
+            raise
+        return from_thread.run(_awaited, work)
 
     @asynccontextmanager
     async def turn(self) -> AsyncGenerator[Any]:
@@ -144,7 +166,7 @@ class FakeHome:
         if running is not None:
             yield running.state
             return
-        self._refuse_loop()
+        self._refuse_loop("wait for a turn")
         from_thread.run(self._one_at_a_time.acquire)
         turn = self.cell.begin()
         try:
@@ -224,12 +246,12 @@ class FakeHome:
         turn = current_turn()
         return turn if turn is not None and turn.cell is self.cell else None
 
-    def _refuse_loop(self) -> None:
+    def _refuse_loop(self, what: str) -> None:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             return
-        raise PreconditionError("WAIT_IN_TURN", "the event loop cannot wait for a turn")
+        raise PreconditionError("WAIT_IN_TURN", f"the event loop cannot {what}")
 
     def _commit(self, turn: Turn[Any], changed: tuple[bytes, Any] | None) -> None:
         if changed is not None:
@@ -269,3 +291,7 @@ async def _invoke(function: Callable[..., Any], *arguments: object) -> Any:  # n
     if inspect.iscoroutinefunction(function):
         return await function(*arguments)
     return await to_thread.run_sync(function, *arguments)
+
+
+async def _awaited(work: Coroutine[Any, Any, T]) -> T:
+    return await work

@@ -46,7 +46,10 @@ NEIGHBOURS = frozenset(
 
 # Rooms that know less than all that lies below them.
 KNOWS: Mapping[str, frozenset[str]] = {
-    "core": frozenset({"errors", "operations", "values", "state", "artifacts.store"}),
+    "core": frozenset(
+        {"errors", "operations", "values", "state", "artifacts.store"}
+        | {"wire.artifact"}  # requests carry artifacts as messages, which paglets take as they come
+    ),
     "host": frozenset(
         {"errors", "faults", "config", "digest", "operations", "sqlite", "state", "values"}
         | {"artifacts.store", "directory.contract", "core", "client"}

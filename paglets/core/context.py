@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from paglets.artifacts.store import ArtifactStore
 from paglets.values import FileMode, HostRef, PagletFileRef
 
 __all__ = ["Context"]
+
+T = TypeVar("T")
 
 
 class Context(Protocol):
@@ -34,6 +36,20 @@ class Context(Protocol):
     @property
     def artifacts(self) -> ArtifactStore:
         """The host's artifact store."""
+        ...
+
+    def artifact_store(self, host: str) -> AbstractAsyncContextManager[ArtifactStore]:
+        """The artifact store of a host of the mesh, for use inside the block; without a name this host's.
+
+        Raises HOST_NOT_FOUND, and HOST_UNREACHABLE for whatever keeps it from answering, inside the block too.
+        """
+        ...
+
+    def blocking(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the host's event loop for code in a worker thread, and waits for it.
+
+        Raises WAIT_IN_TURN on the event loop.
+        """
         ...
 
     def turn(self) -> AbstractAsyncContextManager[Any]:

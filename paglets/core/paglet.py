@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from paglets.artifacts.store import ArtifactWrite
+from paglets.core import artifacts
 from paglets.core.context import Context
 from paglets.core.declared import reserved_names, state_argument
 from paglets.core.events import ActivationEvent, ArrivalTarget, CreationEvent, DisposalEvent, MobilityEvent
@@ -17,12 +20,15 @@ from paglets.core.sources import safe_name
 from paglets.core.turn import StateCell, current_turn
 from paglets.errors import InvalidArgumentError, NotFoundError, PagletError, Resource
 from paglets.state import StateCodec, Upcaster
-from paglets.values import FileMode, HostRef, PagletFileRef, PagletProxyRef, check_id
+from paglets.values import ArtifactRef, FileMode, HostRef, PagletFileRef, PagletProxyRef, check_id
 
 __all__ = ["Paglet", "PatternService"]
 
+T = TypeVar("T")
 StateT = TypeVar("StateT")
 PagletT = TypeVar("PagletT", bound="Paglet[Any]")
+
+_NOTHING_MORE = ArtifactWrite()
 
 
 class PatternService(Generic[PagletT]):
@@ -206,6 +212,59 @@ class Paglet(Generic[StateT]):
         path = self.context.resolve_destination(destination, safe_name(wanted))
         await self.context.save_file(wanted, path, overwrite=overwrite)
         return path
+
+    async def upload_artifact(
+        self,
+        path: str,
+        *,
+        host: str = "",
+        owner: str | None = None,
+        name: str = "",
+        ttl_s: float | None = None,
+        more: ArtifactWrite = _NOTHING_MORE,
+    ) -> ArtifactRef:
+        """Stores a file below the file roots as an artifact of a host of the mesh, by default of this one.
+
+        It is this paglet's unless `owner` says whose, named after the file, and stays until it is deleted, or for
+        `ttl_s` seconds. `more` is what else is known of it; its `upload_id` makes the upload safe to repeat, e.g. in a
+        turn that may run again: the same artifact is returned then. It stays if the turn is rolled back.
+
+        Raises SOURCE_NOT_A_FILE, PATH_OUTSIDE_ROOTS, HOST_NOT_FOUND, HOST_UNREACHABLE, and as the store does.
+        """
+        write = dataclasses.replace(
+            more,
+            owner=self.paglet_id if owner is None else owner,
+            name=name or more.name,
+            ttl_s=more.ttl_s if ttl_s is None else ttl_s,
+        )
+        return await artifacts.upload(self.context, path, write, host)
+
+    async def download_artifact(
+        self, artifact: artifacts.AnyArtifact, target: str, *, move: bool = False, overwrite: bool = False
+    ) -> Path:
+        """Writes an artifact of any host of the mesh to a file below the file roots; says where that is.
+
+        `target` is as in `save_file`, and so is the file: verified, durable, under its name in one step. With `move`
+        the artifact is deleted thereafter; if that fails, the error is raised and the file stays. Safe to repeat with
+        `overwrite`, unless it was moved. Raises DESTINATION_EXISTS, PATH_OUTSIDE_ROOTS, DESTINATION_UNWRITABLE,
+        ARTIFACT_NOT_FOUND, HOST_NOT_FOUND, HOST_UNREACHABLE, STORED_BLOB_CORRUPT.
+        """
+        return await artifacts.download(self.context, artifact, target, move=move, overwrite=overwrite)
+
+    async def delete_artifact(self, artifact: artifacts.AnyArtifact) -> bool:
+        """Deletes an artifact of any host of the mesh, at once; says whether it was there. Safe to repeat.
+
+        Raises HOST_NOT_FOUND, HOST_UNREACHABLE.
+        """
+        return await artifacts.delete(self.context, artifact)
+
+    def blocking(self, work: Coroutine[Any, Any, T]) -> T:
+        """`self.blocking(self.upload_artifact(path))` in a `def` handler: any of these coroutines, waited for.
+
+        In a turn it is part of the turn. It cannot be interrupted: a move waits for it. Raises WAIT_IN_TURN in a
+        coroutine, where `await` does the same.
+        """
+        return self.context.blocking(work)
 
     async def available_hosts(self, *, online_only: bool = True, include_self: bool = True) -> Sequence[HostRef]:
         """The hosts of the mesh, in the order of their names."""

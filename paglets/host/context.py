@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from paglets.artifacts.store import ArtifactStore
 from paglets.core.turn import OwnRequest, current_turn
@@ -13,9 +13,12 @@ from paglets.errors import NotFoundError, Resource
 from paglets.host.files import RegisteredFile, register
 from paglets.host.parts import HostParts
 from paglets.host.resident import Resident
+from paglets.host.stores import artifact_store
 from paglets.values import FileMode, HostRef, PagletFileRef
 
 __all__ = ["HostContext"]
+
+T = TypeVar("T")
 
 
 class HostContext:
@@ -44,6 +47,14 @@ class HostContext:
     def artifacts(self) -> ArtifactStore:
         """The host's artifact store."""
         return self._parts.store
+
+    def artifact_store(self, host: str) -> AbstractAsyncContextManager[ArtifactStore]:
+        """The artifact store of a host of the mesh."""
+        return artifact_store(self._parts, host)
+
+    def blocking(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the loop for a worker thread."""
+        return self._resident.runner.blocking(work)
 
     def turn(self) -> AbstractAsyncContextManager[Any]:
         """A queued turn."""

@@ -31,7 +31,6 @@ from paglets.host.farewell import await_outcome, forget_departed
 from paglets.host.files import require_unchanged
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
-from paglets.host.peers import unreachable
 from paglets.host.push import push_paglet
 from paglets.host.records import Departure
 from paglets.host.replies import require_same
@@ -172,7 +171,7 @@ class Departures:
         try:
             await attempt(self._bring(journey, resident), f"the journey to {journey.departure.target}")
         except PagletError as error:
-            await self._abort(journey, resident, self._reason(journey, error))
+            await self._abort(journey, resident, self._parts.peers.explain(journey.departure.target, error))
             return False
         return await self._commit(journey, resident)
 
@@ -180,13 +179,6 @@ class Departures:
         """All that can be given up: the intent, and the paglet's way to its target."""
         await self._intend(journey, resident)
         await push_paglet(self._parts, journey, resident)
-
-    def _reason(self, journey: Journey, error: PagletError) -> PagletError:
-        """Why a journey is given up, in the caller's terms."""
-        if error.reason not in {"TRANSPORT", "SHUTTING_DOWN", "DEADLINE_EXCEEDED"}:
-            return error
-        self._parts.peers.distrust(journey.departure.target)
-        return unreachable(journey.departure.target, error.message)
 
     # 1 and 2: from here the paglet is frozen.
 

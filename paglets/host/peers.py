@@ -9,12 +9,13 @@ from paglets.client.channel import Channel, open_channel
 from paglets.client.forward import Forwarder
 from paglets.client.transfer import TransferPeer
 from paglets.directory.contract import Directory
-from paglets.errors import NotFoundError, Resource, UnavailableError
+from paglets.errors import NotFoundError, PagletError, Resource, UnavailableError
 from paglets.values import HostRef
 
 __all__ = ["Peers", "unreachable"]
 
 _PATIENCE_S = 10.0
+_UNANSWERED = frozenset({"TRANSPORT", "SHUTTING_DOWN", "DEADLINE_EXCEEDED"})
 
 
 class Peers:
@@ -60,6 +61,13 @@ class Peers:
     def distrust(self, name: str) -> None:
         """A host did not answer where it was believed to be, or another one did: its address is looked up again."""
         self._hosts.pop(name, None)
+
+    def explain(self, name: str, error: PagletError) -> PagletError:
+        """What a call to a host failed with, in terms of who asked for it: HOST_UNREACHABLE when it did not answer."""
+        if error.reason not in _UNANSWERED:
+            return error
+        self.distrust(name)
+        return unreachable(name, error.message)
 
     async def transfer(self, name: str) -> TransferPeer:
         """TransferService of a host."""

@@ -244,7 +244,7 @@ class Runner:
         if running is not None:
             yield running.state
             return
-        self._require_worker_thread()
+        self._require_worker_thread("lock its state on the event loop: use `async with self.turn()`")
         ticket, turn = self._on_loop(self.open_section())
         try:
             with turn.entered():
@@ -253,6 +253,15 @@ class Runner:
             self._loop.call_soon_threadsafe(self._abandon, ticket, turn)
             raise
         self._on_loop(self.close_section(ticket, turn))
+
+    def blocking(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs `work` on the host's loop for code in any other thread; in a turn, as part of that."""
+        try:
+            self._require_worker_thread("block the event loop: use `await`")
+        except PagletError:
+            work.close()
+            raise
+        return self._on_loop(work)
 
     def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs `work` on the host's loop, from any other thread."""
@@ -274,12 +283,12 @@ class Runner:
         turn = current_turn()
         return turn if turn is not None and turn.cell is self.cell else None
 
-    def _require_worker_thread(self) -> None:
+    def _require_worker_thread(self, what: str) -> None:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             return
-        raise self._in_turn("lock its state on the event loop: use `async with self.turn()`")
+        raise self._in_turn(what)
 
     def _in_turn(self, what: str) -> PagletError:
         return PreconditionError(

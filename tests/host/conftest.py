@@ -16,6 +16,7 @@ from paglets.config import HostSettings, StoreSettings
 from paglets.host.host import Host
 from paglets.server import RunningHost
 from paglets.testing import local_host
+from tests.host.porter import PORTER_MODULE
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_MODULE, PROBE_TYPE
 
@@ -56,13 +57,20 @@ class Mesh:
 async def site(
     stack: AsyncExitStack, folder: Path, name: str, *, join: str = "", settings: HostSettings | None = None
 ) -> Site:
-    """Starts a host that knows probes and has a file root of its own."""
+    """Starts a host that knows probes and porters, and has a file root of its own."""
     files = folder / f"files-{name}"
     files.mkdir(exist_ok=True)
     base = settings or HostSettings(name=name, data=folder / name, drain_s=1.0, quiesce_s=10.0)
     wanted = replace(base, listen="127.0.0.1:0")
     running = await stack.enter_async_context(
-        local_host(name, allow=[PROBE_MODULE], file_roots=[files], join=join, data=folder / name, settings=wanted)
+        local_host(
+            name,
+            allow=[PROBE_MODULE, PORTER_MODULE],
+            file_roots=[files],
+            join=join,
+            data=folder / name,
+            settings=wanted,
+        )
     )
     client = await stack.enter_async_context(Client(running.address))
     return Site(running, client, files)

@@ -1,0 +1,68 @@
+"""What paglets do with artifacts: files below the host's roots go into a store of the mesh, and come out of it.
+
+It must never know how a store is reached.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+from paglet.v1 import artifact_pb2
+from paglets.artifacts.store import ArtifactStore, ArtifactWrite
+from paglets.core.context import Context
+from paglets.core.sources import not_a_file, safe_name
+from paglets.errors import NotFoundError, Resource
+from paglets.values import ArtifactRef
+from paglets.wire.artifact import artifact_from_message
+
+__all__ = ["AnyArtifact", "delete", "download", "upload"]
+
+AnyArtifact: TypeAlias = ArtifactRef | artifact_pb2.Artifact
+"""An artifact as the SDK returns it, or as it came in a request."""
+
+
+async def upload(context: Context, path: str, write: ArtifactWrite, host: str) -> ArtifactRef:
+    """Stores a file on a host of the mesh."""
+    source = context.resolve_source(path)
+    async with context.artifact_store(host) as store:
+        try:
+            return (await store.create_from_path(write, source)).ref
+        except OSError as error:
+            raise not_a_file(source, error.strerror or "cannot be read") from error
+
+
+async def download(context: Context, artifact: AnyArtifact, target: str, *, move: bool, overwrite: bool) -> Path:
+    """Writes an artifact to a file of this host."""
+    ref = _ref_of(artifact)
+    destination = context.resolve_destination(target, safe_name(ref.name))
+    async with context.artifact_store(ref.host) as store:
+        await _found(store, ref)
+        await store.export_to_path(ref.artifact_id, destination, overwrite=overwrite)
+        if move:
+            await store.delete(ref.artifact_id)
+    return destination
+
+
+async def delete(context: Context, artifact: AnyArtifact) -> bool:
+    """Deletes an artifact; says whether it was there."""
+    ref = _ref_of(artifact)
+    async with context.artifact_store(ref.host) as store:
+        return await store.delete(ref.artifact_id)
+
+
+async def _found(store: ArtifactStore, ref: ArtifactRef) -> ArtifactRef:
+    """The artifact as it is now. Raises ARTIFACT_NOT_FOUND, also when another one has taken its id."""
+    found = await store.ref(ref.artifact_id)
+    if found.digest != ref.digest:
+        raise NotFoundError(
+            "ARTIFACT_NOT_FOUND",
+            f"artifact {ref.artifact_id} of host {found.host} has other bytes by now: {found.digest}, not {ref.digest}",
+            resource=Resource("artifact", ref.artifact_id),
+            metadata={"artifact_id": ref.artifact_id},
+        )
+    return found
+
+
+def _ref_of(artifact: AnyArtifact) -> ArtifactRef:
+    return artifact if isinstance(artifact, ArtifactRef) else artifact_from_message(artifact)
