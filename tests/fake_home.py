@@ -132,6 +132,12 @@ class FakeHome:
             raise NotFoundError("HOST_NOT_FOUND", f"there is no host {host}")
         yield self.artifacts
 
+    async def paglet_host(self, paglet_id: str) -> str:
+        """Here, where no other paglet is."""
+        if paglet_id != self.paglet_id:
+            raise NotFoundError("PAGLET_NOT_FOUND", f"there is no paglet {paglet_id}")
+        return self.host
+
     def blocking(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the loop of the test."""
         try:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import grpc
 
+from paglet.v1 import artifact_pb2
 from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
+from paglets.client.sending import send_to_paglet
+from paglets.core.sending import SENT_TTL_S, sent_write
 from paglets.values import JourneyInfo, PagletInfo, PagletProxyRef
 from paglets.wire.metadata import PAGLET_ID_KEY
 
@@ -76,6 +81,20 @@ class PagletProxy:
         """
         metadata = ((PAGLET_ID_KEY, self.paglet_id),)
         return make(SafeChannel(self.client.channel, metadata=metadata, request_ids=True, policy=self.client.policy))
+
+    def send_artifact(
+        self, path: str | Path, *, name: str = "", move: bool = False, ttl_s: float = SENT_TTL_S
+    ) -> AbstractAsyncContextManager[artifact_pb2.Artifact]:
+        """`async with proxy.send_artifact(path) as artifact:` is a file for one call of the paglet.
+
+        It is stored on the paglet's host, as the paglet's own, before the block begins; make the call inside, by `stub`
+        and with `artifact` in its request. It expires after `ttl_s` seconds. An error of the call after which nothing
+        can have changed deletes it; UNAVAILABLE, a deadline and a broken connection do not, nor does an error of
+        another kind. With `move` the file is deleted after the call, if it is unchanged. Each block is a new artifact.
+        Raises PAGLET_NOT_FOUND, SOURCE_NOT_A_FILE, HOST_UNREACHABLE, and as the store does.
+        """
+        write = sent_write(self.paglet_id, name, ttl_s)
+        return send_to_paglet(self.info, write, Path(path), move=move, timeout_s=self.client.policy.timeout_s)
 
     async def info(self) -> PagletInfo:
         """Describes the paglet. Raises PAGLET_NOT_FOUND."""

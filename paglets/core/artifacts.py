@@ -5,18 +5,21 @@ It must never know how a store is reached.
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 from paglet.v1 import artifact_pb2
 from paglets.artifacts.store import ArtifactStore, ArtifactWrite
 from paglets.core.context import Context
+from paglets.core.sending import sent_artifact
 from paglets.core.sources import not_a_file, safe_name
 from paglets.errors import NotFoundError, Resource
 from paglets.values import ArtifactRef
 from paglets.wire.artifact import artifact_from_message
 
-__all__ = ["AnyArtifact", "delete", "download", "upload"]
+__all__ = ["AnyArtifact", "delete", "download", "send", "upload"]
 
 AnyArtifact: TypeAlias = ArtifactRef | artifact_pb2.Artifact
 """An artifact as the SDK returns it, or as it came in a request."""
@@ -49,6 +52,17 @@ async def delete(context: Context, artifact: AnyArtifact) -> bool:
     ref = _ref_of(artifact)
     async with context.artifact_store(ref.host) as store:
         return await store.delete(ref.artifact_id)
+
+
+@asynccontextmanager
+async def send(
+    context: Context, path: str, write: ArtifactWrite, *, move: bool
+) -> AsyncGenerator[artifact_pb2.Artifact]:
+    """Stores a file on the host of the paglet that is to own it, for the call inside the block."""
+    source = context.resolve_source(path)
+    host = await context.paglet_host(write.owner)
+    async with sent_artifact(lambda: context.artifact_store(host), write, source, move=move) as artifact:
+        yield artifact
 
 
 async def _found(store: ArtifactStore, ref: ArtifactRef) -> ArtifactRef:

@@ -45,6 +45,10 @@ class Context(Protocol):
         """
         ...
 
+    async def paglet_host(self, paglet_id: str) -> str:
+        """The name of the host that a paglet is on now; it may be elsewhere a moment later. Raises PAGLET_NOT_FOUND."""
+        ...
+
     def blocking(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the host's event loop for code in a worker thread, and waits for it.
 

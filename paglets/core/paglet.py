@@ -10,12 +10,14 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from paglet.v1 import artifact_pb2
 from paglets.artifacts.store import ArtifactWrite
 from paglets.core import artifacts
 from paglets.core.context import Context
 from paglets.core.declared import reserved_names, state_argument
 from paglets.core.events import ActivationEvent, ArrivalTarget, CreationEvent, DisposalEvent, MobilityEvent
 from paglets.core.handlers import Handler, bind_handlers
+from paglets.core.sending import SENT_TTL_S, sent_write
 from paglets.core.sources import safe_name
 from paglets.core.turn import StateCell, current_turn
 from paglets.errors import InvalidArgumentError, NotFoundError, PagletError, Resource
@@ -257,6 +259,19 @@ class Paglet(Generic[StateT]):
         Raises HOST_NOT_FOUND, HOST_UNREACHABLE.
         """
         return await artifacts.delete(self.context, artifact)
+
+    def send_artifact(
+        self, paglet_id: str, path: str, *, name: str = "", move: bool = False, ttl_s: float = SENT_TTL_S
+    ) -> AbstractAsyncContextManager[artifact_pb2.Artifact]:
+        """`async with self.send_artifact(paglet_id, path) as artifact:` is a file for one call of another paglet.
+
+        It is stored on that paglet's host, as its own, before the block begins; make the call inside, with `artifact`
+        in its request. It expires after `ttl_s` seconds. An error of the call after which nothing can have changed
+        deletes it; UNAVAILABLE, a deadline and a broken connection do not, nor does an error of another kind. With
+        `move` the file is deleted after the call, if it is unchanged. Each block is a new artifact. Raises as
+        `upload_artifact`, and PAGLET_NOT_FOUND.
+        """
+        return artifacts.send(self.context, path, sent_write(paglet_id, name, ttl_s), move=move)
 
     def blocking(self, work: Coroutine[Any, Any, T]) -> T:
         """`self.blocking(self.upload_artifact(path))` in a `def` handler: any of these coroutines, waited for.

@@ -11,10 +11,11 @@ from paglets.artifacts.store import ArtifactStore
 from paglets.core.turn import OwnRequest, current_turn
 from paglets.errors import NotFoundError, Resource
 from paglets.host.files import RegisteredFile, register
+from paglets.host.gate import not_found
 from paglets.host.parts import HostParts
 from paglets.host.resident import Resident
 from paglets.host.stores import artifact_store
-from paglets.values import FileMode, HostRef, PagletFileRef
+from paglets.values import FileMode, HostRef, PagletFileRef, PagletState, check_id
 
 __all__ = ["HostContext"]
 
@@ -51,6 +52,13 @@ class HostContext:
     def artifact_store(self, host: str) -> AbstractAsyncContextManager[ArtifactStore]:
         """The artifact store of a host of the mesh."""
         return artifact_store(self._parts, host)
+
+    async def paglet_host(self, paglet_id: str) -> str:
+        """The host that a paglet is on."""
+        row = await self._parts.directory.get(check_id(paglet_id, "paglet_id"))
+        if row is None or row.state is PagletState.DISPOSED:
+            raise not_found(paglet_id)
+        return row.owner
 
     def blocking(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the loop for a worker thread."""

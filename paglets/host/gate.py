@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from paglets.core.mailbox import Mailbox, Ticket
-from paglets.errors import DeadlineError, PagletError, Resource, UnavailableError
+from paglets.errors import DeadlineError, NotFoundError, PagletError, Resource, UnavailableError
 
-__all__ = ["Gate", "moved", "shutting_down"]
+__all__ = ["Gate", "moved", "not_found", "shutting_down"]
 
 
 class Gate:
@@ -138,6 +138,15 @@ def moved(paglet_id: str) -> UnavailableError:
         f"paglet {paglet_id} moved before the call was run; call again",
         resource=Resource("paglet", paglet_id),
         retry_after_s=0.05,
+    )
+
+
+def not_found(paglet_id: str) -> NotFoundError:
+    """Why a gate is shut when the paglet has ended, and what is said of one that never was."""
+    return NotFoundError(
+        "PAGLET_NOT_FOUND",
+        f"no paglet {paglet_id} in this mesh",
+        resource=Resource("paglet", paglet_id),
     )
 
 

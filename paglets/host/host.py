@@ -22,7 +22,7 @@ from paglets.faults import point
 from paglets.host.arrival import ARRIVAL_POINTS, Arrivals
 from paglets.host.births import BIRTH_POINTS, Births, CreateRequest
 from paglets.host.departure import DEPARTURE_POINTS, Departures, MoveRequest
-from paglets.host.gate import moved, shutting_down
+from paglets.host.gate import moved, not_found, shutting_down
 from paglets.host.parts import HostParts
 from paglets.host.recovery import RECOVERY_POINTS, Recovery
 from paglets.host.resident import Resident
@@ -175,7 +175,7 @@ class Host:
         """The row of a living paglet. Raises PAGLET_NOT_FOUND."""
         row = await self.parts.directory.get(paglet_id)
         if row is None or row.state is PagletState.DISPOSED:
-            raise _not_found(paglet_id)
+            raise not_found(paglet_id)
         return row
 
     async def require_here(self, row: PagletRow) -> Resident:
@@ -294,7 +294,7 @@ class Host:
                 resident.open()
                 raise
             self.residents.remove(resident)
-            resident.leave(_not_found(resident.paglet_id))
+            resident.leave(not_found(resident.paglet_id))
             return resident.row
 
     async def _entomb(self, row: PagletRow, request_id: str, fingerprint: bytes) -> None:
@@ -330,11 +330,3 @@ class Host:
                 await resident.hook(resident.paglet.on_disposing, DisposalEvent(self.name))
         except (PagletError, TimeoutError) as error:
             _log.error("the last turn of paglet %s failed, it ends all the same: %s", resident.paglet_id, error)
-
-
-def _not_found(paglet_id: str) -> NotFoundError:
-    return NotFoundError(
-        "PAGLET_NOT_FOUND",
-        f"no paglet {paglet_id} in this mesh",
-        resource=Resource("paglet", paglet_id),
-    )

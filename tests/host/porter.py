@@ -1,4 +1,4 @@
-"""A paglet that stores artifacts: `--allow tests.host.porter`."""
+"""A paglet that is given artifacts, and sends some: `--allow tests.host.porter`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 
 from google.protobuf.wrappers_pb2 import StringValue
 
+from paglet.v1 import artifact_pb2
+from paglets.client.client import Client
+from paglets.errors import PreconditionError
 from paglets.patterns.operations import OperationPaglet
-from tests.host.porter_service import PORTER
+from tests.host.porter_service import PORTER, PorterStub
+from tests.host.stage import STAGE
 
 __all__ = ["PORTER_MODULE", "Porter", "PorterState"]
 
@@ -22,10 +26,27 @@ class PorterState:
 
 
 class Porter(OperationPaglet[PorterState]):
-    """Stores files."""
+    """Keeps what it is given, or refuses it."""
 
     Services = (PORTER,)
+
+    async def keep(self, request: artifact_pb2.Artifact) -> StringValue:
+        """Notes the artifact, which stays where it is."""
+        self.state.kept.append(request.artifact_id)
+        await STAGE.at("keep")
+        return StringValue(value=request.artifact_id)
+
+    async def refuse(self, request: artifact_pb2.Artifact) -> StringValue:
+        """Takes no artifact."""
+        self.state.kept.append(request.artifact_id)
+        raise PreconditionError("TASK_RUNNING", "no more today")
 
     def upload(self, request: StringValue) -> StringValue:
         """Stores a file of its host, from a worker thread."""
         return StringValue(value=self.blocking(self.upload_artifact(request.value)).artifact_id)
+
+    async def pass_on(self, request: StringValue) -> StringValue:
+        """Sends a file of its host to another porter: `PAGLET PATH`."""
+        paglet_id, _, path = request.value.partition(" ")
+        async with self.send_artifact(paglet_id, path) as artifact, Client(self.context.address) as client:
+            return await client.proxy(paglet_id).stub(PorterStub).Keep(artifact)

@@ -1,4 +1,4 @@
-"""The service of the porter: made of well-known messages, it needs no compiler to be called."""
+"""The service of the porter: its requests are artifacts, or texts. It needs no compiler to be called."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from google.protobuf import descriptor_pb2, descriptor_pool, wrappers_pb2
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.wrappers_pb2 import StringValue
 
+from paglet.v1 import artifact_pb2
+
 __all__ = ["PORTER", "PorterStub"]
 
 _PACKAGE = "paglets.tests.porter.v1"
 _TEXT = wrappers_pb2.StringValue.DESCRIPTOR
-_REQUESTS = {"Upload": _TEXT}
+_ARTIFACT = artifact_pb2.Artifact.DESCRIPTOR
+_REQUESTS = {"Keep": _ARTIFACT, "Refuse": _ARTIFACT, "Upload": _TEXT, "PassOn": _TEXT}
 
 
 def _describe() -> ServiceDescriptor:
@@ -19,7 +22,7 @@ def _describe() -> ServiceDescriptor:
         name="paglets/tests/porter/v1/porter.proto",
         package=_PACKAGE,
         syntax="proto3",
-        dependency=[_TEXT.file.name],
+        dependency=[_TEXT.file.name, _ARTIFACT.file.name],
     )
     service = file.service.add(name="PorterService")
     for name, request in _REQUESTS.items():
@@ -40,5 +43,8 @@ class PorterStub:
         def unary(name: str) -> str:
             return f"/{PORTER.full_name}/{name}"
 
-        text = StringValue.SerializeToString
+        artifact, text = artifact_pb2.Artifact.SerializeToString, StringValue.SerializeToString
+        self.Keep = channel.unary_unary(unary("Keep"), artifact, StringValue.FromString)
+        self.Refuse = channel.unary_unary(unary("Refuse"), artifact, StringValue.FromString)
         self.Upload = channel.unary_unary(unary("Upload"), text, StringValue.FromString)
+        self.PassOn = channel.unary_unary(unary("PassOn"), text, StringValue.FromString)

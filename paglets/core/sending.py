@@ -1,0 +1,77 @@
+"""An artifact that goes along with a call: uploaded first, and taken back when the call has failed for certain."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+from anyio import to_thread
+
+from paglet.v1 import artifact_pb2
+from paglets.artifacts.store import ArtifactStore, ArtifactWrite
+from paglets.core.sources import SourceMark
+from paglets.errors import CancelledCallError, DeadlineError, PagletError, UnavailableError
+from paglets.values import ArtifactRef, OwnerPolicy
+from paglets.wire.artifact import artifact_to_message
+
+__all__ = ["SENT_TTL_S", "changed_nothing", "sent_artifact", "sent_write"]
+
+_log = logging.getLogger(__name__)
+
+SENT_TTL_S = 3600.0
+"""How long a sent artifact stays if nobody takes it."""
+
+_UNKNOWN_OUTCOMES = frozenset({"TRANSPORT", "DEADLINE_EXCEEDED", "CANCELLED"})
+
+
+def changed_nothing(error: Exception) -> bool:
+    """Whether a call that failed has changed nothing, for certain.
+
+    UNAVAILABLE, a deadline and a broken connection leave that open; REPLY_NOT_KEPT says that it has run.
+    """
+    if not isinstance(error, PagletError) or isinstance(error, UnavailableError | DeadlineError | CancelledCallError):
+        return False
+    return error.reason not in _UNKNOWN_OUTCOMES and error.reason != "REPLY_NOT_KEPT"
+
+
+def sent_write(paglet_id: str, name: str, ttl_s: float) -> ArtifactWrite:
+    """What an artifact is that is sent to a paglet: the paglet's own, and gone with it, or soon if it is not taken."""
+    return ArtifactWrite(name=name, owner=paglet_id, owner_policy=OwnerPolicy.DELETE_WITH_OWNER, ttl_s=ttl_s)
+
+
+@asynccontextmanager
+async def sent_artifact(
+    open_store: Callable[[], AbstractAsyncContextManager[ArtifactStore]],
+    write: ArtifactWrite,
+    source: Path,
+    *,
+    move: bool,
+) -> AsyncGenerator[artifact_pb2.Artifact]:
+    """Uploads a file for the call inside the block; what becomes of it then follows from how the block ends.
+
+    Well: it stays for who takes it, and with `move` the file is deleted if it is unchanged. By an error after which
+    nothing has run: it is deleted. By any other: it stays until it expires.
+    """
+    mark = await to_thread.run_sync(SourceMark.of, source)
+    async with open_store() as store:
+        ref = (await store.create_from_path(write, source)).ref
+    try:
+        yield artifact_to_message(ref)
+    except PagletError as error:
+        if changed_nothing(error):
+            await _take_back(open_store, ref)
+        raise
+    if move and not await to_thread.run_sync(mark.delete, source):
+        _log.warning("%s was sent, has changed meanwhile and is kept", source)
+
+
+async def _take_back(open_store: Callable[[], AbstractAsyncContextManager[ArtifactStore]], ref: ArtifactRef) -> None:
+    try:
+        async with open_store() as store:
+            await store.delete(ref.artifact_id)
+    except PagletError as error:
+        _log.warning(
+            "artifact %s, whose call failed, stays on %s until it expires: %s", ref.artifact_id, ref.host, error
+        )
