@@ -88,10 +88,11 @@ class PagletProxy:
         """`async with proxy.send_artifact(path) as artifact:` is a file for one call of the paglet.
 
         It is stored on the paglet's host, as the paglet's own, before the block begins; make the call inside, by `stub`
-        and with `artifact` in its request. It expires after `ttl_s` seconds. An error of the call after which nothing
-        can have changed deletes it; UNAVAILABLE, a deadline and a broken connection do not, nor does an error of
-        another kind. With `move` the file is deleted after the call, if it is unchanged. Each block is a new artifact.
-        Raises PAGLET_NOT_FOUND, SOURCE_NOT_A_FILE, HOST_UNREACHABLE, and as the store does.
+        and with `artifact` in its request. The paglet keeps it by `take_artifact`, else it expires after `ttl_s`
+        seconds. An error of the call after which nothing can have changed deletes it; UNAVAILABLE, a deadline and a
+        broken connection do not, nor does an error of another kind. With `move` the file is deleted after the call, if
+        it is unchanged. Each block is a new artifact. Raises PAGLET_NOT_FOUND, SOURCE_NOT_A_FILE, HOST_UNREACHABLE, and
+        as the store does.
         """
         write = sent_write(self.paglet_id, name, ttl_s)
         return send_to_paglet(self.info, write, Path(path), move=move, timeout_s=self.client.policy.timeout_s)

@@ -5,13 +5,14 @@ It must never know how a store is reached.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 from paglet.v1 import artifact_pb2
-from paglets.artifacts.store import ArtifactStore, ArtifactWrite
+from paglets.artifacts.store import ArtifactChanges, ArtifactStore, ArtifactWrite
 from paglets.core.context import Context
 from paglets.core.sending import sent_artifact
 from paglets.core.sources import not_a_file, safe_name
@@ -19,7 +20,7 @@ from paglets.errors import NotFoundError, Resource
 from paglets.values import ArtifactRef
 from paglets.wire.artifact import artifact_from_message
 
-__all__ = ["AnyArtifact", "delete", "download", "send", "upload"]
+__all__ = ["AnyArtifact", "delete", "download", "send", "take", "upload"]
 
 AnyArtifact: TypeAlias = ArtifactRef | artifact_pb2.Artifact
 """An artifact as the SDK returns it, or as it came in a request."""
@@ -63,6 +64,16 @@ async def send(
     host = await context.paglet_host(write.owner)
     async with sent_artifact(lambda: context.artifact_store(host), write, source, move=move) as artifact:
         yield artifact
+
+
+async def take(context: Context, artifact: AnyArtifact) -> ArtifactRef:
+    """Makes an artifact a paglet's own, to stay; one that is so already is left as it is."""
+    ref = _ref_of(artifact)
+    async with context.artifact_store(ref.host) as store:
+        found = await _found(store, ref)
+        if found.owner == context.paglet_id and found.expires_at is None:
+            return found
+        return await store.update(ref.artifact_id, ArtifactChanges(owner=context.paglet_id, expires_at=math.inf))
 
 
 async def _found(store: ArtifactStore, ref: ArtifactRef) -> ArtifactRef:

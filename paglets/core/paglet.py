@@ -253,6 +253,16 @@ class Paglet(Generic[StateT]):
         """
         return await artifacts.download(self.context, artifact, target, move=move, overwrite=overwrite)
 
+    async def take_artifact(self, artifact: artifacts.AnyArtifact) -> ArtifactRef:
+        """Makes an artifact that came with a call this paglet's own: it does not expire any more.
+
+        It is taken at once, not when the turn is committed: a state never names what has expired, but if the turn is
+        rolled back and the sender does not hear of it, the artifact stays until the paglet's end. It stays where it is,
+        also when that is another host. Safe to repeat. Raises ARTIFACT_NOT_FOUND, also for one that has expired or has
+        other bytes by now, MALFORMED_REQUEST, HOST_NOT_FOUND, HOST_UNREACHABLE.
+        """
+        return await artifacts.take(self.context, artifact)
+
     async def delete_artifact(self, artifact: artifacts.AnyArtifact) -> bool:
         """Deletes an artifact of any host of the mesh, at once; says whether it was there. Safe to repeat.
 
@@ -266,10 +276,10 @@ class Paglet(Generic[StateT]):
         """`async with self.send_artifact(paglet_id, path) as artifact:` is a file for one call of another paglet.
 
         It is stored on that paglet's host, as its own, before the block begins; make the call inside, with `artifact`
-        in its request. It expires after `ttl_s` seconds. An error of the call after which nothing can have changed
-        deletes it; UNAVAILABLE, a deadline and a broken connection do not, nor does an error of another kind. With
-        `move` the file is deleted after the call, if it is unchanged. Each block is a new artifact. Raises as
-        `upload_artifact`, and PAGLET_NOT_FOUND.
+        in its request. Its receiver keeps it by `take_artifact`, else it expires after `ttl_s` seconds. An error of the
+        call after which nothing can have changed deletes it; UNAVAILABLE, a deadline and a broken connection do not,
+        nor does an error of another kind. With `move` the file is deleted after the call, if it is unchanged. Each
+        block is a new artifact. Raises as `upload_artifact`, and PAGLET_NOT_FOUND.
         """
         return artifacts.send(self.context, path, sent_write(paglet_id, name, ttl_s), move=move)
 

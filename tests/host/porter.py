@@ -30,15 +30,21 @@ class Porter(OperationPaglet[PorterState]):
 
     Services = (PORTER,)
 
-    async def keep(self, request: artifact_pb2.Artifact) -> StringValue:
-        """Notes the artifact, which stays where it is."""
+    async def note(self, request: artifact_pb2.Artifact) -> StringValue:
+        """Looks at the artifact, and does not keep it."""
         self.state.kept.append(request.artifact_id)
-        await STAGE.at("keep")
         return StringValue(value=request.artifact_id)
 
+    async def take(self, request: artifact_pb2.Artifact) -> StringValue:
+        """Keeps the artifact."""
+        ref = await self.take_artifact(request)
+        await STAGE.at("take")
+        self.state.kept.append(ref.artifact_id)
+        return StringValue(value=ref.artifact_id)
+
     async def refuse(self, request: artifact_pb2.Artifact) -> StringValue:
-        """Takes no artifact."""
-        self.state.kept.append(request.artifact_id)
+        """Keeps the artifact, and fails."""
+        self.state.kept.append((await self.take_artifact(request)).artifact_id)
         raise PreconditionError("TASK_RUNNING", "no more today")
 
     def upload(self, request: StringValue) -> StringValue:
@@ -49,4 +55,4 @@ class Porter(OperationPaglet[PorterState]):
         """Sends a file of its host to another porter: `PAGLET PATH`."""
         paglet_id, _, path = request.value.partition(" ")
         async with self.send_artifact(paglet_id, path) as artifact, Client(self.context.address) as client:
-            return await client.proxy(paglet_id).stub(PorterStub).Keep(artifact)
+            return await client.proxy(paglet_id).stub(PorterStub).Note(artifact)

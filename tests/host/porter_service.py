@@ -14,7 +14,7 @@ __all__ = ["PORTER", "PorterStub"]
 _PACKAGE = "paglets.tests.porter.v1"
 _TEXT = wrappers_pb2.StringValue.DESCRIPTOR
 _ARTIFACT = artifact_pb2.Artifact.DESCRIPTOR
-_REQUESTS = {"Keep": _ARTIFACT, "Refuse": _ARTIFACT, "Upload": _TEXT, "PassOn": _TEXT}
+_REQUESTS = {"Note": _ARTIFACT, "Take": _ARTIFACT, "Refuse": _ARTIFACT, "Upload": _TEXT, "PassOn": _TEXT}
 
 
 def _describe() -> ServiceDescriptor:
@@ -44,7 +44,8 @@ class PorterStub:
             return f"/{PORTER.full_name}/{name}"
 
         artifact, text = artifact_pb2.Artifact.SerializeToString, StringValue.SerializeToString
-        self.Keep = channel.unary_unary(unary("Keep"), artifact, StringValue.FromString)
+        self.Note = channel.unary_unary(unary("Note"), artifact, StringValue.FromString)
+        self.Take = channel.unary_unary(unary("Take"), artifact, StringValue.FromString)
         self.Refuse = channel.unary_unary(unary("Refuse"), artifact, StringValue.FromString)
         self.Upload = channel.unary_unary(unary("Upload"), text, StringValue.FromString)
         self.PassOn = channel.unary_unary(unary("PassOn"), text, StringValue.FromString)
