@@ -88,7 +88,7 @@ class FileRoots:
         elif text.endswith(("/", "\\")):
             text += source_name
         target = self._confine(text)
-        return self._confine(str(target / source_name)) if target.is_dir() else target
+        return self._confine(str(target / source_name)) if _is_folder(target) else target
 
     def _confine(self, text: str) -> Path:
         if not self._roots:
@@ -99,7 +99,10 @@ class FileRoots:
             )
         if "\0" in text:
             raise InvalidArgumentError("MALFORMED_REQUEST", "a path cannot hold a zero byte", field="path")
-        path = (self._roots[0] / Path(text).expanduser()).resolve()
+        try:
+            path = (self._roots[0] / Path(text).expanduser()).resolve()
+        except (OSError, RuntimeError) as error:  # links in a circle, the home of nobody
+            raise InvalidArgumentError("MALFORMED_REQUEST", f"{text} is no path: {error}", field="path") from error
         if not any(path.is_relative_to(root) for root in self._roots):
             shown = ", ".join(str(root) for root in self._roots)
             raise PermissionDeniedError(
@@ -108,6 +111,14 @@ class FileRoots:
                 metadata={"path": str(path)},
             )
         return path
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a folder is there; what is wrong with the path is for whoever writes there to tell."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 async def register(path: Path, name: str, mode: FileMode, host: str) -> RegisteredFile:

@@ -157,6 +157,27 @@ async def test_wrong_bytes_get_no_name(mesh: Mesh) -> None:
         assert not (mesh.alpha.files / "in" / "b.bin").exists()
 
 
+@pytest.mark.parametrize(
+    ("target", "code", "reason"),
+    [
+        ("x" * 300, Code.PERMISSION_DENIED, "DESTINATION_UNWRITABLE"),
+        ("a.bin/b", Code.PERMISSION_DENIED, "DESTINATION_UNWRITABLE"),
+        ("circle/b", Code.INVALID_ARGUMENT, "MALFORMED_REQUEST"),
+        ("~nobody-here/b", Code.INVALID_ARGUMENT, "MALFORMED_REQUEST"),
+        ("a\0b", Code.INVALID_ARGUMENT, "MALFORMED_REQUEST"),
+    ],
+)
+async def test_target_that_cannot_be(mesh: Mesh, target: str, code: Code, reason: str) -> None:
+    """A target that can be no file is refused, and the artifact stays."""
+    paglet = await porter(mesh.alpha)
+    (mesh.alpha.files / "circle").symlink_to("circle")
+    ref = await paglet.upload_artifact("a.bin")
+    with pytest.raises(PagletError) as refused:
+        await paglet.download_artifact(ref, target, move=True)
+    assert (refused.value.code, refused.value.reason) == (code, reason)
+    assert await paglet.delete_artifact(ref)
+
+
 async def test_delete_artifact(mesh: Mesh) -> None:
     """An artifact of any host is deleted at once, and once."""
     paglet = await porter(mesh.alpha)
