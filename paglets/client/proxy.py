@@ -91,8 +91,8 @@ class PagletProxy:
         and with `artifact` in its request. The paglet keeps it by `take_artifact`, else it expires after `ttl_s`
         seconds. An error of the call after which nothing can have changed deletes it; UNAVAILABLE, a deadline and a
         broken connection do not, nor does an error of another kind. With `move` the file is deleted after the call, if
-        it is unchanged. Each block is a new artifact. Raises PAGLET_NOT_FOUND, SOURCE_NOT_A_FILE, HOST_UNREACHABLE, and
-        as the store does.
+        it is unchanged, whether the artifact was taken or not. Each block is a new artifact. Raises PAGLET_NOT_FOUND,
+        SOURCE_NOT_A_FILE, HOST_UNREACHABLE, and as the store does.
         """
         write = sent_write(self.paglet_id, name, ttl_s)
         return send_to_paglet(self.info, write, Path(path), move=move, timeout_s=self.client.policy.timeout_s)

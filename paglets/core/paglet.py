@@ -18,9 +18,9 @@ from paglets.core.declared import reserved_names, state_argument
 from paglets.core.events import ActivationEvent, ArrivalTarget, CreationEvent, DisposalEvent, MobilityEvent
 from paglets.core.handlers import Handler, bind_handlers
 from paglets.core.sending import SENT_TTL_S, sent_write
-from paglets.core.sources import safe_name
+from paglets.core.sources import checked_mode, safe_name
 from paglets.core.turn import StateCell, current_turn
-from paglets.errors import InvalidArgumentError, NotFoundError, PagletError, Resource
+from paglets.errors import NotFoundError, PagletError, Resource
 from paglets.state import StateCodec, Upcaster
 from paglets.values import ArtifactRef, FileMode, HostRef, PagletFileRef, PagletProxyRef, check_id
 
@@ -177,7 +177,7 @@ class Paglet(Generic[StateT]):
         (while it was read), and MALFORMED_REQUEST for a name of no or over 255 bytes or an unknown mode.
         """
         source = self.context.resolve_source(path)
-        return await self.context.register_file(source, (name or source.name).strip(), _checked_mode(mode))
+        return await self.context.register_file(source, (name or source.name).strip(), checked_mode(mode))
 
     async def unregister_file(self, name: str) -> None:
         """Forgets a registration; the file itself stays. Safe to repeat."""
@@ -278,8 +278,9 @@ class Paglet(Generic[StateT]):
         It is stored on that paglet's host, as its own, before the block begins; make the call inside, with `artifact`
         in its request. Its receiver keeps it by `take_artifact`, else it expires after `ttl_s` seconds. An error of the
         call after which nothing can have changed deletes it; UNAVAILABLE, a deadline and a broken connection do not,
-        nor does an error of another kind. With `move` the file is deleted after the call, if it is unchanged. Each
-        block is a new artifact. Raises as `upload_artifact`, and PAGLET_NOT_FOUND.
+        nor does an error of another kind. With `move` the file is deleted after the call, if it is unchanged,
+        whether the artifact was taken or not. Each block is a new artifact. Raises as `upload_artifact`, and
+        PAGLET_NOT_FOUND.
         """
         return artifacts.send(self.context, path, sent_write(paglet_id, name, ttl_s), move=move)
 
@@ -294,11 +295,3 @@ class Paglet(Generic[StateT]):
     async def available_hosts(self, *, online_only: bool = True, include_self: bool = True) -> Sequence[HostRef]:
         """The hosts of the mesh, in the order of their names."""
         return await self.context.available_hosts(online_only=online_only, include_self=include_self)
-
-
-def _checked_mode(mode: FileMode) -> FileMode:
-    try:
-        return FileMode(mode)
-    except ValueError as error:
-        modes = " or ".join(FileMode)
-        raise InvalidArgumentError("MALFORMED_REQUEST", f"a mode is {modes}, got {mode!r}", field="mode") from error

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Self
 
 from paglets.errors import InvalidArgumentError, Resource
+from paglets.values import FileMode
 
-__all__ = ["SourceMark", "not_a_file", "safe_name"]
+__all__ = ["SourceMark", "checked_mode", "not_a_file", "safe_name"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,15 @@ def not_a_file(path: Path, why: str) -> InvalidArgumentError:
         metadata={"path": str(path)},
         field="path",
     )
+
+
+def checked_mode(mode: FileMode) -> FileMode:
+    """The mode of a registered file, also by its text. Raises MALFORMED_REQUEST for any other."""
+    try:
+        return FileMode(mode)
+    except ValueError as error:
+        modes = " or ".join(FileMode)
+        raise InvalidArgumentError("MALFORMED_REQUEST", f"a mode is {modes}, got {mode!r}", field="mode") from error
 
 
 def safe_name(name: str) -> str:
