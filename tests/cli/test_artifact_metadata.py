@@ -56,7 +56,8 @@ def test_update_changes_what_is_named(mesh: Mesh) -> None:
     options = ("--name", "new", "--label", "c=3", "--label", "a=9", "--unlabel", "b", "--never-expires")
     after = mesh.cli("artifact", "update", artifact_id, *options, "--json").record
     told = {"name": "new", "labels": {"a": "9", "c": "3"}, "expires": None}
-    assert {**before, **told, "etag": after["etag"], "updated": after["updated"]} == after
+    known = {name: value for name, value in before.items() if name not in {"corrupt", "verified"}}
+    assert {**known, **told, "etag": after["etag"], "updated": after["updated"]} == after
     assert after["etag"] != before["etag"]
     assert mesh.cli("artifact", "stat", artifact_id, "--json").record == after
     more = ("--ttl", "1h", "--owner", "", "--content-type", "text/plain")
