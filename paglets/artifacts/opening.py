@@ -86,6 +86,7 @@ async def _admit(
         admission = await allowance.admit(writer_epoch)
         if admission.finished is not None:
             allowance.end()
+            rooms.writers.forget(write.upload_id)
             return Replay(write, admission.finished, rooms.disk)
         part = await _open_part(rooms, write.upload_id, hasher)
     except BaseException:

@@ -77,8 +77,10 @@ class LocalUpload:
         return self._lost
 
     def when_lost(self, wake: Callable[[], None]) -> None:
-        """Calls `wake` if the upload is taken from its writer."""
+        """Calls `wake` if the upload is taken from its writer, or was already."""
         self._wake = wake
+        if self._lost is not None:
+            wake()
 
     async def __aenter__(self) -> Self:
         return self

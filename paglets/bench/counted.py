@@ -35,7 +35,10 @@ async def count_work(stage: Stage, say: Say) -> list[Counted]:
 
 
 def unequal(counted: Sequence[Counted]) -> list[str]:
-    """Where the plain-socket program does not do what a host does; empty when the comparison is fair."""
+    """Where a host does less than the plain-socket program; empty when the comparison is fair to that.
+
+    A host syncs more often: what it has of a large upload survives a loss of power.
+    """
     by_work = {found.work: found for found in counted}
     wrong: list[str] = []
     for ours in counted:
@@ -44,7 +47,7 @@ def unequal(counted: Sequence[Counted]) -> list[str]:
             continue
         for what in ("data_bytes", "data_syncs", "folder_syncs", "catalogue_syncs"):
             wanted, got = getattr(ours, what), getattr(plain, what)
-            if wanted != got:
+            if wanted < got or (what == "data_bytes" and wanted != got):
                 wrong.append(f"{ours.work}: {what} {wanted} of a host, {got} of the plain socket program")
     return wrong
 

@@ -53,6 +53,7 @@ class PlainClient:
             size_bytes=command.size_bytes,
             raw=command.raw,
             overlap=command.overlap,
+            direct=command.direct,
         )
         before, began = self._syncs.count, time.perf_counter()
         match command.action:
@@ -88,7 +89,7 @@ class PlainClient:
         """Writes what comes while it is hashed, and gives it its name when it is proven and durable."""
         send_line(connection, request)
         promised = _reply(connection)
-        file = DurableFile(path, self._syncs, by=os.fsync)
+        file = DurableFile(path, self._syncs, by=os.fsync, direct=request.direct)
         try:
             with Worker(overlap=request.overlap) as worker:
                 for chunk in receive(connection, promised.size_bytes):

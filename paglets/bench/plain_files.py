@@ -11,6 +11,8 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from paglets.artifacts.appending import Appending
+
 __all__ = ["Catalogue", "DurableFile", "Syncs"]
 
 _RECORD = bytes(24 * 1024)
@@ -38,19 +40,26 @@ class Syncs:
 
 
 class DurableFile:
-    """A file under a hidden name: fill it, `sync` it, give it its name by `place`. `by` is what syncs it."""
+    """A file under a hidden name: fill it, `sync` it, give it its name by `place`. `by` is what syncs it.
 
-    def __init__(self, target: Path, syncs: Syncs, *, by: Callable[[int], None]) -> None:
+    `direct` writes past the page cache, as hosts do.
+    """
+
+    def __init__(self, target: Path, syncs: Syncs, *, by: Callable[[int], None], direct: bool = False) -> None:
         self._target = target
         self._path = target.with_name(f".{target.name}.part")
         self._syncs = syncs
         self._by = by
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._hash = blake3()
+        self._past_cache = Appending(self._descriptor) if direct else None
 
     def append(self, data: memoryview) -> None:
         """Hashes and adds the next bytes."""
         self._hash.update(data)
+        if self._past_cache is not None:
+            self._past_cache.append(data)
+            return
         rest = data
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
@@ -70,6 +79,8 @@ class DurableFile:
 
     def close(self) -> None:
         """Lets go of the file, and removes it unless it was placed."""
+        if self._past_cache is not None:
+            self._past_cache.close()
         os.close(self._descriptor)
         self._path.unlink(missing_ok=True)
 

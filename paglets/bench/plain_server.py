@@ -83,7 +83,7 @@ class PlainServer:
         before = self._syncs.count
         self._catalogue.record()
         send_line(connection, PlainReply())
-        file = DurableFile(self._folder / request.name, self._syncs, by=os.fdatasync)
+        file = DurableFile(self._folder / request.name, self._syncs, by=os.fdatasync, direct=request.direct)
         try:
             with Worker(overlap=request.overlap) as worker:
                 for chunk in receive(connection, request.size_bytes):

@@ -34,6 +34,7 @@ class PlainRequest:
     size_bytes: int = 0
     raw: bool = False
     overlap: bool = False
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

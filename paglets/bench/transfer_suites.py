@@ -29,6 +29,7 @@ class Way:
     server: Child
     raw: bool = False
     overlap: bool = False
+    direct: bool = False
 
 
 def ways(stage: Stage) -> list[Way]:
@@ -37,6 +38,7 @@ def ways(stage: Stage) -> list[Way]:
         Way(name="paglets", client=stage.artifact_client, server=stage.alpha),
         Way(name="plain socket", client=stage.plain_client, server=stage.plain),
         Way(name="plain socket, two threads", client=stage.plain_client, server=stage.plain, overlap=True),
+        Way(name="plain socket, O_DIRECT", client=stage.plain_client, server=stage.plain, direct=True),
         Way(name="raw TCP", client=stage.plain_client, server=stage.plain, raw=True),
     ]
 
@@ -89,6 +91,7 @@ async def move(stage: Stage, way: Way, action: Literal["put", "get", "delete"]) 
         size_bytes=stage.settings.size_bytes,
         raw=way.raw,
         overlap=way.overlap,
+        direct=way.direct,
     )
     return await way.client.ask(command, Transfer)
 

@@ -22,6 +22,7 @@ class TransferCommand:
     size_bytes: int = 0
     raw: bool = False
     overlap: bool = False
+    direct: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,10 +134,12 @@ async def test_a_prefix_of_nothing(local: LocalArtifactStore) -> None:
 async def test_a_higher_epoch_takes_over(local: LocalArtifactStore, root: Path) -> None:
     """The first writer is woken and fenced, and none of his bytes land."""
     first = await begun(local, writer_epoch=3)
-    woken = asyncio.Event()
+    woken, woken_late = asyncio.Event(), asyncio.Event()
     first.when_lost(woken.set)
     second = await local.open_upload(WRITE, writer_epoch=4, prefix=Digest.of(HALF))
     assert woken.is_set()
+    first.when_lost(woken_late.set)
+    assert woken_late.is_set()
     for step in (first.write(len(HALF), b"of mine"), first.finish(), first.pause()):
         error = await refused(step)
         assert (type(error), error.reason) == (ConflictError, "WRITER_FENCED")
