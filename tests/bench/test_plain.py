@@ -39,9 +39,13 @@ def both(address: str) -> Iterator[tuple[PlainClient, str]]:
 
 
 @pytest.mark.parametrize("size", [0, 1, 1024 * 1024, 2_500_001])
-@pytest.mark.parametrize("overlap", [False, True], ids=["one thread", "two threads"])
+@pytest.mark.parametrize(
+    ("overlap", "direct"),
+    [(False, False), (True, False), (False, True)],
+    ids=["one thread", "two threads", "past the page cache"],
+)
 async def test_bytes_go_there_and_back(
-    both: tuple[PlainClient, str], tmp_path: Path, size: int, *, overlap: bool
+    both: tuple[PlainClient, str], tmp_path: Path, size: int, *, overlap: bool, direct: bool
 ) -> None:
     """What was uploaded is what is downloaded, whatever its size, with the syncs that are claimed."""
     client, address = both
@@ -49,12 +53,20 @@ async def test_bytes_go_there_and_back(
     source.write_bytes(os.urandom(size))
     digest = blake3(source.read_bytes()).hexdigest()
     command = TransferCommand(
-        action="put", address=address, name="kept-file", path=str(source), size_bytes=size, overlap=overlap
+        action="put",
+        address=address,
+        name="kept-file",
+        path=str(source),
+        size_bytes=size,
+        overlap=overlap,
+        direct=direct,
     )
     done = await client.obey(command)
     assert (done.size_bytes, done.digest, done.syncs) == (size, digest, UPLOAD_SYNCS)
     got = await client.obey(
-        TransferCommand(action="get", address=address, name="kept-file", path=str(target), overlap=overlap)
+        TransferCommand(
+            action="get", address=address, name="kept-file", path=str(target), overlap=overlap, direct=direct
+        )
     )
     assert (got.size_bytes, got.digest, got.syncs) == (size, digest, DOWNLOAD_SYNCS)
     assert target.read_bytes() == source.read_bytes()
