@@ -33,7 +33,7 @@ async def over(local: LocalArtifactStore, flip: Flip) -> AsyncGenerator[RemoteAr
         proxied(port, flip) as proxy,
         open_channel(f"127.0.0.1:{proxy.port}") as channel,
     ):
-        yield RemoteArtifactStore(channel, timeout_s=0.5, stall_timeout_s=0.5)
+        yield RemoteArtifactStore(channel, timeout_s=0.5, stall_timeout_s=0.5, patience_s=0.5)
 
 
 @pytest.mark.parametrize("offset", OFFSETS)

@@ -30,10 +30,10 @@ DATA = os.urandom(5 * MIB + 3)
 
 
 @asynccontextmanager
-async def over(proxy: Proxy, *, timeout_s: float = 30.0) -> AsyncGenerator[RemoteArtifactStore]:
+async def over(proxy: Proxy, *, patience_s: float = 30.0) -> AsyncGenerator[RemoteArtifactStore]:
     """The store behind a proxy."""
     async with open_channel(f"127.0.0.1:{proxy.port}") as channel:
-        yield RemoteArtifactStore(channel, timeout_s=timeout_s)
+        yield RemoteArtifactStore(channel, patience_s=patience_s)
 
 
 async def test_download_over_a_bad_way(local: LocalArtifactStore, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ async def test_gives_up_without_progress(local: LocalArtifactStore, tmp_path: Pa
     async with (
         serving(local) as port,
         proxied(port, Cuts(MIB + MIB // 2)) as proxy,
-        over(proxy, timeout_s=0.3) as store,
+        over(proxy, patience_s=0.3) as store,
     ):
 
         def leave(_done: int) -> None:
@@ -134,7 +134,7 @@ async def test_waits_for_its_turn(local: LocalArtifactStore) -> None:
         stub: artifact_pb2_grpc.ArtifactServiceAsyncStub = artifact_pb2_grpc.ArtifactServiceStub(channel)
         other = stub.ReadArtifact(artifact_pb2.ReadArtifactRequest(artifact_id=artifact_id))
         await other.read()
-        error = await refused(read_all(RemoteArtifactStore(channel, timeout_s=0.1), artifact_id))
+        error = await refused(read_all(RemoteArtifactStore(channel, patience_s=0.1), artifact_id))
         assert (type(error), error.reason) == (ExhaustedError, "TOO_MANY_READS")
         reading = asyncio.create_task(read_all(RemoteArtifactStore(channel), artifact_id))
         other.cancel()
