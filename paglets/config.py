@@ -17,6 +17,8 @@ _MIB = 1024**2
 class StoreSettings:
     """Bounds of an artifact store, in bytes; None means unlimited. Reads are counted where others drive them.
 
+    Blobs of up to `inline_bytes` lie inside the catalogue, 0 for none; those that are there stay where they are.
+
     `quota_bytes` is for what is on the disk, `owner_quota_bytes` for the artifacts of each owner, shared bytes or not.
     Uploads are open while somebody writes them; partials are kept for `partial_ttl_s` after that, in seconds. Every
     `sync_step_bytes` of an upload survive a loss of power, whatever survives a killed host. There may be as many
@@ -24,6 +26,7 @@ class StoreSettings:
     re-read once in `scrub_period_s`, at `scrub_bytes_per_s`; None means never.
     """
 
+    inline_bytes: int = 16 * 1024
     max_artifact_bytes: int | None = _GIB
     quota_bytes: int | None = 10 * _GIB
     owner_quota_bytes: int | None = None

@@ -1,4 +1,4 @@
-"""The files of a store: where parts that are being received lie, and blobs.
+"""The files of a store: where parts that are being received lie, and blobs that have one.
 
 Every function blocks; a published blob never changes. This file must never know which artifact a file belongs to.
 """
@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from paglets.artifacts.part import Part
+from paglets.artifacts.late_part import LatePart
 from paglets.artifacts.references import Blob
 from paglets.artifacts.steps import Step, passed
 from paglets.digest import Digest, Hasher
@@ -47,11 +47,10 @@ class BlobFolder:
         name = blob.digest.hex()
         return self._blobs / name[:2] / f"{name}.{blob.generation}"
 
-    def open_part(self, upload_id: str, hasher: Hasher | None = None) -> Part:
+    def open_part(self, upload_id: str, most_held: int, hasher: Hasher | None = None) -> LatePart:
         """Begins the part of an upload, or goes on with the one whose bytes `hasher` was given."""
         self._parts.mkdir(exist_ok=True)
-        path = self._part_path(upload_id)
-        return Part.create(path) if hasher is None else Part.reopen(path, hasher)
+        return LatePart(self._part_path(upload_id), most_held, hasher)
 
     def measure_part(self, upload_id: str) -> Hasher:
         """The state of the hash of a part's bytes; of none if there is no part."""

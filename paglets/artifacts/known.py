@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Self
 
 from paglets.artifacts import refusals, uploads
@@ -48,7 +47,7 @@ class KnownUpload:
         passed(Step.HOLD_AFTER)
         upload = cls(rooms, write, intent, max(writer_epoch, 1))
         try:
-            if await rooms.disk.run(partial(rooms.blobs.holds, intent.blob)):
+            if await rooms.stored.holds(intent.blob):
                 return upload
         except BaseException:
             await upload.leave()

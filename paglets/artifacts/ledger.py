@@ -65,6 +65,8 @@ CREATE TABLE blobs (
 ) WITHOUT ROWID;
 CREATE INDEX blobs_by_proof ON blobs (last_verified_at, digest) WHERE NOT corrupt;
 
+CREATE TABLE inline_blobs (number INTEGER PRIMARY KEY, data BLOB NOT NULL);
+
 CREATE TABLE tombstones (
     digest BLOB NOT NULL,
     generation INTEGER NOT NULL,

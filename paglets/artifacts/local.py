@@ -197,8 +197,14 @@ class LocalArtifactStore:
         return total
 
     async def blob_path(self, artifact_id: str) -> Path:
-        """Where the bytes are. Read-only, and there only as long as the artifact is."""
-        return self._rooms.blobs.path((await self._find(artifact_id)).blob)
+        """Where the bytes are. Read-only, and there only as long as the artifact is.
+
+        Raises SOURCE_NOT_A_FILE where they have no file: whoever wants one writes `as_file`.
+        """
+        found = await self._find(artifact_id)
+        if found.blob.is_inline:
+            raise refusals.no_file(artifact_id)
+        return self._rooms.blobs.path(found.blob)
 
     async def usage(self, *, owner: str | None = None, page_size: int = 100, page_token: str = "") -> StoreUsage:
         """How much is taken, with one page of owners, or with the one that is named."""
@@ -252,7 +258,7 @@ class LocalArtifactStore:
         found = await self._find(artifact_id)
         while not found.ref.corrupt:
             try:
-                status = await file.open(self._rooms.blobs.path(found.blob))
+                status = await self._rooms.stored.open(file, found.blob)
             except FileNotFoundError as error:
                 missing, found = found.blob, await self._find(artifact_id)
                 if found.blob != missing:
@@ -270,7 +276,7 @@ class LocalArtifactStore:
         try:
             await self._rooms.catalogue.distrust(blob)
         except (sqlite3.Error, PagletError):
-            _log.exception("%s is corrupt, which cannot be noted", self._rooms.blobs.path(blob))
+            _log.exception("%s is corrupt, which cannot be noted", self._rooms.stored.where(blob))
 
     async def _remove(self, remove: Callable[[], Awaitable[Removal]]) -> int:
         """Removes artifacts and frees their room; what cannot be unlinked now is left to the janitor."""

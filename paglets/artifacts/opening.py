@@ -12,10 +12,9 @@ from paglets.artifacts import partials, refusals, uploads
 from paglets.artifacts.allowance import Allowance
 from paglets.artifacts.disk import unbroken
 from paglets.artifacts.known import KnownUpload
-from paglets.artifacts.part import Part
+from paglets.artifacts.late_part import LatePart
 from paglets.artifacts.replay import Replay
 from paglets.artifacts.rooms import StoreRooms
-from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import ArtifactWrite
 from paglets.artifacts.upload import LocalUpload
 from paglets.digest import Digest, Hasher
@@ -88,7 +87,7 @@ async def _admit(
             allowance.end()
             rooms.writers.forget(write.upload_id)
             return Replay(write, admission.finished, rooms.disk)
-        part = await _open_part(rooms, write.upload_id, hasher)
+        part = await _open_part(rooms, write, hasher)
     except BaseException:
         allowance.end()
         raise
@@ -97,14 +96,15 @@ async def _admit(
     return upload
 
 
-async def _open_part(rooms: StoreRooms, upload_id: str, hasher: Hasher | None) -> Part:
+async def _open_part(rooms: StoreRooms, write: ArtifactWrite, hasher: Hasher | None) -> LatePart:
     """The part of an admitted upload; a new one that cannot be made is no upload."""
+    most_held = rooms.settings.inline_bytes
+    if write.as_file or (write.size_bytes or 0) > most_held:
+        most_held = 0
     try:
         with refusals.full_disk_told():
-            part = await rooms.disk.run(partial(rooms.blobs.open_part, upload_id, hasher))
+            return await rooms.disk.run(partial(rooms.blobs.open_part, write.upload_id, most_held, hasher))
     except BaseException:
         if hasher is None:
-            await rooms.janitor.discard(upload_id)
+            await rooms.janitor.discard(write.upload_id)
         raise
-    passed(Step.PART_AFTER)
-    return part

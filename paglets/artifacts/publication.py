@@ -1,22 +1,24 @@
 """The way of a received part to a visible artifact.
 
 Part durable -> intent durable -> renamed -> folder durable -> one transaction that makes it visible: the one order that
-survives any crash. Each step runs to its end, whoever is cancelled, so that what is dropped then is all there is.
+survives any crash. Bytes that the catalogue keeps need only the last of these. Each step runs to its end, whoever is
+cancelled, so that what is dropped then is all there is.
 """
 
 from __future__ import annotations
 
 import logging
 import sqlite3
+from collections.abc import Callable
 from functools import partial
 
 from paglets.artifacts import refusals, uploads
 from paglets.artifacts.disk import unbroken
-from paglets.artifacts.part import Part
+from paglets.artifacts.late_part import LatePart
 from paglets.artifacts.rooms import StoreRooms
 from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, WriteOutcome
-from paglets.artifacts.uploads import Intent
+from paglets.artifacts.uploads import Committed, Intent
 from paglets.digest import Digest
 
 __all__ = ["Publication"]
@@ -38,7 +40,7 @@ class Publication:
         """Whether the last transaction was tried: the artifact is there, or only a restart will tell."""
         return self._decided
 
-    async def publish(self, part: Part, digest: Digest) -> ArtifactWriteResult:
+    async def publish(self, part: LatePart, digest: Digest) -> ArtifactWriteResult:
         """Makes a proven part durable and visible. Raises DISK_FULL, `OSError`, `sqlite3.Error`."""
         passed(Step.SYNC_BEFORE)
         with refusals.full_disk_told():
@@ -50,19 +52,30 @@ class Publication:
 
     async def commit(self, intent: Intent) -> ArtifactWriteResult:
         """Makes proven bytes that have their file visible. Raises DISK_FULL, `sqlite3.Error`."""
-        return await unbroken(self._commit(intent))
+        rooms = self._rooms
+        now, limits = rooms.clock(), rooms.moment().limits
+        return await unbroken(self._commit(lambda rows: uploads.commit(rows, intent, rooms.host, now, limits)))
+
+    async def commit_inline(self, digest: Digest, data: bytes) -> ArtifactWriteResult:
+        """Makes proven bytes that the catalogue is to keep visible. Raises DISK_FULL, `sqlite3.Error`."""
+        await self._check_known(digest)
+        moment, write = self._rooms.moment(), self._write
+        return await unbroken(self._commit(lambda rows: uploads.commit_inline(rows, write, digest, data, moment)))
 
     async def _record_intent(self, digest: Digest) -> Intent:
         rooms = self._rooms
-        known = await rooms.catalogue.find_readable(digest, self._write.owner)
-        # Good bytes are in hand now, and never again: they are dropped only for a file that is read and found right.
-        if known is not None and not await rooms.disk.run(partial(rooms.blobs.holds, known)):
-            _log.error("blob %s no longer has its bytes; it is stored anew", digest)
-            await rooms.catalogue.distrust(known)
+        await self._check_known(digest)
         moment = rooms.moment()
         intent = await rooms.ledger.write(lambda rows: uploads.record_intent(rows, self._write, digest, moment))
         passed(Step.INTENT_AFTER)
         return intent
+
+    async def _check_known(self, digest: Digest) -> None:
+        """Good bytes are in hand now, and never again: they are dropped only for a blob that is found right."""
+        known = await self._rooms.catalogue.find_readable(digest, self._write.owner)
+        if known is not None and not await self._rooms.stored.holds(known):
+            _log.error("blob %s no longer has its bytes; it is stored anew", digest)
+            await self._rooms.catalogue.distrust(known)
 
     async def _place(self, intent: Intent) -> None:
         """Gives the part its final name, or drops it if its bytes were here already."""
@@ -74,18 +87,17 @@ class Publication:
             else:
                 await disk.run(partial(blobs.publish, self._upload_id, intent.blob))
 
-    async def _commit(self, intent: Intent) -> ArtifactWriteResult:
+    async def _commit(self, work: Callable[[sqlite3.Connection], Committed]) -> ArtifactWriteResult:
         rooms = self._rooms
-        now, limits = rooms.clock(), rooms.moment().limits
         try:
-            ref, spare = await rooms.ledger.write(lambda rows: uploads.commit(rows, intent, rooms.host, now, limits))
+            done = await rooms.ledger.write(work)
         except sqlite3.Error:
             # It may be there after a restart: rows and files stay as they are until recovery has looked.
             self._decided = True
             raise
         self._decided = True
         passed(Step.COMMIT_AFTER)
-        rooms.janitor.expect(ref.expires_at)
-        if spare:
+        rooms.janitor.expect(done.ref.expires_at)
+        if done.spare:
             rooms.janitor.wake()
-        return ArtifactWriteResult(ref, WriteOutcome.DEDUPLICATED if intent.held else WriteOutcome.COMMITTED)
+        return ArtifactWriteResult(done.ref, WriteOutcome.DEDUPLICATED if done.held else WriteOutcome.COMMITTED)

@@ -40,6 +40,10 @@ class FileReader:
         """Opens a file and returns what it is; close it also when this fails."""
         return await self._disk.run(partial(self._open, path, flags))
 
+    async def open_bytes(self, data: bytes) -> os.stat_result:
+        """Takes bytes that have no file for one; close it also when this fails."""
+        return await self._disk.run(partial(self._open_bytes, data))
+
     async def pieces(
         self, hasher: Hasher | None = None, byte_range: ByteRange | None = None, piece_bytes: int = PIECE_BYTES
     ) -> AsyncIterator[bytes]:
@@ -68,6 +72,11 @@ class FileReader:
 
     def _open(self, path: Path, flags: int) -> os.stat_result:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+        return os.fstat(self._descriptor)
+
+    def _open_bytes(self, data: bytes) -> os.stat_result:
+        self._descriptor = os.memfd_create("inline blob")
+        os.pwrite(self._descriptor, data, 0)
         return os.fstat(self._descriptor)
 
     def _read_ahead(self, offset: int, size: int, hasher: Hasher | None) -> asyncio.Future[bytes]:

@@ -19,6 +19,7 @@ from paglets.artifacts.ledger import Ledger
 from paglets.artifacts.quota import Limits
 from paglets.artifacts.references import Blob
 from paglets.artifacts.steps import Step, passed
+from paglets.artifacts.stored import StoredBytes
 from paglets.artifacts.uploads import Intent
 from paglets.errors import ExhaustedError
 
@@ -34,6 +35,7 @@ class Recovery:
         self,
         ledger: Ledger,
         blobs: BlobFolder,
+        stored: StoredBytes,
         disk: Disk,
         *,
         host: str,
@@ -42,6 +44,7 @@ class Recovery:
     ) -> None:
         self._ledger = ledger
         self._blobs = blobs
+        self._stored = stored
         self._disk = disk
         self._host = host
         self._boot = boot
@@ -87,20 +90,20 @@ class Recovery:
         return spare
 
     async def _finish(self, intent: Intent) -> list[Blob]:
-        if await self._disk.run(partial(self._prove, intent)):
+        if await self._prove(intent):
             _log.info("finishing upload %s", intent.upload_id)
             now = self._clock()
-            _, spare = await self._ledger.write(lambda rows: uploads.commit(rows, intent, self._host, now, Limits()))
-            return spare
+            done = await self._ledger.write(lambda rows: uploads.commit(rows, intent, self._host, now, Limits()))
+            return done.spare
         _log.warning("upload %s: its bytes are not all there, dropping it", intent.upload_id)
         await self._disk.run(partial(self._blobs.drop_part, intent.upload_id))
         return await self._ledger.free(lambda rows: uploads.forget(rows, intent.upload_id))
 
-    def _prove(self, intent: Intent) -> bool:
+    async def _prove(self, intent: Intent) -> bool:
         try:
             if intent.held:
-                return self._blobs.holds(intent.blob)
-            return self._blobs.prove(intent.upload_id, intent.blob)
+                return await self._stored.holds(intent.blob)
+            return await self._disk.run(partial(self._blobs.prove, intent.upload_id, intent.blob))
         except OSError:
             _log.exception("upload %s: its bytes cannot be read", intent.upload_id)
             return False

@@ -1,7 +1,9 @@
 """Blobs and who points to them: counts, generations, tombstones.
 
-A file is named by digest and generation. Bytes that nobody points to become a tombstone of their generation, so that a
-late unlink can never hit a newer upload of the same bytes. Every function runs inside its caller's transaction.
+A blob is a file, named by digest and generation, or a small one lies in the catalogue itself: then its generation is
+below 0. A file that nobody points to becomes a tombstone of its generation, so that a late unlink can never hit a newer
+upload of the same bytes; what lies in the catalogue is just deleted. Every function runs inside its caller's
+transaction.
 """
 
 from __future__ import annotations
@@ -11,20 +13,36 @@ from dataclasses import dataclass
 
 from paglets.artifacts import quota
 
-__all__ = ["Blob", "bury", "entomb", "find_readable", "hold", "make_current", "next_generation", "release"]
+__all__ = [
+    "Blob",
+    "bury",
+    "entomb",
+    "find_readable",
+    "hold",
+    "inline_data",
+    "make_current",
+    "next_generation",
+    "next_inline",
+    "release",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """One file of bytes: `digest` is the raw hash."""
+    """One copy of bytes: `digest` is the raw hash."""
 
     digest: bytes
     generation: int
     size_bytes: int
 
+    @property
+    def is_inline(self) -> bool:
+        """Whether the bytes lie in the catalogue; else they have a file."""
+        return self.generation < 0
+
 
 def find_readable(connection: sqlite3.Connection, digest: bytes, owner: str, now: float) -> Blob | None:
-    """The file of a digest that `owner` may read: some artifact of his points to it, or one that is nobody's.
+    """The blob of a digest that `owner` may read: some artifact of his points to it, or one that is nobody's.
 
     None when there is none, or none to be trusted. What he may not read takes as long as what is not there.
     """
@@ -42,26 +60,39 @@ def next_generation(connection: sqlite3.Connection) -> int:
     return generation
 
 
+def next_inline(connection: sqlite3.Connection) -> int:
+    """The generation of a new blob that lies in the catalogue."""
+    return -next_generation(connection)
+
+
+def inline_data(connection: sqlite3.Connection, blob: Blob) -> bytes | None:
+    """The bytes of a blob that lies in the catalogue; None when it does no longer."""
+    row = connection.execute("SELECT data FROM inline_blobs WHERE number = ?", (-blob.generation,)).fetchone()
+    return row["data"] if row else None
+
+
 def hold(connection: sqlite3.Connection, digest: bytes) -> None:
     """Adds one reference to a blob that exists."""
     connection.execute("UPDATE blobs SET refs = refs + 1 WHERE digest = ?", (digest,))
 
 
 def release(connection: sqlite3.Connection, digest: bytes) -> list[Blob]:
-    """Takes one reference away; returns the file to unlink if it was the last."""
+    """Takes one reference away; returns the file to unlink if it was the last and there is one."""
     row = connection.execute("SELECT size, generation, refs FROM blobs WHERE digest = ?", (digest,)).fetchone()
     if row["refs"] > 1:
         connection.execute("UPDATE blobs SET refs = refs - 1 WHERE digest = ?", (digest,))
         return []
     connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
-    return [entomb(connection, Blob(digest, row["generation"], row["size"]))]
+    return _drop(connection, Blob(digest, row["generation"], row["size"]))
 
 
-def make_current(connection: sqlite3.Connection, blob: Blob, now: float) -> list[Blob]:
-    """Adds a reference by way of a new file of these bytes; returns the file that is now spare, if there are two.
+def make_current(connection: sqlite3.Connection, blob: Blob, now: float, data: bytes | None = None) -> list[Blob]:
+    """Adds a reference by way of a new copy of these bytes; returns the file that is now spare, if there is one.
 
-    The new file was found right at `now`, in seconds since the epoch. A trusted file that came first stays the current
-    one. A corrupt one is replaced, and all who point to it are healed.
+    The copy was found right at `now`, in seconds since the epoch; `data` are the bytes if it shall lie in the
+    catalogue. A trusted copy that came first stays the current one, unless only the new one is a file. A corrupt one is
+    replaced, and all who point to it are healed. The new copy must count as used already; what is not kept is counted
+    as free, a file once it is buried.
     """
     row = connection.execute("SELECT generation, corrupt FROM blobs WHERE digest = ?", (blob.digest,)).fetchone()
     if row is None:
@@ -69,15 +100,32 @@ def make_current(connection: sqlite3.Connection, blob: Blob, now: float) -> list
             "INSERT INTO blobs (digest, size, generation, refs, last_verified_at) VALUES (?, ?, ?, 1, ?)",
             (blob.digest, blob.size_bytes, blob.generation, now),
         )
+        _keep(connection, blob, data)
         return []
     hold(connection, blob.digest)
-    if not row["corrupt"]:
-        return [entomb(connection, blob)]
+    here = Blob(blob.digest, row["generation"], blob.size_bytes)
+    if not row["corrupt"] and (blob.is_inline or not here.is_inline):
+        return _drop(connection, blob)
     connection.execute(
         "UPDATE blobs SET generation = ?, corrupt = 0, last_verified_at = ? WHERE digest = ?",
         (blob.generation, now, blob.digest),
     )
-    return [entomb(connection, Blob(blob.digest, row["generation"], blob.size_bytes))]
+    _keep(connection, blob, data)
+    return _drop(connection, here)
+
+
+def _keep(connection: sqlite3.Connection, blob: Blob, data: bytes | None) -> None:
+    if blob.is_inline:
+        connection.execute("INSERT INTO inline_blobs (number, data) VALUES (?, ?)", (-blob.generation, data))
+
+
+def _drop(connection: sqlite3.Connection, blob: Blob) -> list[Blob]:
+    """Lets go of a copy that is nobody's: of a file by way of a tombstone, which is returned."""
+    if not blob.is_inline:
+        return [entomb(connection, blob)]
+    connection.execute("DELETE FROM inline_blobs WHERE number = ?", (-blob.generation,))
+    quota.free(connection, blob.size_bytes)
+    return []
 
 
 def entomb(connection: sqlite3.Connection, blob: Blob) -> Blob:

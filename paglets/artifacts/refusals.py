@@ -304,6 +304,16 @@ def source_not_a_file(path: Path) -> PagletError:
     )
 
 
+def no_file(artifact_id: str) -> PagletError:
+    """An artifact's bytes lie in the catalogue, where a file is wanted."""
+    return InvalidArgumentError(
+        "SOURCE_NOT_A_FILE",
+        f"artifact {artifact_id} is so small that it has no file of its own: it was not written as one",
+        resource=Resource("artifact", artifact_id),
+        metadata={"path": ""},
+    )
+
+
 def destination_exists(path: Path, *, is_folder: bool = False) -> PagletError:
     """There is something at the target already; a folder is never replaced."""
     what = "is a folder" if is_folder else "exists already"

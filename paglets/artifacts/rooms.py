@@ -24,6 +24,7 @@ from paglets.artifacts.lock import FolderLock
 from paglets.artifacts.recovery import Recovery
 from paglets.artifacts.scrubber import Pace, Scrubber
 from paglets.artifacts.spare import SpareRoom
+from paglets.artifacts.stored import StoredBytes
 from paglets.artifacts.uploads import Moment
 from paglets.artifacts.watches import Watches
 from paglets.artifacts.writers import Writers
@@ -47,6 +48,7 @@ class StoreRooms:
     boot: str
     disk: Disk
     blobs: BlobFolder
+    stored: StoredBytes
     ledger: Ledger
     catalogue: Catalogue
     floor: DiskFloor
@@ -83,7 +85,8 @@ async def open_rooms(
         blobs, spare = BlobFolder(root), SpareRoom(root / "spare")
         ledger = await _open_files(stack, root, disk, blobs, spare)
         boot = await disk.run(boot_id)
-        recovery = Recovery(ledger, blobs, disk, host=host, boot=boot, clock=now)
+        stored = StoredBytes(ledger, blobs, disk)
+        recovery = Recovery(ledger, blobs, stored, disk, host=host, boot=boot, clock=now)
         await recovery.begin()
         catalogue = Catalogue(ledger, host, now)
         writers = Writers(blobs, disk)
@@ -96,10 +99,12 @@ async def open_rooms(
         stack.callback(watches.end)
         if settings.scrub_bytes_per_s is not None:
             pace = Pace(settings.scrub_bytes_per_s)
-            scrubber = Scrubber(ledger, catalogue, blobs, disk, pace=pace, period_s=settings.scrub_period_s, clock=now)
+            scrubber = Scrubber(ledger, catalogue, stored, disk, pace=pace, period_s=settings.scrub_period_s, clock=now)
             await stack.enter_async_context(scrubber.running())
         floor = DiskFloor(root, settings.min_free_bytes, disk)
-        yield StoreRooms(host, settings, now, boot, disk, blobs, ledger, catalogue, floor, janitor, writers, watches)
+        yield StoreRooms(
+            host, settings, now, boot, disk, blobs, stored, ledger, catalogue, floor, janitor, writers, watches
+        )
 
 
 async def _keep_events(ledger: Ledger, number: int) -> None:

@@ -15,13 +15,13 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from paglets.artifacts.blobs import BlobFolder
 from paglets.artifacts.catalogue import Catalogue
 from paglets.artifacts.disk import Disk
 from paglets.artifacts.ledger import Ledger
 from paglets.artifacts.proofs import due_blobs, note_proven, oldest_proof
 from paglets.artifacts.reader import FileReader
 from paglets.artifacts.references import Blob
+from paglets.artifacts.stored import StoredBytes
 from paglets.digest import Digest, Hasher
 from paglets.errors import ExhaustedError
 
@@ -56,7 +56,7 @@ class Scrubber:
         self,
         ledger: Ledger,
         catalogue: Catalogue,
-        blobs: BlobFolder,
+        stored: StoredBytes,
         disk: Disk,
         *,
         pace: Pace,
@@ -65,7 +65,7 @@ class Scrubber:
     ) -> None:
         self._ledger = ledger
         self._catalogue = catalogue
-        self._blobs = blobs
+        self._stored = stored
         self._disk = disk
         self._pace = pace
         self._period_s = period_s
@@ -115,19 +115,19 @@ class Scrubber:
         except FileNotFoundError:
             sound = False
         except OSError as error:
-            _log.exception("cannot re-read %s", self._blobs.path(blob))
+            _log.exception("cannot re-read %s", self._stored.where(blob))
             if error.errno != errno.EIO:
                 return False
             sound = False
         if not sound and await self._catalogue.distrust(blob):
-            _log.error("%s no longer has its bytes; it is kept, and nobody is given them", self._blobs.path(blob))
+            _log.error("%s no longer has its bytes; it is kept, and nobody is given them", self._stored.where(blob))
         return sound
 
     async def _measure(self, blob: Blob) -> Digest | None:
-        """The digest of a blob's file; None without reading it if its size tells that it is another."""
+        """The digest of a blob; None without reading it if its size tells that it is another."""
         file, hasher = FileReader(self._disk), Hasher()
         try:
-            status = await file.open(self._blobs.path(blob))
+            status = await self._stored.open(file, blob)
             if status.st_size != blob.size_bytes:
                 return None
             await self._disk.run(partial(_forget, file.descriptor))

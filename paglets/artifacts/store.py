@@ -67,7 +67,8 @@ class ArtifactWrite:
 
     `upload_id` makes the write safe to repeat, and to go on with after it was cut; `artifact_id` is the id the artifact
     shall have; a known `size_bytes` is reserved before the first byte; an `expected_digest` is held against the bytes,
-    and spares them if the store has them where the owner may read them; `ttl_s` is the life in seconds.
+    and spares them if the store has them where the owner may read them; `ttl_s` is the life in seconds. `as_file` wants
+    the bytes to have a file at the store, however few they are.
     """
 
     upload_id: str = ""
@@ -81,6 +82,7 @@ class ArtifactWrite:
     ttl_s: float | None = None
     size_bytes: int | None = None
     expected_digest: Digest | None = None
+    as_file: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from typing import Self
 from paglets.artifacts import partials, refusals
 from paglets.artifacts.allowance import Allowance
 from paglets.artifacts.disk import unbroken
+from paglets.artifacts.late_part import LatePart
 from paglets.artifacts.limits import check_proof
-from paglets.artifacts.part import Part
 from paglets.artifacts.publication import Publication
 from paglets.artifacts.rooms import StoreRooms
 from paglets.artifacts.steps import Step, passed
@@ -34,7 +34,7 @@ class LocalUpload:
     """One upload that is being received, entered in `rooms.writers` from its opening to its end."""
 
     def __init__(
-        self, rooms: StoreRooms, write: ArtifactWrite, writer_epoch: int, part: Part, allowance: Allowance
+        self, rooms: StoreRooms, write: ArtifactWrite, writer_epoch: int, part: LatePart, allowance: Allowance
     ) -> None:
         self._rooms = rooms
         self._write = write
@@ -114,7 +114,7 @@ class LocalUpload:
             check_proof(digest, declared)
             check_proof(digest, self._write.expected_digest)
             self._publishing = True
-            result = await self._publication.publish(part, digest)
+            result = await self._publish(part, digest)
             self._end(None)
             return result
 
@@ -149,9 +149,22 @@ class LocalUpload:
                 await asyncio.wait((self._pending,))
             if self._ended or self._hopeless or (self._pending is not None and self._pending.exception()):
                 raise refusals.upload_in_progress("upload", self._write.upload_id)
+            try:
+                await self._rooms.disk.run(self._part.file)  # what is told to be here must outlive this process
+            except OSError as error:
+                raise refusals.upload_in_progress("upload", self._write.upload_id) from error
             return self._part.digest()
 
-    def _receiving(self) -> Part:
+    async def _publish(self, part: LatePart, digest: Digest) -> ArtifactWriteResult:
+        data = part.held
+        if data is None:
+            return await self._publication.publish(part, digest)
+        result = await self._publication.commit_inline(digest, data)
+        if part.has_file:
+            await self._rooms.disk.run(partial(self._rooms.blobs.drop_part, self._write.upload_id))
+        return result
+
+    def _receiving(self) -> LatePart:
         if self._lost is not None:
             raise self._lost
         if self._ended or self._hopeless:
@@ -201,6 +214,8 @@ class LocalUpload:
                 _log.debug("last chunk of %s: %r", self._write.upload_id, error)
                 known = error is None
                 drop = drop or (isinstance(error, OSError) and refusals.full_disk_in(error) is None)
+            if not (self._publication.decided or drop or self._hopeless):
+                drop = not await self._in_file()
             if self._publication.decided:
                 self._end(None)
             elif drop or self._hopeless:
@@ -209,6 +224,15 @@ class LocalUpload:
                 self._end(None)
             else:
                 await self._rest(known=known)
+
+    async def _in_file(self) -> bool:
+        """Sees to it that the next writer finds what came."""
+        try:
+            await self._rooms.disk.run(self._part.file)
+        except OSError:
+            _log.exception("upload %s: what came of it cannot be kept", self._write.upload_id)
+            return False
+        return True
 
     async def _rest(self, *, known: bool = True) -> None:
         """Leaves a partial."""

@@ -23,10 +23,14 @@ from paglets.values import ArtifactRef, OwnerPolicy, new_id
 __all__ = [
     "KEEP_FINISHED_S",
     "Admission",
+    "Committed",
     "Intent",
     "Moment",
     "admit",
+    "claim_artifact_id",
     "commit",
+    "commit_inline",
+    "find_finished",
     "forget",
     "hold_known",
     "next_purge",
@@ -64,13 +68,22 @@ class Moment:
 class Intent:
     """What a proven upload is about to become.
 
-    `held` tells that the bytes were here already and `blob` is their file, to which the upload holds a reference;
-    otherwise `blob` is the file that the upload's part is to be renamed to.
+    `held` tells that the bytes were here already and `blob` is where, to which the upload holds a reference; otherwise
+    `blob` is the file that the upload's part is to be renamed to, or what the catalogue is to keep.
     """
 
     upload_id: str
     blob: Blob
     held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What an upload became; `held` tells that the bytes were here already, `spare` which files are to be unlinked."""
+
+    ref: ArtifactRef
+    held: bool
+    spare: list[Blob]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +105,7 @@ def admit(connection: sqlite3.Connection, write: ArtifactWrite, writer_epoch: in
     if row is None:
         return _open(connection, write, max(writer_epoch, 1), moment)
     if row["state"] == "done":
-        return Admission(finished=_finished(connection, row, write, moment))
+        return Admission(finished=find_finished(connection, row, write, moment))
     if row["state"] == "intent":
         raise refusals.upload_in_progress("upload", write.upload_id)
     return _go_on(connection, row, write, writer_epoch, moment)
@@ -109,45 +122,55 @@ def hold_known(
     known = connection.execute("SELECT 1 FROM uploads WHERE upload_id = ?", (write.upload_id,)).fetchone()
     if known is not None or write.expected_digest is None:
         return None
-    blob = references.find_readable(connection, write.expected_digest.value, write.owner, moment.now)
+    blob = _find_usable(connection, write, write.expected_digest, moment)
     if blob is None:
         return None
     _insert(connection, write, max(writer_epoch, 1), 0, moment)
     return _intend(connection, write.upload_id, blob, held=True)
 
 
-def record_intent(connection: sqlite3.Connection, write: ArtifactWrite, digest: Digest, moment: Moment) -> Intent:
-    """Notes which bytes an upload has proven and which file shall hold them.
+def record_intent(
+    connection: sqlite3.Connection, write: ArtifactWrite, digest: Digest, moment: Moment, *, inline: bool = False
+) -> Intent:
+    """Notes which bytes an upload has proven and what shall hold them: a file, or the catalogue, in which they are not.
 
-    That is a file that is there only if the owner may read it: else nobody shall find out that it is. Raises
+    That is a blob that is there only if the owner may read it: else nobody shall find out that it is. Raises
     ARTIFACT_EXISTS, UPLOAD_IN_PROGRESS.
     """
     (artifact_id,) = connection.execute(
         "SELECT artifact_id FROM uploads WHERE upload_id = ?", (write.upload_id,)
     ).fetchone()
-    _claim_artifact_id(connection, artifact_id, write.upload_id, moment, writing=())
-    blob = references.find_readable(connection, digest.value, write.owner, moment.now)
+    claim_artifact_id(connection, artifact_id, write.upload_id, moment, writing=())
+    blob = _find_usable(connection, write, digest, moment)
     if blob is not None:
         return _intend(connection, write.upload_id, blob, held=True)
-    blob = Blob(digest.value, references.next_generation(connection), digest.size_bytes)
-    return _intend(connection, write.upload_id, blob, held=False)
+    number = references.next_inline(connection) if inline else references.next_generation(connection)
+    return _intend(connection, write.upload_id, Blob(digest.value, number, digest.size_bytes), held=False)
 
 
 def commit(
-    connection: sqlite3.Connection, intent: Intent, host: str, now: float, limits: Limits
-) -> tuple[ArtifactRef, list[Blob]]:
-    """Makes the artifact visible and ends the upload; also returns a file that turned out to be spare.
+    connection: sqlite3.Connection, intent: Intent, host: str, now: float, limits: Limits, data: bytes | None = None
+) -> Committed:
+    """Makes the artifact visible and ends the upload. `data` are the bytes that the catalogue is to keep.
 
     Raises QUOTA_EXCEEDED where an owner got bytes that were here already and has no room for them.
     """
-    spare = [] if intent.held else references.make_current(connection, intent.blob, now)
     row = connection.execute(
         "UPDATE uploads SET state = 'done', done_at = ? WHERE upload_id = ? RETURNING *", (now, intent.upload_id)
     ).fetchone()
     quota.settle(connection, owner_of(row), row["reserved"], 0 if intent.held else intent.blob.size_bytes)
+    spare = [] if intent.held else references.make_current(connection, intent.blob, now, data)
     ref = insert_artifact(connection, ref_of(row, host), limits)
     connection.execute("UPDATE uploads SET reserved = 0 WHERE upload_id = ?", (intent.upload_id,))
-    return ref, spare
+    return Committed(ref, intent.held, spare)
+
+
+def commit_inline(
+    connection: sqlite3.Connection, write: ArtifactWrite, digest: Digest, data: bytes, moment: Moment
+) -> Committed:
+    """Makes an artifact of an upload whose proven bytes the catalogue keeps. Raises as `record_intent`, `commit`."""
+    intent = record_intent(connection, write, digest, moment, inline=True)
+    return commit(connection, intent, moment.host, moment.now, moment.limits, data)
 
 
 def forget(connection: sqlite3.Connection, upload_id: str) -> list[Blob]:
@@ -199,6 +222,12 @@ def require_same(row: sqlite3.Row, write: ArtifactWrite) -> None:
         raise refusals.upload_reused(write.upload_id)
 
 
+def _find_usable(connection: sqlite3.Connection, write: ArtifactWrite, digest: Digest, moment: Moment) -> Blob | None:
+    """A blob to point to that the owner may read; it has a file if one is wanted."""
+    blob = references.find_readable(connection, digest.value, write.owner, moment.now)
+    return None if blob is None or (blob.is_inline and write.as_file) else blob
+
+
 def _open(connection: sqlite3.Connection, write: ArtifactWrite, writer_epoch: int, moment: Moment) -> Admission:
     size = write.size_bytes or 0
     _insert(connection, write, writer_epoch, size, moment)
@@ -210,7 +239,7 @@ def _insert(
     connection: sqlite3.Connection, write: ArtifactWrite, writer_epoch: int, reserved: int, moment: Moment
 ) -> None:
     if write.artifact_id:
-        _claim_artifact_id(connection, write.artifact_id, write.upload_id, moment, moment.writing)
+        claim_artifact_id(connection, write.artifact_id, write.upload_id, moment, moment.writing)
     (count,) = connection.execute("SELECT count(*) FROM uploads WHERE state <> 'done'").fetchone()
     if count >= moment.settings.max_partials:
         raise refusals.too_many_uploads(moment.settings.max_partials, "unfinished")
@@ -240,7 +269,7 @@ def _go_on(
     epoch = writer_epoch or current + 1
     if epoch < current:
         raise refusals.writer_fenced(write.upload_id, current)
-    _claim_artifact_id(connection, row["artifact_id"], write.upload_id, moment, moment.writing)
+    claim_artifact_id(connection, row["artifact_id"], write.upload_id, moment, moment.writing)
     connection.execute(
         "UPDATE uploads SET writer_epoch = ?, touched_at = ? WHERE upload_id = ?", (epoch, moment.now, write.upload_id)
     )
@@ -257,7 +286,10 @@ def _intend(connection: sqlite3.Connection, upload_id: str, blob: Blob, *, held:
     return Intent(upload_id, blob, held)
 
 
-def _finished(connection: sqlite3.Connection, row: sqlite3.Row, write: ArtifactWrite, moment: Moment) -> ArtifactRef:
+def find_finished(
+    connection: sqlite3.Connection, row: sqlite3.Row, write: ArtifactWrite, moment: Moment
+) -> ArtifactRef:
+    """What the finished upload of this row made. Raises REQUEST_ID_REUSED, ARTIFACT_NOT_FOUND."""
     ref = ref_of(row, moment.host)
     differs = write.expected_digest not in (None, ref.digest) or write.size_bytes not in (None, ref.size_bytes)
     if differs or row["request"] != _request_text(write):
@@ -274,7 +306,7 @@ def _finished(connection: sqlite3.Connection, row: sqlite3.Row, write: ArtifactW
     return rows.ref_of(found, moment.host)
 
 
-def _claim_artifact_id(
+def claim_artifact_id(
     connection: sqlite3.Connection, artifact_id: str, upload_id: str, moment: Moment, writing: Collection[str]
 ) -> None:
     """Sees to it that the id is free, also of those who are `writing`; a partial at rest keeps nobody from it."""

@@ -94,6 +94,7 @@ def _staged(journey: Journey, artifact_id: str, digest: Digest, name: str) -> Ar
         owner_policy=OwnerPolicy.DELETE_WITH_OWNER,
         size_bytes=digest.size_bytes,
         expected_digest=digest,
+        as_file=True,  # paglets are told the paths of their files
     )
 
 

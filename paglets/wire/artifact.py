@@ -133,6 +133,7 @@ def write_to_header(write: ArtifactWrite, writer_epoch: int, prefix: Digest) -> 
         owner_policy=policy_to_message(write.owner_policy),
         writer_epoch=writer_epoch,
         prefix_digest=digest_to_message(prefix),
+        as_file=write.as_file,
     )
 
 
@@ -155,6 +156,7 @@ def write_from_header(header: artifact_pb2.WriteHeader) -> ArtifactWrite:
         ttl_s=duration_from_message(header.ttl) if header.HasField("ttl") else None,
         size_bytes=header.expected_size if header.HasField("expected_size") else None,
         expected_digest=digest_from_message(header.expected_digest) if header.HasField("expected_digest") else None,
+        as_file=header.as_file,
     )
 
 

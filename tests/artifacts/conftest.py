@@ -14,7 +14,7 @@ from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.store import ArtifactStore
 from paglets.client.artifacts import RemoteArtifactStore
 from paglets.client.channel import open_channel
-from tests.artifacts.support import Clock, settings
+from tests.artifacts.support import INLINE_BYTES, Clock, opened, settings
 
 MAX_ARTIFACT_BYTES = 6 * 1024 * 1024
 QUOTA_BYTES = 24 * 1024 * 1024
@@ -34,11 +34,19 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def local(root: Path, clock: Clock) -> AsyncIterator[LocalArtifactStore]:
-    """A new store on disk."""
+    """A new store on disk that keeps each blob in a file."""
     bounds = settings(max_artifact_bytes=MAX_ARTIFACT_BYTES, quota_bytes=QUOTA_BYTES)
     store = await LocalArtifactStore.open(root, "alpha", bounds, clock=clock)
     yield store
     await store.close()
+
+
+@pytest.fixture
+async def inline(root: Path, clock: Clock) -> AsyncIterator[LocalArtifactStore]:
+    """A new store on disk that keeps what is small in its catalogue, as every host's does."""
+    bounds = settings(max_artifact_bytes=MAX_ARTIFACT_BYTES, quota_bytes=QUOTA_BYTES, inline_bytes=INLINE_BYTES)
+    async with opened(root, clock, bounds) as store:
+        yield store
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +74,7 @@ def remote(channel: grpc.aio.Channel) -> RemoteArtifactStore:
     return RemoteArtifactStore(channel)
 
 
-@pytest.fixture(params=["local", "remote"])
+@pytest.fixture(params=["local", "inline", "remote"])
 def store(request: pytest.FixtureRequest) -> ArtifactStore:
     """Each implementation of the contract. The remote one is shared: a test must not mind the artifacts of others."""
     found: ArtifactStore = request.getfixturevalue(request.param)

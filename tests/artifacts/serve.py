@@ -16,7 +16,7 @@ from paglets.artifacts.store import ServedStore
 from paglets.services.artifact import ArtifactServicer, add_artifacts
 from paglets.services.guard import GuardedServices
 from paglets.wire.channel_options import SERVER_OPTIONS
-from tests.artifacts.support import settings
+from tests.artifacts.support import INLINE_BYTES, settings
 
 
 @asynccontextmanager
@@ -47,7 +47,8 @@ async def main(root: Path, bounds: list[int]) -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     limits: list[int | None] = [*bounds, None, None]
-    store = await LocalArtifactStore.open(root, "alpha", settings(max_artifact_bytes=limits[0], quota_bytes=limits[1]))
+    found = settings(max_artifact_bytes=limits[0], quota_bytes=limits[1], inline_bytes=INLINE_BYTES)
+    store = await LocalArtifactStore.open(root, "alpha", found)
     async with serving(store) as port:
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()

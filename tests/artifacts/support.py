@@ -24,6 +24,7 @@ from paglets.errors import PagletError
 from paglets.values import ArtifactRef
 
 __all__ = [
+    "INLINE_BYTES",
     "PATIENCE_S",
     "Clock",
     "armed",
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 PATIENCE_S = 20.0
+INLINE_BYTES = 16 * 1024
 
 
 class Clock:
@@ -67,8 +69,9 @@ def settings(
     max_partials: int = 1024,
     partial_ttl_s: float = 86_400.0,
     scrub_bytes_per_s: float | None = 1024.0**3,
+    inline_bytes: int = 0,
 ) -> StoreSettings:
-    """Settings that do not depend on how full the machine's disk is."""
+    """Settings that do not depend on how full the machine's disk is, and keep each blob in a file."""
     return StoreSettings(
         max_artifact_bytes=max_artifact_bytes,
         quota_bytes=quota_bytes,
@@ -80,6 +83,7 @@ def settings(
         max_partials=max_partials,
         partial_ttl_s=partial_ttl_s,
         scrub_bytes_per_s=scrub_bytes_per_s,
+        inline_bytes=inline_bytes,
     )
 
 
@@ -140,7 +144,9 @@ def assert_consistent(root: Path) -> None:
     with sqlite3.connect(root / "artifacts.db") as rows:
         rows.row_factory = sqlite3.Row
         blobs = rows.execute("SELECT * FROM blobs").fetchall()
-        wanted = {f"{row['digest'].hex()}.{row['generation']}" for row in blobs}
+        wanted = {f"{row['digest'].hex()}.{row['generation']}" for row in blobs if row["generation"] > 0}
+        small = {-row["generation"]: row["digest"] for row in blobs if row["generation"] < 0}
+        inline = dict(rows.execute("SELECT number, data FROM inline_blobs").fetchall())
         (references,) = rows.execute("SELECT coalesce(sum(refs), 0) FROM blobs").fetchone()
         (artifacts,) = rows.execute("SELECT count(*) FROM artifacts").fetchone()
         (dangling,) = rows.execute(
@@ -165,7 +171,8 @@ def assert_consistent(root: Path) -> None:
     assert set(found) == wanted
     assert not _files(root / "parts")
     assert (references, dangling, tombstones, unfinished, reserved) == (artifacts, 0, 0, 0, 0)
-    assert used == sum(row["size"] for row in blobs) == bytes_on_disk(root)
+    assert used == sum(row["size"] for row in blobs) == bytes_on_disk(root) + sum(map(len, inline.values()))
+    assert {number: Digest.of(data).value for number, data in inline.items()} == small
     for name, path in found.items():
         assert Digest.of(path.read_bytes()).hex == name.partition(".")[0]
 

@@ -60,7 +60,7 @@ def lengthen(path: Path) -> None:
 async def scrubbed(root: Path, clock: Clock, pace: Pace | None = None) -> AsyncGenerator[tuple[StoreRooms, Scrubber]]:
     """A store's rooms, and a scrubber of them that has not begun."""
     async with open_rooms(root, "alpha", settings(scrub_bytes_per_s=None), clock) as rooms:
-        made_of = (rooms.ledger, rooms.catalogue, rooms.blobs, rooms.disk)
+        made_of = (rooms.ledger, rooms.catalogue, rooms.stored, rooms.disk)
         pace = pace or Pace(1024.0**3)
         yield rooms, Scrubber(*made_of, pace=pace, period_s=WEEK_S, clock=rooms.clock)
 

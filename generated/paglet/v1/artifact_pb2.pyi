@@ -364,6 +364,7 @@ class WriteHeader(_message.Message):
     OWNER_POLICY_FIELD_NUMBER: _builtins.int
     WRITER_EPOCH_FIELD_NUMBER: _builtins.int
     PREFIX_DIGEST_FIELD_NUMBER: _builtins.int
+    AS_FILE_FIELD_NUMBER: _builtins.int
     upload_id: _builtins.str
     """Identifies the upload, chosen by the client: an id; required. Repeat it to repeat the upload."""
     artifact_id: _builtins.str
@@ -383,6 +384,10 @@ class WriteHeader(_message.Message):
     writer_epoch: _builtins.int
     """The writer's number, from 1 on: a higher one than the upload has takes it over, the same one goes on where nobody writes,
     a lower one is WRITER_FENCED. 0 takes the next number where nobody writes, and else is UPLOAD_IN_PROGRESS.
+    """
+    as_file: _builtins.bool
+    """Whether the host shall keep the bytes in a file, however few they are. Hosts ask for that among themselves; it is of no
+    use to others.
     """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -418,10 +423,11 @@ class WriteHeader(_message.Message):
         owner_policy: Global___OwnerPolicy.ValueType = ...,
         writer_epoch: _builtins.int = ...,
         prefix_digest: _types_pb2.Digest | None = ...,
+        as_file: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_size", b"_expected_size", "expected_digest", b"expected_digest", "expected_size", b"expected_size", "prefix_digest", b"prefix_digest", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_size", b"_expected_size", "artifact_id", b"artifact_id", "content_encoding", b"content_encoding", "content_type", b"content_type", "expected_digest", b"expected_digest", "expected_size", b"expected_size", "labels", b"labels", "name", b"name", "owner", b"owner", "owner_policy", b"owner_policy", "prefix_digest", b"prefix_digest", "ttl", b"ttl", "upload_id", b"upload_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_size", b"_expected_size", "artifact_id", b"artifact_id", "as_file", b"as_file", "content_encoding", b"content_encoding", "content_type", b"content_type", "expected_digest", b"expected_digest", "expected_size", b"expected_size", "labels", b"labels", "name", b"name", "owner", b"owner", "owner_policy", b"owner_policy", "prefix_digest", b"prefix_digest", "ttl", b"ttl", "upload_id", b"upload_id", "writer_epoch", b"writer_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_size: _TypeAlias = _typing.Literal["expected_size"]  # noqa: Y015
     _WhichOneofArgType__expected_size: _TypeAlias = _typing.Literal["_expected_size", b"_expected_size"]  # noqa: Y015
