@@ -82,6 +82,8 @@ class UploadDesk:
         async with rooms.writers.alone(upload_id):
             writer = rooms.writers.of(upload_id)
             if writer is not None:
+                if writer.is_publishing:
+                    raise refusals.upload_in_progress("upload", upload_id)
                 await writer.lose(refusals.upload_cancelled(upload_id), drop=True)
             row = await self._row(upload_id)
             if row is None or row["state"] == "done":

@@ -10,7 +10,14 @@ from typing import TypeAlias
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, ResourceInfo, RetryInfo
+from google.rpc.error_details_pb2 import (
+    BadRequest,
+    ErrorInfo,
+    PreconditionFailure,
+    QuotaFailure,
+    ResourceInfo,
+    RetryInfo,
+)
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
@@ -82,9 +89,9 @@ class Refusal:
         self.message = status.message
         info, bad = ErrorInfo(), BadRequest()
         self.retry, self.resource = RetryInfo(), ResourceInfo()
-        self.quota = QuotaFailure()
+        self.quota, self.precondition = QuotaFailure(), PreconditionFailure()
         for detail in status.details:
-            for kind in (info, bad, self.retry, self.resource, self.quota):
+            for kind in (info, bad, self.retry, self.resource, self.quota, self.precondition):
                 detail.Unpack(kind)
         assert info.domain == "paglet"
         self.reason, self.metadata = info.reason, dict(info.metadata)

@@ -29,6 +29,10 @@ class ArtifactServiceStub(object):
     """ArtifactService keeps large bytes on one host. An artifact is an id with a name, an owner and an expiry that points to
     immutable bytes, which are named by their digest. An artifact is visible only after its digest was proven and its bytes
     are durable; bytes shared by several artifacts are stored once.
+
+    Beside what its comment names, any rpc may end with what is the same for all of them. Errors: INVALID_ARGUMENT
+    (MALFORMED_REQUEST for bytes that are no message of its kind), UNAVAILABLE (SHUTTING_DOWN: nothing was changed by the
+    call, what an upload has is kept), INTERNAL (INTERNAL for what nobody foresaw).
     """
 
     def __init__(self, channel):
@@ -98,6 +102,10 @@ class ArtifactServiceServicer(object):
     """ArtifactService keeps large bytes on one host. An artifact is an id with a name, an owner and an expiry that points to
     immutable bytes, which are named by their digest. An artifact is visible only after its digest was proven and its bytes
     are durable; bytes shared by several artifacts are stored once.
+
+    Beside what its comment names, any rpc may end with what is the same for all of them. Errors: INVALID_ARGUMENT
+    (MALFORMED_REQUEST for bytes that are no message of its kind), UNAVAILABLE (SHUTTING_DOWN: nothing was changed by the
+    call, what an upload has is kept), INTERNAL (INTERNAL for what nobody foresaw).
     """
 
     def WriteArtifact(self, request_iterator, context):
@@ -124,7 +132,7 @@ class ArtifactServiceServicer(object):
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_TOO_LARGE),
         OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_STALLED, UPLOAD_IN_PROGRESS,
         UPLOAD_CANCELLED, WRITER_FENCED), FAILED_PRECONDITION (REQUEST_ID_REUSED, PREFIX_MISMATCH), NOT_FOUND
-        (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
+        (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -134,7 +142,8 @@ class ArtifactServiceServicer(object):
         """GetUpload tells how far an upload has come, and the digest of what is here: a writer who goes on compares that with his
         own bytes before he sends one more. It reads the partial if that was not done since the host's start. Safe to repeat.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND).
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND), ABORTED (UPLOAD_IN_PROGRESS while it cannot be said,
+        since it is failing).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -227,7 +236,7 @@ class ArtifactServiceServicer(object):
         lost, it is ETAG_MISMATCH; look at the artifact then.
 
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH),
-        RESOURCE_EXHAUSTED (DISK_FULL, QUOTA_EXCEEDED of a new owner), UNAVAILABLE (SHUTTING_DOWN).
+        RESOURCE_EXHAUSTED (DISK_FULL, QUOTA_EXCEEDED of a new owner).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -253,7 +262,7 @@ class ArtifactServiceServicer(object):
 
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
         which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
-        minute), UNAVAILABLE (SHUTTING_DOWN).
+        minute).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -329,6 +338,10 @@ class ArtifactService(object):
     """ArtifactService keeps large bytes on one host. An artifact is an id with a name, an owner and an expiry that points to
     immutable bytes, which are named by their digest. An artifact is visible only after its digest was proven and its bytes
     are durable; bytes shared by several artifacts are stored once.
+
+    Beside what its comment names, any rpc may end with what is the same for all of them. Errors: INVALID_ARGUMENT
+    (MALFORMED_REQUEST for bytes that are no message of its kind), UNAVAILABLE (SHUTTING_DOWN: nothing was changed by the
+    call, what an upload has is kept), INTERNAL (INTERNAL for what nobody foresaw).
     """
 
     @staticmethod

@@ -30,6 +30,10 @@ class ArtifactServiceStub:
     """ArtifactService keeps large bytes on one host. An artifact is an id with a name, an owner and an expiry that points to
     immutable bytes, which are named by their digest. An artifact is visible only after its digest was proven and its bytes
     are durable; bytes shared by several artifacts are stored once.
+
+    Beside what its comment names, any rpc may end with what is the same for all of them. Errors: INVALID_ARGUMENT
+    (MALFORMED_REQUEST for bytes that are no message of its kind), UNAVAILABLE (SHUTTING_DOWN: nothing was changed by the
+    call, what an upload has is kept), INTERNAL (INTERNAL for what nobody foresaw).
     """
 
     @_typing.overload
@@ -60,13 +64,14 @@ class ArtifactServiceStub:
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_TOO_LARGE),
     OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_STALLED, UPLOAD_IN_PROGRESS,
     UPLOAD_CANCELLED, WRITER_FENCED), FAILED_PRECONDITION (REQUEST_ID_REUSED, PREFIX_MISMATCH), NOT_FOUND
-    (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
+    (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS).
     """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.GetUploadRequest, _artifact_pb2.GetUploadResponse]
     """GetUpload tells how far an upload has come, and the digest of what is here: a writer who goes on compares that with his
     own bytes before he sends one more. It reads the partial if that was not done since the host's start. Safe to repeat.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND).
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND), ABORTED (UPLOAD_IN_PROGRESS while it cannot be said,
+    since it is failing).
     """
     ListUploads: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.ListUploadsRequest, _artifact_pb2.ListUploadsResponse]
     """ListUploads pages through the host's unfinished uploads in the order of their ids, without their prefix digests. Safe
@@ -131,7 +136,7 @@ class ArtifactServiceStub:
     lost, it is ETAG_MISMATCH; look at the artifact then.
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH),
-    RESOURCE_EXHAUSTED (DISK_FULL, QUOTA_EXCEEDED of a new owner), UNAVAILABLE (SHUTTING_DOWN).
+    RESOURCE_EXHAUSTED (DISK_FULL, QUOTA_EXCEEDED of a new owner).
     """
     DeleteArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.DeleteArtifactRequest, _artifact_pb2.DeleteArtifactResponse]
     """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
@@ -149,7 +154,7 @@ class ArtifactServiceStub:
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
     which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
-    minute), UNAVAILABLE (SHUTTING_DOWN).
+    minute).
     """
 
 @_typing.type_check_only
@@ -157,6 +162,10 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     """ArtifactService keeps large bytes on one host. An artifact is an id with a name, an owner and an expiry that points to
     immutable bytes, which are named by their digest. An artifact is visible only after its digest was proven and its bytes
     are durable; bytes shared by several artifacts are stored once.
+
+    Beside what its comment names, any rpc may end with what is the same for all of them. Errors: INVALID_ARGUMENT
+    (MALFORMED_REQUEST for bytes that are no message of its kind), UNAVAILABLE (SHUTTING_DOWN: nothing was changed by the
+    call, what an upload has is kept), INTERNAL (INTERNAL for what nobody foresaw).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -184,13 +193,14 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_TOO_LARGE),
     OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_STALLED, UPLOAD_IN_PROGRESS,
     UPLOAD_CANCELLED, WRITER_FENCED), FAILED_PRECONDITION (REQUEST_ID_REUSED, PREFIX_MISMATCH), NOT_FOUND
-    (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
+    (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS).
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_artifact_pb2.GetUploadRequest, _artifact_pb2.GetUploadResponse]  # type: ignore[assignment]
     """GetUpload tells how far an upload has come, and the digest of what is here: a writer who goes on compares that with his
     own bytes before he sends one more. It reads the partial if that was not done since the host's start. Safe to repeat.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND).
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND), ABORTED (UPLOAD_IN_PROGRESS while it cannot be said,
+    since it is failing).
     """
     ListUploads: _aio.UnaryUnaryMultiCallable[_artifact_pb2.ListUploadsRequest, _artifact_pb2.ListUploadsResponse]  # type: ignore[assignment]
     """ListUploads pages through the host's unfinished uploads in the order of their ids, without their prefix digests. Safe
@@ -255,7 +265,7 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     lost, it is ETAG_MISMATCH; look at the artifact then.
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH),
-    RESOURCE_EXHAUSTED (DISK_FULL, QUOTA_EXCEEDED of a new owner), UNAVAILABLE (SHUTTING_DOWN).
+    RESOURCE_EXHAUSTED (DISK_FULL, QUOTA_EXCEEDED of a new owner).
     """
     DeleteArtifact: _aio.UnaryUnaryMultiCallable[_artifact_pb2.DeleteArtifactRequest, _artifact_pb2.DeleteArtifactResponse]  # type: ignore[assignment]
     """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
@@ -273,13 +283,17 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
     which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
-    minute), UNAVAILABLE (SHUTTING_DOWN).
+    minute).
     """
 
 class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
     """ArtifactService keeps large bytes on one host. An artifact is an id with a name, an owner and an expiry that points to
     immutable bytes, which are named by their digest. An artifact is visible only after its digest was proven and its bytes
     are durable; bytes shared by several artifacts are stored once.
+
+    Beside what its comment names, any rpc may end with what is the same for all of them. Errors: INVALID_ARGUMENT
+    (MALFORMED_REQUEST for bytes that are no message of its kind), UNAVAILABLE (SHUTTING_DOWN: nothing was changed by the
+    call, what an upload has is kept), INTERNAL (INTERNAL for what nobody foresaw).
     """
 
     @_abc_1.abstractmethod
@@ -311,7 +325,7 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, SIZE_MISMATCH, DIGEST_MISMATCH, ARTIFACT_TOO_LARGE),
         OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_STALLED, UPLOAD_IN_PROGRESS,
         UPLOAD_CANCELLED, WRITER_FENCED), FAILED_PRECONDITION (REQUEST_ID_REUSED, PREFIX_MISMATCH), NOT_FOUND
-        (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS), UNAVAILABLE (SHUTTING_DOWN).
+        (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS).
         """
 
     @_abc_1.abstractmethod
@@ -323,7 +337,8 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetUpload tells how far an upload has come, and the digest of what is here: a writer who goes on compares that with his
         own bytes before he sends one more. It reads the partial if that was not done since the host's start. Safe to repeat.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND).
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND), ABORTED (UPLOAD_IN_PROGRESS while it cannot be said,
+        since it is failing).
         """
 
     @_abc_1.abstractmethod
@@ -430,7 +445,7 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         lost, it is ETAG_MISMATCH; look at the artifact then.
 
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH),
-        RESOURCE_EXHAUSTED (DISK_FULL, QUOTA_EXCEEDED of a new owner), UNAVAILABLE (SHUTTING_DOWN).
+        RESOURCE_EXHAUSTED (DISK_FULL, QUOTA_EXCEEDED of a new owner).
         """
 
     @_abc_1.abstractmethod
@@ -460,7 +475,7 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
         which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
-        minute), UNAVAILABLE (SHUTTING_DOWN).
+        minute).
         """
 
 def add_ArtifactServiceServicer_to_server(servicer: ArtifactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
