@@ -105,8 +105,9 @@ class LocalUpload:
     async def finish(self, declared: Digest | None = None) -> ArtifactWriteResult:
         """Proves the bytes, makes them durable, and only then visible. Bytes that prove to be others are dropped."""
         async with self._lock:
-            part = self._receiving()
+            self._receiving()
             await self._drain()
+            part = self._receiving()  # it may have been taken away meanwhile, and then is not published any more
             digest, size = part.digest(), self._write.size_bytes
             self._hopeless = True  # whatever comes of it: a sync that failed must not be asked again
             if size is not None and size != digest.size_bytes:
