@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["CLIENT_OPTIONS", "MAX_MESSAGE_BYTES", "MAX_METADATA_BYTES", "SERVER_OPTIONS"]
+__all__ = ["AHEAD_BYTES", "CLIENT_OPTIONS", "MAX_MESSAGE_BYTES", "MAX_METADATA_BYTES", "SERVER_OPTIONS"]
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """What either end takes as one message: 2 MiB of data with room for what is around them."""
+
+AHEAD_BYTES = 2 * 1024 * 1024
+"""How much of one stream either end takes in before somebody wants it: the largest message. Times round trips a second
+it is also the most that one stream can move over a long way."""
 
 MAX_METADATA_BYTES = 64 * 1024
 """What either end takes as headers or trailers of a call; the details of an error travel there."""
@@ -17,6 +21,9 @@ _LIMITS = (
     # Below the first, metadata always passes; between the two it is refused at random, so they are the same.
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+    # Otherwise gRPC takes in what the way can carry, and holds it in memory: all of an upload, if the disk is slower.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", AHEAD_BYTES),
 )
 
 CLIENT_OPTIONS: Final = (

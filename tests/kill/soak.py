@@ -1,8 +1,8 @@
-"""Kills at random for as long as one likes: `buildscripts/soak [RUNS] [--seed SEED] [--uploads N]`.
+"""Kills at random for as long as one likes: `buildscripts/soak [RUNS] [--seed SEED] [--uploads N] [--memory]`.
 
 A run draws a layout, up to three hosts with a point each and which pass of it is the last, and moves a paglet to and
 fro. Every run has a seed of its own, printed with it, that repeats its draws. With `--uploads` a host is killed at N
-offsets of 64 MiB uploads first.
+offsets of 64 MiB uploads first; with `--memory` eight clients move 2 GiB each way, and what that takes is told.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from paglets.artifacts.steps import FAULT_POINTS
 from paglets.host.host import HOST_POINTS
+from tests.artifacts.memory_load import memory_load
 from tests.kill.cases import LAYOUTS
 from tests.kill.kills import Kill
 from tests.kill.mesh import Mesh
@@ -114,6 +115,15 @@ async def run(runs: int, seed: int) -> None:
                 _say(f"seed {number}: {died} of {len(kills)} died, {time.monotonic() - began:.1f} s")
 
 
+async def run_memory() -> None:
+    """Has eight clients move 2 GiB each way; fails where that takes more memory than it may."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="paglets-soak-") as folder:
+        growth = await memory_load(Path(folder), clients=8, size=256 * 1024**2, rounds=8)
+    _say(f"{growth}, {time.monotonic() - began:.1f} s")
+    growth.check()
+
+
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -125,7 +135,10 @@ def main() -> None:
     parser.add_argument("runs", type=int, nargs="?", default=20, help="how many runs (20)")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9), help="of the first run")
     parser.add_argument("--uploads", type=int, default=0, help="how many uploads are cut by a kill before that (0)")
+    parser.add_argument("--memory", action="store_true", help="first move 2 GiB each way by each of eight clients")
     arguments = parser.parse_args()
+    if arguments.memory:
+        asyncio.run(run_memory())
     if arguments.uploads:
         asyncio.run(run_uploads(arguments.uploads, arguments.seed))
     asyncio.run(run(arguments.runs, arguments.seed))

@@ -1,0 +1,116 @@
+"""What either end of a stream takes of it before somebody wants it is bounded, however fast the way is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+
+from paglets.client.channel import open_channel
+from paglets.wire.channel_options import AHEAD_BYTES, SERVER_OPTIONS
+from tests.artifacts.proxy import Way, proxied
+from tests.artifacts.support import PATIENCE_S
+
+pytestmark = pytest.mark.slow
+
+MIB = 1024 * 1024
+FAST_BYTES, HELD_BYTES = 128 * MIB, 64 * MIB
+MOST_BYTES = 4 * AHEAD_BYTES
+QUIET_S = 0.3
+
+
+class Counted:
+    """Counts what passes."""
+
+    def __init__(self) -> None:
+        self.passed = {"up": 0, "down": 0}
+
+    def __call__(self, way: Way, data: bytes) -> bytes:
+        """Passes it on."""
+        self.passed[way] += len(data)
+        return data
+
+    async def settled(self, way: Way) -> int:
+        """How many bytes had passed when no more came for a while: nothing tells of that."""
+        seen = -1
+        async with asyncio.timeout(PATIENCE_S):
+            while seen != self.passed[way]:
+                seen = self.passed[way]
+                await asyncio.sleep(QUIET_S)
+        return seen
+
+
+class Mover(grpc.GenericRpcHandler):
+    """Takes all of the first upload, and one message of the next until it may go on; gives what is asked for."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self._uploads = 0
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """The handler of either way."""
+        if handler_call_details.method.endswith("/Put"):
+            return grpc.stream_unary_rpc_method_handler(self._take)
+        return grpc.unary_stream_rpc_method_handler(self._give)
+
+    async def _take(self, messages: AsyncIterator[bytes], _context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        self._uploads += 1
+        async for _ in messages:
+            if self._uploads > 1:
+                await self.go_on.wait()
+        return b""
+
+    async def _give(
+        self, request: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]
+    ) -> AsyncGenerator[bytes, None]:
+        async for message in stream(int(request)):
+            yield message
+
+
+async def stream(size: int) -> AsyncGenerator[bytes, None]:
+    """So many bytes, in messages as an upload has them."""
+    for _ in range(size // (2 * MIB)):
+        yield bytes(2 * MIB)
+
+
+@asynccontextmanager
+async def moved() -> AsyncGenerator[tuple[Mover, Counted, grpc.aio.Channel]]:
+    """A server with the project's options, and a channel that has them too."""
+    mover, counted, server = Mover(), Counted(), grpc.aio.server(options=SERVER_OPTIONS)
+    server.add_generic_rpc_handlers((mover,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with proxied(port, counted) as proxy, open_channel(f"127.0.0.1:{proxy.port}") as channel:
+        yield mover, counted, channel
+    await server.stop(None)
+
+
+async def test_a_host_takes_little_ahead() -> None:
+    """After much went fast, a host that does not go on with an upload takes some messages of it, and no more."""
+    async with moved() as (mover, counted, channel):
+        put = channel.stream_unary("/test.Mover/Put", bytes, bytes)
+        await put(stream(FAST_BYTES))
+        before = counted.passed["up"]
+        held = asyncio.ensure_future(put(stream(HELD_BYTES)))
+        assert 0 < await counted.settled("up") - before <= MOST_BYTES
+        mover.go_on.set()
+        await held
+        assert counted.passed["up"] - before > HELD_BYTES
+
+
+async def test_a_client_takes_little_ahead() -> None:
+    """Nor does a client take more of a download that he does not go on with."""
+    async with moved() as (_, counted, channel):
+        get = channel.unary_stream("/test.Mover/Get", bytes, bytes)
+        async for _ in get(b"%d" % FAST_BYTES):
+            pass
+        before = counted.passed["down"]
+        call = get(b"%d" % HELD_BYTES)
+        await call.read()
+        assert 0 < await counted.settled("down") - before <= MOST_BYTES
+        while await call.read() is not grpc.aio.EOF:
+            pass
+        assert counted.passed["down"] - before > HELD_BYTES
