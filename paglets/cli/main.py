@@ -11,7 +11,7 @@ from typing import ClassVar, NoReturn
 
 import click
 
-from paglets.cli.failures import show_error, show_failure
+from paglets.cli.failures import exit_code, show_error, show_failure
 from paglets.cli.nouns import Nouns
 from paglets.cli.session import Session
 from paglets.cli.settings import config_option
@@ -19,7 +19,7 @@ from paglets.errors import PagletError
 
 __all__ = ["main", "run"]
 
-_FAILURE, _RPC_FAILURE, _INTERRUPTED, _TERMINATED = 1, 64, 130, 143
+_INTERRUPTED, _TERMINATED = 130, 143
 
 
 class _Paglets(Nouns):
@@ -66,12 +66,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return wrong.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _INTERRUPTED
-    except PagletError as error:
+    except (PagletError, OSError) as error:
         show_error(session, error)
-        return _RPC_FAILURE + error.code
-    except OSError as error:
-        show_failure(click.ClickException(str(error)), as_json=session.json)
-        return _FAILURE
+        return exit_code(error)
     return code if isinstance(code, int) else 0
 
 
