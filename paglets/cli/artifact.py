@@ -14,6 +14,8 @@ from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult
 from paglets.cli.artifact_ls import list_artifacts
 from paglets.cli.artifact_record import artifact_record, known_record
 from paglets.cli.artifact_update import update
+from paglets.cli.artifact_uploads import cancel, list_uploads
+from paglets.cli.artifact_usage import usage
 from paglets.cli.artifact_verify import verify
 from paglets.cli.artifact_watch import watch
 from paglets.cli.nouns import Noun
@@ -149,5 +151,5 @@ def rm(session: Session, artifact_id: str, missing_ok: bool, etag: str) -> None:
         note(f"{artifact_id} is deleted" if deleted else f"{artifact_id} was not there")
 
 
-for verb in (list_artifacts, update, watch):
+for verb in (list_artifacts, update, watch, usage, list_uploads, cancel):
     artifact.add_command(verb)
