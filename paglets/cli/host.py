@@ -17,8 +17,9 @@ import platformdirs
 from paglets.cli.nouns import Noun
 from paglets.cli.output import Record, note, time_text, write_json, write_table
 from paglets.cli.session import DEFAULT_ADDRESS, Session
-from paglets.cli.types import address_or_none, listening_address, size
-from paglets.config import HostSettings, StoreSettings
+from paglets.cli.store_options import StoreVerb, store_options, store_settings
+from paglets.cli.types import address_or_none, listening_address
+from paglets.config import HostSettings
 from paglets.values import HostRef, check_id
 
 __all__ = ["host"]
@@ -36,7 +37,7 @@ def _default_name() -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower()).lstrip("._-")[:128] or "host"
 
 
-@host.command()
+@host.command(cls=StoreVerb)
 @click.option("--name", default=_default_name, show_default="this machine's name", help="What the host is called.")
 @click.option(
     "--listen",
@@ -63,18 +64,12 @@ def _default_name() -> str:
     help="A folder below which paglets may read and write files. Repeatable.",
 )
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine, without any encryption.")
-@click.option("--artifact-quota", type=size, metavar="SIZE", default="10G", show_default=True, help="Of all.")
-@click.option(
-    "--artifact-owner-quota", type=size, metavar="SIZE", default="none", show_default=True, help="Of each owner."
-)
-@click.option(
-    "--artifact-max-size", type=size, metavar="SIZE", default="1G", show_default=True, help="Of one artifact."
-)
 @click.option("--until-eof", is_flag=True, help="End with standard input: when whoever started the host is gone.")
 @click.option("--log-level", type=click.Choice(_LEVELS), default="warning", show_default=True, help="On stderr.")
-@click.pass_obj
+@store_options
+@click.pass_context
 def serve(
-    session: Session,
+    context: click.Context,
     name: str,
     listen: str,
     data: Path | None,
@@ -82,15 +77,13 @@ def serve(
     allow: tuple[str, ...],
     file_roots: tuple[Path, ...],
     insecure: bool,  # noqa: FBT001 - click gives it by name
-    artifact_quota: int | None,
-    artifact_owner_quota: int | None,
-    artifact_max_size: int | None,
     until_eof: bool,  # noqa: FBT001 - click gives it by name
     log_level: str,
 ) -> None:
     """Run a host until SIGTERM or Ctrl-C.
 
-    Sizes are bytes, or 512K, 100M, 10G, none. With --json, one line on stdout says when the host serves.
+    Sizes are bytes, or 512K, 100M, 10G, none; spans are seconds, or 30s, 15m, 12h, 7d. With --json, one line on stdout
+    says when the host serves.
     """
     settings = HostSettings(
         name=name,
@@ -100,16 +93,12 @@ def serve(
         allow=allow,
         file_roots=file_roots,
         insecure=insecure,
-        store=StoreSettings(
-            max_artifact_bytes=artifact_max_size,
-            quota_bytes=artifact_quota,
-            owner_quota_bytes=artifact_owner_quota,
-        ),
+        store=store_settings(context),
     )
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if until_eof:
         threading.Thread(target=_end_with_input, daemon=True).start()
-    _serve(session, settings)
+    _serve(context.ensure_object(Session), settings)
 
 
 def _end_with_input() -> None:
