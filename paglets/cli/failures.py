@@ -22,7 +22,8 @@ _HINTS = {
     "PAGLET_NOT_FOUND": "`paglets paglet ls` tells which there are.",
     "HOST_NOT_FOUND": "`paglets host ls` tells which there are.",
     "HOST_UNREACHABLE": "`paglets host ls` tells which are online.",
-    "ARTIFACT_NOT_FOUND": "`paglets artifact ls` tells which there are; each host has its own.",
+    "ARTIFACT_NOT_FOUND": "`paglets artifact ls` tells which there are; each host has its own. To put again what was"
+    " deleted since it was put, give --no-resume.",
     "DESTINATION_EXISTS": "Give another destination, or --overwrite (--force for `artifact get`).",
     "DESTINATION_UNWRITABLE": "Give another destination, or let that host's user write there.",
     "QUOTA_EXCEEDED": "Delete artifacts with `paglets artifact rm`, or start that host with a larger --artifact-quota;"

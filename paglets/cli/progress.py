@@ -6,10 +6,14 @@ import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from paglets.values import JourneyInfo, JourneyPhase
 
-__all__ = ["Advance", "byte_bar", "journey_bar"]
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+__all__ = ["Advance", "Bars", "byte_bar", "journey_bar", "transfer_bars"]
 
 Advance = Callable[[int, int | None, str], None]
 """Says how many bytes are done, of how many (None for unknown), and what is being done."""
@@ -28,11 +32,81 @@ def _nothing(_done: int, _total: int | None, _what: str) -> None:
     """Draws nothing."""
 
 
+class Bars:
+    """One bar for the file that is on its way, and one above it for all files if they are several."""
+
+    def __init__(self, drawn: Progress | None, count: int, total_bytes: int) -> None:
+        self._drawn = drawn
+        self._count = count
+        self._begun = 0
+        self._before_bytes = 0
+        self._all = drawn.add_task("", total=total_bytes) if drawn is not None and count > 1 else None
+
+    @contextmanager
+    def one(self, title: str, size_bytes: int) -> Generator[Callable[[int], None]]:
+        """A bar for the next file: tell it how many bytes are done. It is gone when the block ends."""
+        self._begun += 1
+        if self._drawn is None:
+            yield lambda _done: None
+            return
+        drawn, bar = self._drawn, self._drawn.add_task(title, total=size_bytes)
+
+        def advance(done: int) -> None:
+            drawn.update(bar, completed=done)
+            self._advance_all(done)
+
+        try:
+            advance(0)
+            yield advance
+        finally:
+            drawn.refresh()  # so that a quick one is seen at all
+            self._before_bytes += size_bytes
+            self._advance_all(0)
+            drawn.remove_task(bar)
+
+    @contextmanager
+    def aside(self) -> Generator[None]:
+        """Takes the bars away while something is written to the terminal."""
+        if self._drawn is None:
+            yield
+            return
+        self._drawn.stop()
+        try:
+            yield
+        finally:
+            self._drawn.start()
+
+    def _advance_all(self, done: int) -> None:
+        if self._drawn is not None and self._all is not None:
+            title = f"file {self._begun} of {self._count}"
+            self._drawn.update(self._all, completed=self._before_bytes + done, description=title)
+
+
+@contextmanager
+def transfer_bars(count: int, total_bytes: int) -> Generator[Bars]:
+    """Bars for so many files of so many bytes: bytes, bytes a second, the time left. Gone when the block ends."""
+    with _drawing() as drawn:
+        yield Bars(drawn, count, total_bytes)
+
+
 @contextmanager
 def byte_bar(title: str) -> Generator[Advance]:
     """A bar with bytes, bytes a second and the time left, gone when the block ends."""
+    with _drawing() as drawn:
+        if drawn is None:
+            yield _nothing
+            return
+        bar = drawn.add_task(title, total=None)
+        yield lambda done, total, what: drawn.update(
+            bar, completed=done, total=total, description=f"{title} {what}".rstrip()
+        )
+
+
+@contextmanager
+def _drawing() -> Generator[Progress | None]:
+    """Something to draw bars with, or None where there is nothing to draw on."""
     if not (sys.stderr.isatty() and find_spec("rich")):
-        yield _nothing
+        yield None
         return
     from rich import progress
     from rich.console import Console
@@ -44,11 +118,10 @@ def byte_bar(title: str) -> Generator[Advance]:
         progress.TransferSpeedColumn(),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as drawn:
-        bar = drawn.add_task(title, total=None)
-        yield lambda done, total, what: drawn.update(
-            bar, completed=done, total=total, description=f"{title} {what}".rstrip()
-        )
+    with progress.Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as drawn:
+        yield drawn
 
 
 @contextmanager

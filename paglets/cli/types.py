@@ -15,6 +15,7 @@ import click
 __all__ = [
     "address",
     "address_or_none",
+    "byte_range",
     "label",
     "listening_address",
     "read_text_argument",
@@ -70,6 +71,17 @@ def size(text: str) -> int | None:
     if found is None:
         raise click.BadParameter(f"{text!r} is no size; give bytes, or 512K, 100M, 10G, none")
     return int(float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " "))
+
+
+def byte_range(text: str) -> tuple[int, int | None]:
+    """An offset and a number of bytes, None for the rest, from `OFFSET` or `OFFSET:LENGTH`; both are sizes."""
+    first, colon, second = text.partition(":")
+    offset, length = size(first), size(second) if colon else None
+    if offset is None or (colon and not length):
+        raise click.BadParameter(
+            f"{text!r} is no range; give OFFSET or OFFSET:LENGTH, e.g. 0:512K, of one byte or more"
+        )
+    return offset, length
 
 
 def span(text: str) -> float:

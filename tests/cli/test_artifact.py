@@ -52,14 +52,14 @@ def test_put_and_get_a_file(mesh: Mesh, tmp_path: Path, payload: bytes) -> None:
     ).record
     assert (put["name"], put["owner"], put["labels"]) == ("report.bin", "ann", {"a": "b", "c": "d=e"})
     assert (put["size_bytes"], put["digest"]) == (len(payload), str(Digest.of(payload)))
-    assert (put["outcome"], put["host"]) == ("committed", "alpha")
+    assert (put["outcome"], put["host"], put["path"]) == ("committed", "alpha", str(source))
     assert put["expires"] > put["created"]
     target = tmp_path / "out.bin"
     got = mesh.cli("artifact", "get", put["artifact_id"], str(target), "--json").record
     assert (got["path"], got["digest"]) == (str(target), put["digest"])
     assert target.read_bytes() == payload
     stat = mesh.cli("artifact", "stat", put["artifact_id"], "--json").record
-    known = {name: value for name, value in put.items() if name != "outcome"}
+    known = {name: value for name, value in put.items() if name not in {"outcome", "path"}}
     assert stat == {**known, "corrupt": False, "verified": put["created"]}
     assert "labels" in mesh.cli("artifact", "stat", put["artifact_id"]).out
 

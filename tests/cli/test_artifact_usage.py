@@ -9,7 +9,8 @@ from tests.cli.conftest import Mesh
 def test_usage(mesh: Mesh) -> None:
     """How much the host and each owner have, in a table and for programs; or one owner alone."""
     cli, owner = mesh.cli, f"o{new_id()}"
-    assert cli("artifact", "put", "-", "--owner", owner, given=owner).code == 0
+    (cli.home / "x").write_text(owner)
+    assert cli("artifact", "put", "x", "--owner", owner).code == 0
     found = cli("artifact", "usage", "--json").record
     (own,) = (each for each in found["owners"] if each["owner"] == owner)
     assert own == {"owner": owner, "used_bytes": len(owner), "reserved_bytes": 0, "limit_bytes": None}

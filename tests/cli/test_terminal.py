@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 
 from tests.cli.conftest import Mesh
+
+_BAR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|.*\r(?!\n)")
 
 
 def test_table_on_a_terminal(mesh: Mesh) -> None:
@@ -18,7 +22,8 @@ def test_table_on_a_terminal(mesh: Mesh) -> None:
 
 def test_ids_are_never_broken(mesh: Mesh) -> None:
     """On a narrow terminal the id stays whole, so that it can be copied; other columns are folded."""
-    artifact_id = mesh.cli("artifact", "put", "-", "--name", "narrow", given="x").out.strip()
+    artifact_id = mesh.cli.process("artifact", "put", "-", "--name", "narrow", given=b"x").out.strip()
+    assert artifact_id
     code, drawn = mesh.cli.on_terminal("artifact", "ls", env={"COLUMNS": "60"})
     assert code == 0
     assert artifact_id in drawn
@@ -34,6 +39,23 @@ def test_progress_with_bytes_speed_and_time(mesh: Mesh, seed: int) -> None:
     assert "0:00:00" in drawn
     assert "\x1b[3" in drawn
     assert "\x1b" not in mesh.cli("artifact", "put", "big.bin").err
+
+
+def test_progress_of_several(mesh: Mesh, seed: int) -> None:
+    """Several files have a bar for all of them above that of each; what is told stands alone on its lines."""
+    for name in ("one.bin", "two.bin"):
+        (mesh.cli.home / name).write_bytes(random.Random(seed).randbytes(3_000_000))
+    code, drawn = mesh.cli.on_terminal("artifact", "put", "one.bin", "two.bin", "--json")
+    assert code == 0
+    assert "file 2 of 2" in drawn
+    assert "5.7/5.7 MiB" in drawn
+    told = [line for line in _BAR.sub("", drawn).splitlines() if line.startswith("{")]
+    ids = [json.loads(line)["artifact_id"] for line in told]
+    assert len(ids) == 2
+    code, drawn = mesh.cli.on_terminal("artifact", "get", *ids, "-o", "fetched")
+    assert code == 0
+    assert "file 2 of 2" in drawn
+    assert "5.7/5.7 MiB" in drawn
 
 
 def test_no_color_is_obeyed(mesh: Mesh, seed: int) -> None:
