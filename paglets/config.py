@@ -17,7 +17,8 @@ _MIB = 1024**2
 class StoreSettings:
     """Bounds of an artifact store, in bytes; None means unlimited. Reads are counted where others drive them.
 
-    Blobs of up to `inline_bytes` lie inside the catalogue, 0 for none; those that are there stay where they are.
+    Uploads of up to `inline_bytes` become blobs inside the catalogue, 0 for none; those of a batch always do, and what
+    is there stays there.
 
     `quota_bytes` is for what is on the disk, `owner_quota_bytes` for the artifacts of each owner, shared bytes or not.
     Uploads are open while somebody writes them; partials are kept for `partial_ttl_s` after that, in seconds. Every

@@ -33,8 +33,15 @@ class _Job(Generic[T]):
         self._result: T
         self._error: BaseException | None = None
 
-    def run(self, connection: sqlite3.Connection) -> None:
-        """Runs the work in a savepoint, so that its failure undoes its own writes alone."""
+    def run(self, connection: sqlite3.Connection, *, is_alone: bool) -> None:
+        """Runs the work, and keeps what it returned or raised; its failure undoes its own writes alone.
+
+        A savepoint does that, which costs a copy of every page that the work changes; the only job of a transaction
+        has that itself.
+        """
+        if is_alone:
+            self._run_alone(connection)
+            return
         connection.execute("SAVEPOINT job")
         try:
             self._result = self.work(connection)
@@ -44,6 +51,16 @@ class _Job(Generic[T]):
                 raise
             connection.execute("ROLLBACK TO job")
         connection.execute("RELEASE job")
+
+    def _run_alone(self, connection: sqlite3.Connection) -> None:
+        try:
+            self._result = self.work(connection)
+        except Exception as error:
+            self._error = error
+            if not connection.in_transaction:
+                raise
+            connection.execute("ROLLBACK")
+            connection.execute("BEGIN IMMEDIATE")
 
     def fail(self, error: BaseException) -> None:
         """The whole batch failed: so did this job."""
@@ -115,7 +132,9 @@ class Database:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
         connection.row_factory = sqlite3.Row
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+        # What savepoints keep of pages needs no file: a crash undoes them anyway.
+        durable = ("journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY")
+        for pragma in (*durable, "foreign_keys=ON", "busy_timeout=30000"):
             connection.execute(f"PRAGMA {pragma}")
         return connection
 
@@ -159,7 +178,7 @@ class Database:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             for job in batch:
-                job.run(self._connection)
+                job.run(self._connection, is_alone=len(batch) == 1)
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             if self._connection.in_transaction:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from paglets.artifacts import events, quota, references, refusals
@@ -18,7 +18,7 @@ from paglets.artifacts.paging import Position
 from paglets.artifacts.quota import Limits
 from paglets.artifacts.references import Blob
 from paglets.artifacts.rows import INSERT, UPDATE, ref_of, values_of
-from paglets.artifacts.store import ArtifactChanges, ArtifactEventKind, ArtifactQuery
+from paglets.artifacts.store import ArtifactChanges, ArtifactEventKind, ArtifactQuery, SmallArtifact
 from paglets.digest import Digest
 from paglets.values import ArtifactRef
 
@@ -36,6 +36,11 @@ SWEEP_BATCH = 500
 _FIND = """
 SELECT a.*, b.generation, b.corrupt, b.last_verified_at FROM artifacts a JOIN blobs b USING (digest)
 WHERE artifact_id = :id AND (expires_at IS NULL OR expires_at > :now)
+"""
+_FIND_INLINE = """
+SELECT a.*, b.last_verified_at, i.data
+FROM artifacts a JOIN blobs b USING (digest) JOIN inline_blobs i ON i.number = -b.generation
+WHERE artifact_id = :id AND (expires_at IS NULL OR expires_at > :now) AND NOT b.corrupt
 """
 _ROW = "SELECT * FROM artifacts WHERE artifact_id = ?"
 _OF_OWNER = """
@@ -82,6 +87,18 @@ class Catalogue:
         blob = Blob(row["digest"], row["generation"], row["size"])
         ref = replace(ref_of(row, self._host), corrupt=bool(row["corrupt"]), verified_at=row["last_verified_at"])
         return StoredArtifact(ref, blob)
+
+    async def find_inline(self, artifact_ids: Iterable[str]) -> dict[str, SmallArtifact]:
+        """Those of the artifacts that have not expired and whose trusted bytes lie in the catalogue."""
+        now = self._clock()
+
+        def work(connection: sqlite3.Connection) -> list[sqlite3.Row | None]:
+            values = ({"id": artifact_id, "now": now} for artifact_id in artifact_ids)
+            return [connection.execute(_FIND_INLINE, each).fetchone() for each in values]
+
+        rows = [row for row in await self._ledger.read(work) if row is not None]
+        refs = [replace(ref_of(row, self._host), verified_at=row["last_verified_at"]) for row in rows]
+        return {ref.artifact_id: SmallArtifact(ref, row["data"]) for ref, row in zip(refs, rows, strict=True)}
 
     async def page(self, query: ArtifactQuery, start: Position | None, limit: int) -> tuple[list[ArtifactRef], str]:
         """Up to `limit` artifacts of a list, from the one after `start`, and the cursor of before they were read."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Self
 
 from paglets.artifacts import refusals
+from paglets.artifacts.batch import store_batch
+from paglets.artifacts.batch_read import read_batch, require_small
 from paglets.artifacts.catalogue import Removal, StoredArtifact
 from paglets.artifacts.desk import UploadDesk
 from paglets.artifacts.disk import unbroken
@@ -32,6 +34,7 @@ from paglets.artifacts.sources import Source, StreamSource, file_source, stream_
 from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import (
     ALL_ARTIFACTS,
+    MAX_BATCH_ITEMS,
     ArtifactChanges,
     ArtifactNotice,
     ArtifactPage,
@@ -39,6 +42,8 @@ from paglets.artifacts.store import (
     ArtifactWrite,
     ArtifactWriteResult,
     Readable,
+    SmallArtifact,
+    SmallWrite,
     StoreUsage,
     UploadInfo,
     UploadPage,
@@ -109,6 +114,19 @@ class LocalArtifactStore:
         """Stores a regular file, named after it unless `write.name` is set."""
         async with file_source(self._rooms.disk, write, source) as (described, file):
             return await self._create(described, file)
+
+    async def create_batch(self, items: Sequence[SmallWrite]) -> Sequence[ArtifactWriteResult | PagletError]:
+        """Stores any number of small artifacts, up to 1000 by one wait for the disk."""
+        results: list[ArtifactWriteResult | PagletError] = []
+        for start in range(0, len(items), MAX_BATCH_ITEMS):
+            if self._closing:
+                raise refusals.shutting_down()
+            results += await store_batch(self._rooms, items[start : start + MAX_BATCH_ITEMS])
+        return results
+
+    async def read_batch(self, artifact_ids: Sequence[str]) -> Sequence[SmallArtifact | PagletError]:
+        """Reads any number of small artifacts."""
+        return await read_batch(self._rooms, artifact_ids, self._read_small)
 
     async def upload(self, upload_id: str) -> UploadInfo:
         """Describes one upload."""
@@ -246,6 +264,11 @@ class LocalArtifactStore:
         if hasher is None or hasher.digest() != info.prefix:
             raise refusals.prefix_mismatch(upload_id, info.prefix, (hasher or Hasher()).digest())
         return info.prefix, info.writer_epoch + 1
+
+    async def _read_small(self, artifact_id: str) -> SmallArtifact:
+        require_small((await self._find(artifact_id)).ref)
+        async with self.open_reader(artifact_id) as reader:
+            return SmallArtifact(reader.ref, b"".join([piece async for piece in reader]))
 
     async def _find(self, artifact_id: str) -> StoredArtifact:
         found = await self._rooms.catalogue.find(check_id(artifact_id, "artifact_id"))

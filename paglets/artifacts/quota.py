@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from paglets.artifacts import refusals
 from paglets.artifacts.store import Usage
 
-__all__ = ["Limits", "disown", "free", "move", "own", "read_owners", "read_usage", "reserve", "settle"]
+__all__ = ["Limits", "disown", "free", "move", "own", "read_owners", "read_usage", "require_room", "reserve", "settle"]
 
 _HOST = "host"
 _OWNER = "owner:"
@@ -72,10 +72,16 @@ def settle(connection: sqlite3.Connection, owner: str, reserved: int, used: int)
 
 def own(connection: sqlite3.Connection, limits: Limits, owner: str, size: int) -> None:
     """Counts an artifact of `size` bytes as the owner's. Raises QUOTA_EXCEEDED."""
-    usage = read_usage(connection, limits, owner)
-    if owner and usage.limit is not None and usage.used + usage.reserved + size > usage.limit:
-        raise refusals.quota_exceeded(usage, _OWNER + owner, size)
+    require_room(connection, limits, owner, size)
     _change_owner(connection, owner, used=size, reserved=0)
+
+
+def require_room(connection: sqlite3.Connection, limits: Limits, owner: str, size: int) -> None:
+    """Raises QUOTA_EXCEEDED where an owner has no room for one more artifact of `size` bytes."""
+    if owner and limits.owner is not None:
+        usage = read_usage(connection, limits, owner)
+        if usage.used + usage.reserved + size > limits.owner:
+            raise refusals.quota_exceeded(usage, _OWNER + owner, size)
 
 
 def disown(connection: sqlite3.Connection, owner: str, size: int) -> None:

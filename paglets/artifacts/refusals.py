@@ -239,6 +239,16 @@ def artifact_too_large(limit: int, requested: int, field: str) -> PagletError:
     )
 
 
+def too_large_for_batch(limit: int, size: int) -> PagletError:
+    """An artifact of this size goes alone."""
+    return InvalidArgumentError(
+        "ARTIFACT_TOO_LARGE",
+        f"an artifact of a batch may have {limit} bytes, this one has {size}: use WriteArtifact and ReadArtifact",
+        metadata={"limit_bytes": str(limit), "requested_bytes": str(size)},
+        field="data",
+    )
+
+
 def size_mismatch(expected: int, actual: int) -> PagletError:
     """The bytes are not as many as was said."""
     return InvalidArgumentError(

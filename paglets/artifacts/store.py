@@ -8,12 +8,12 @@ An upload that is cut leaves a partial, which whoever knows its id goes on with.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from paglets.digest import Digest
 from paglets.errors import PagletError
@@ -21,6 +21,8 @@ from paglets.values import ArtifactRef, OwnerPolicy
 
 __all__ = [
     "ALL_ARTIFACTS",
+    "MAX_BATCH_ITEMS",
+    "SMALL_BYTES",
     "ArtifactChanges",
     "ArtifactEvent",
     "ArtifactEventKind",
@@ -35,6 +37,8 @@ __all__ = [
     "ByteRange",
     "Readable",
     "ServedStore",
+    "SmallArtifact",
+    "SmallWrite",
     "StoreUsage",
     "Upload",
     "UploadInfo",
@@ -83,6 +87,29 @@ class ArtifactWrite:
     size_bytes: int | None = None
     expected_digest: Digest | None = None
     as_file: bool = False
+
+
+SMALL_BYTES: Final = 16 * 1024
+"""How many bytes an artifact may have that is written, or read, as one of many."""
+
+MAX_BATCH_ITEMS: Final = 1000
+"""How many artifacts share one transaction, and one message."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmallWrite:
+    """What is to be written with its bytes, of which there are at most `SMALL_BYTES`."""
+
+    write: ArtifactWrite
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SmallArtifact:
+    """An artifact with its proven bytes."""
+
+    ref: ArtifactRef
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +333,23 @@ class ArtifactStore(Protocol):
 
     async def create_from_path(self, write: ArtifactWrite, source: Path) -> ArtifactWriteResult:
         """Stores a regular file, named after it unless `write.name` is set. Errors as above, SOURCE_NOT_A_FILE."""
+        ...
+
+    async def create_batch(self, items: Sequence[SmallWrite]) -> Sequence[ArtifactWriteResult | PagletError]:
+        """Stores any number of small artifacts, up to `MAX_BATCH_ITEMS` by one wait for the disk.
+
+        Each has its result, in their order: it is durable, or an error says why it is not there; none keeps another
+        from being stored. Errors as above, but for those of partials: an upload id is finished at once, or was by an
+        earlier write, which is told again. Safe to repeat where each has an upload id; else what was stored by a call
+        that failed is not known. Raises DISK_FULL, SHUTTING_DOWN for all that were not stored yet.
+        """
+        ...
+
+    async def read_batch(self, artifact_ids: Sequence[str]) -> Sequence[SmallArtifact | PagletError]:
+        """Reads any number of small artifacts, each proven, or an error in its place. Safe to repeat.
+
+        Errors are INVALID_ID, ARTIFACT_NOT_FOUND, STORED_BLOB_CORRUPT, and ARTIFACT_TOO_LARGE: use `open_reader`.
+        """
         ...
 
     async def upload(self, upload_id: str) -> UploadInfo:

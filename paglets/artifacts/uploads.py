@@ -18,7 +18,7 @@ from paglets.artifacts.references import Blob
 from paglets.artifacts.store import ArtifactWrite
 from paglets.config import StoreSettings
 from paglets.digest import Digest
-from paglets.values import ArtifactRef, OwnerPolicy, new_id
+from paglets.values import ArtifactRef, OwnerPolicy, new_id_after
 
 __all__ = [
     "KEEP_FINISHED_S",
@@ -33,6 +33,7 @@ __all__ = [
     "find_finished",
     "forget",
     "hold_known",
+    "insert_finished",
     "next_purge",
     "owner_of",
     "purge_finished",
@@ -173,6 +174,22 @@ def commit_inline(
     return commit(connection, intent, moment.host, moment.now, moment.limits, data)
 
 
+def insert_finished(
+    connection: sqlite3.Connection, write: ArtifactWrite, ref: ArtifactRef, blob: Blob, moment: Moment
+) -> None:
+    """Remembers a write that never was an open upload, for when it is repeated."""
+    digest = None if write.expected_digest is None else write.expected_digest.value
+    connection.execute(
+        "INSERT INTO uploads (upload_id, artifact_id, state, request, expected_size, expected_digest, reserved,"
+        " writer_epoch, boot, created_at, touched_at, digest, size, generation, done_at)"
+        " VALUES (?, ?, 'done', ?, ?, ?, 0, 1, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(write.upload_id, ref.artifact_id, _request_text(write), write.size_bytes, digest),
+            *(moment.boot, moment.now, moment.now, blob.digest, blob.size_bytes, blob.generation, moment.now),
+        ),
+    )
+
+
 def forget(connection: sqlite3.Connection, upload_id: str) -> list[Blob]:
     """Ends an unfinished upload whose part is gone. Returns files to unlink, which are tombstones from now on.
 
@@ -248,7 +265,7 @@ def _insert(
         " writer_epoch, boot, created_at, touched_at) VALUES (?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             write.upload_id,
-            write.artifact_id or new_id(),
+            write.artifact_id or new_id_after(moment.now),
             _request_text(write),
             write.size_bytes,
             None if write.expected_digest is None else write.expected_digest.value,

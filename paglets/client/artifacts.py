@@ -6,7 +6,7 @@ This file must never know how a host keeps what it is given.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from paglets.artifacts.export import landing
 from paglets.artifacts.sources import Source, StreamSource, file_source, stream_pieces
 from paglets.artifacts.store import (
     ALL_ARTIFACTS,
+    MAX_BATCH_ITEMS,
     ArtifactChanges,
     ArtifactNotice,
     ArtifactPage,
@@ -27,6 +28,8 @@ from paglets.artifacts.store import (
     ArtifactWrite,
     ArtifactWriteResult,
     Readable,
+    SmallArtifact,
+    SmallWrite,
     StoreUsage,
     UploadInfo,
     UploadPage,
@@ -38,7 +41,7 @@ from paglets.client.artifact_watch import watch_artifacts
 from paglets.client.read_call import ReadCall
 from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
-from paglets.errors import ConflictError, NotFoundError
+from paglets.errors import ConflictError, NotFoundError, PagletError
 from paglets.values import ArtifactRef, OwnerPolicy
 from paglets.wire.artifact import (
     artifact_from_message,
@@ -46,6 +49,11 @@ from paglets.wire.artifact import (
     upload_from_message,
     uploads_from_message,
     usage_from_message,
+)
+from paglets.wire.artifact_batch import (
+    read_results_from_message,
+    small_writes_to_messages,
+    write_results_from_message,
 )
 from paglets.wire.artifact_query import query_to_message
 from paglets.wire.artifact_update import changes_to_message
@@ -71,6 +79,8 @@ class RemoteArtifactStore:
     ) -> None:
         safe = SafeChannel(channel, policy=RetryPolicy(timeout_s=timeout_s))
         self._stub: artifact_pb2_grpc.ArtifactServiceAsyncStub = artifact_pb2_grpc.ArtifactServiceStub(safe)
+        once = SafeChannel(channel, policy=RetryPolicy(timeout_s=timeout_s, is_passing=_never))
+        self._once: artifact_pb2_grpc.ArtifactServiceAsyncStub = artifact_pb2_grpc.ArtifactServiceStub(once)
         self._streams = ArtifactStreams(safe)
         self._patience = RetryPolicy(timeout_s=patience_s)
         self._stall_timeout_s = stall_timeout_s
@@ -98,6 +108,27 @@ class RemoteArtifactStore:
         """Stores a regular file, named after it unless `write.name` is set."""
         async with file_source(self._disk, write, source) as (described, file):
             return await self._send(described, file, progress)
+
+    async def create_batch(self, items: Sequence[SmallWrite]) -> Sequence[ArtifactWriteResult | PagletError]:
+        """Stores any number of small artifacts, as many by one call as go into one message.
+
+        A call is not made again by itself where not each of its items has an upload id.
+        """
+        results: list[ArtifactWriteResult | PagletError] = []
+        for request in small_writes_to_messages(items):
+            stub = self._stub if all(item.upload_id for item in request.items) else self._once
+            results += write_results_from_message(request, await stub.BatchWriteArtifacts(request))
+        return results
+
+    async def read_batch(self, artifact_ids: Sequence[str]) -> Sequence[SmallArtifact | PagletError]:
+        """Reads any number of small artifacts, and proves each once more."""
+        results: list[SmallArtifact | PagletError] = []
+        while len(results) < len(artifact_ids):
+            some = artifact_ids[len(results) : len(results) + MAX_BATCH_ITEMS]
+            request = artifact_pb2.BatchReadArtifactsRequest(artifact_ids=some)
+            reply = await self._stub.BatchReadArtifacts(request)
+            results += await self._disk.run(partial(read_results_from_message, request, reply))
+        return results
 
     async def upload(self, upload_id: str) -> UploadInfo:
         """Describes one upload."""
@@ -226,3 +257,8 @@ class RemoteArtifactStore:
                 with suppress(NotFoundError):
                     ref = await self.ref(ref.artifact_id)
         return False
+
+
+def _never(_: PagletError) -> bool:
+    """Nothing is tried again."""
+    return False

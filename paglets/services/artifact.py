@@ -9,7 +9,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts import refusals
-from paglets.artifacts.store import ServedStore, Upload
+from paglets.artifacts.store import ServedStore, SmallWrite, Upload
 from paglets.services.guard import GuardedServices, ServerContext
 from paglets.services.message_size import message_bytes
 from paglets.wire.artifact import (
@@ -26,6 +26,12 @@ from paglets.wire.artifact import (
     usage_to_message,
     write_from_header,
 )
+from paglets.wire.artifact_batch import (
+    add_read_results,
+    checked_batch,
+    small_writes_from_message,
+    write_results_to_message,
+)
 from paglets.wire.artifact_query import query_from_message
 from paglets.wire.artifact_update import changes_from_message
 from paglets.wire.artifact_watch import notice_to_message
@@ -34,6 +40,7 @@ from paglets.wire.frames import COMMITTED_SIZE_KEY, WRITER_EPOCH_KEY, WriteFrame
 
 __all__ = ["ArtifactServicer", "add_artifacts"]
 
+_READ_ITEMS = 64  # 1 MiB at most, so that little is read for nothing
 _SERVICE = artifact_pb2.DESCRIPTOR.services_by_name["ArtifactService"].full_name
 
 
@@ -77,6 +84,26 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
             if frames.finish is None:
                 return partial_to_message(await upload.pause())
             return result_to_message(await upload.finish(finish_from_message(frames.finish)))
+
+    async def BatchWriteArtifacts(
+        self, request: artifact_pb2.BatchWriteArtifactsRequest, context: ServerContext
+    ) -> artifact_pb2.BatchWriteArtifactsResponse:
+        """Stores many small artifacts at once."""
+        items = small_writes_from_message(request)
+        stored = iter(await self._store.create_batch([item for item in items if isinstance(item, SmallWrite)]))
+        results = [next(stored) if isinstance(item, SmallWrite) else item for item in items]
+        return write_results_to_message(results)
+
+    async def BatchReadArtifacts(
+        self, request: artifact_pb2.BatchReadArtifactsRequest, context: ServerContext
+    ) -> artifact_pb2.BatchReadArtifactsResponse:
+        """Reads many small artifacts at once, as many as go into one message."""
+        reply = artifact_pb2.BatchReadArtifactsResponse()
+        ids = checked_batch(request.artifact_ids, "artifact_ids")
+        for start in range(0, len(ids), _READ_ITEMS):
+            if not add_read_results(reply, await self._store.read_batch(ids[start : start + _READ_ITEMS])):
+                break
+        return reply
 
     async def GetUpload(
         self, request: artifact_pb2.GetUploadRequest, context: ServerContext

@@ -28,6 +28,8 @@ __all__ = [
     "artifact_to_message",
     "finish_from_message",
     "finish_to_message",
+    "outcome_from_message",
+    "outcome_to_message",
     "page_from_message",
     "page_to_message",
     "partial_to_message",
@@ -201,10 +203,23 @@ def read_header(ref: ArtifactRef, byte_range: ByteRange, message_bytes: int) -> 
     )
 
 
+def outcome_to_message(outcome: WriteOutcome) -> artifact_pb2.WriteOutcome.ValueType:
+    """How a write ended well, as a number of the wire."""
+    return _OUTCOMES[outcome]
+
+
+def outcome_from_message(number: artifact_pb2.WriteOutcome.ValueType) -> WriteOutcome:
+    """A number of the wire as how a write ended well. Raises TRANSPORT for an outcome that no host sends."""
+    outcome = _OUTCOMES_BACK.get(number)
+    if outcome is None:
+        raise CallerError("TRANSPORT", f"the host answered with the unknown outcome {number}")
+    return outcome
+
+
 def result_to_message(result: ArtifactWriteResult) -> artifact_pb2.WriteArtifactResponse:
     """How an upload ended, as a message."""
     return artifact_pb2.WriteArtifactResponse(
-        outcome=_OUTCOMES[result.outcome],
+        outcome=outcome_to_message(result.outcome),
         artifact=artifact_to_message(result.ref),
         committed_size=result.ref.size_bytes,
     )
@@ -219,10 +234,7 @@ def result_from_message(message: artifact_pb2.WriteArtifactResponse) -> Artifact
     """A message as how an upload ended; None for a partial. Raises TRANSPORT for an outcome that no host sends."""
     if message.outcome == artifact_pb2.WRITE_OUTCOME_PARTIAL:
         return None
-    outcome = _OUTCOMES_BACK.get(message.outcome)
-    if outcome is None:
-        raise CallerError("TRANSPORT", f"the host answered with the unknown outcome {message.outcome}")
-    return ArtifactWriteResult(artifact_from_message(message.artifact), outcome)
+    return ArtifactWriteResult(artifact_from_message(message.artifact), outcome_from_message(message.outcome))
 
 
 def upload_to_message(info: UploadInfo) -> artifact_pb2.Upload:

@@ -522,6 +522,334 @@ class WriteArtifactResponse(_message.Message):
 Global___WriteArtifactResponse: _TypeAlias = WriteArtifactResponse  # noqa: Y015
 
 @_typing.final
+class SmallArtifact(_message.Message):
+    """SmallArtifact is an artifact to be stored, with all its bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    ARTIFACT_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    CONTENT_ENCODING_FIELD_NUMBER: _builtins.int
+    EXPECTED_DIGEST_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    OWNER_POLICY_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    upload_id: _builtins.str
+    """Makes the item safe to repeat, for a day: an id; empty for none."""
+    artifact_id: _builtins.str
+    """The id the artifact shall have; empty for one that the host chooses."""
+    name: _builtins.str
+    """The artifact's name, at most 255 bytes of UTF-8. No text here has a NUL character."""
+    owner: _builtins.str
+    """The artifact's owner: empty, or an id."""
+    content_type: _builtins.str
+    """The artifact's media type, at most 255 bytes."""
+    content_encoding: _builtins.str
+    """The artifact's content encoding, at most 255 bytes."""
+    owner_policy: Global___OwnerPolicy.ValueType
+    """What the owner's disposal does."""
+    data: _builtins.bytes
+    """All bytes; at most 16 KiB."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The artifact's labels: at most 64, at most 4096 bytes in all; a key is not empty."""
+
+    @_builtins.property
+    def expected_digest(self) -> _types_pb2.Digest:
+        """The digest that `data` has, if the writer wants it to be held against them."""
+
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long the artifact lives once committed; unset for ever. From one millisecond to 1000 years."""
+
+    def __init__(
+        self,
+        *,
+        upload_id: _builtins.str = ...,
+        artifact_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        content_type: _builtins.str = ...,
+        content_encoding: _builtins.str = ...,
+        expected_digest: _types_pb2.Digest | None = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+        owner_policy: Global___OwnerPolicy.ValueType = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expected_digest", b"expected_digest", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "content_encoding", b"content_encoding", "content_type", b"content_type", "data", b"data", "expected_digest", b"expected_digest", "labels", b"labels", "name", b"name", "owner", b"owner", "owner_policy", b"owner_policy", "ttl", b"ttl", "upload_id", b"upload_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SmallArtifact: _TypeAlias = SmallArtifact  # noqa: Y015
+
+@_typing.final
+class ItemError(_message.Message):
+    """ItemError says why one item of many failed, as the status of a call of its own would. It is a message of ours, and no
+    google.rpc.Status, so that a client needs nothing but this file to read it, and sees it as text where messages are shown.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class MetadataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    METADATA_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    RESOURCE_TYPE_FIELD_NUMBER: _builtins.int
+    RESOURCE_NAME_FIELD_NUMBER: _builtins.int
+    RETRY_DELAY_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The gRPC status code."""
+    reason: _builtins.str
+    """One of the names in ErrorReason, without its prefix."""
+    message: _builtins.str
+    """What was wanted and what was found, for people."""
+    field: _builtins.str
+    """The field of the item that is wrong, if one is."""
+    resource_type: _builtins.str
+    """The kind of thing that the error is about, e.g. "artifact"; empty for none."""
+    resource_name: _builtins.str
+    """Which one."""
+    @_builtins.property
+    def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What the reason names, for programs."""
+
+    @_builtins.property
+    def retry_delay(self) -> _duration_pb2.Duration:
+        """How long to wait before another try; unset where waiting is of no use."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        field: _builtins.str = ...,
+        resource_type: _builtins.str = ...,
+        resource_name: _builtins.str = ...,
+        retry_delay: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "field", b"field", "message", b"message", "metadata", b"metadata", "reason", b"reason", "resource_name", b"resource_name", "resource_type", b"resource_type", "retry_delay", b"retry_delay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemError: _TypeAlias = ItemError  # noqa: Y015
+
+@_typing.final
+class BatchWriteArtifactsRequest(_message.Message):
+    """BatchWriteArtifactsRequest has small artifacts to store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___SmallArtifact]:
+        """The artifacts; at most 1000."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___SmallArtifact] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchWriteArtifactsRequest: _TypeAlias = BatchWriteArtifactsRequest  # noqa: Y015
+
+@_typing.final
+class BatchWriteResult(_message.Message):
+    """BatchWriteResult tells what became of one item."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    outcome: Global___WriteOutcome.ValueType
+    """How it ended, if it did well."""
+    @_builtins.property
+    def artifact(self) -> Global___Artifact:
+        """The artifact, durable and visible; unset when it failed."""
+
+    @_builtins.property
+    def error(self) -> Global___ItemError:
+        """Why it failed; unset when it did not."""
+
+    def __init__(
+        self,
+        *,
+        outcome: Global___WriteOutcome.ValueType = ...,
+        artifact: Global___Artifact | None = ...,
+        error: Global___ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "error", b"error", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchWriteResult: _TypeAlias = BatchWriteResult  # noqa: Y015
+
+@_typing.final
+class BatchWriteArtifactsResponse(_message.Message):
+    """BatchWriteArtifactsResponse has one result for each item."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchWriteResult]:
+        """The results, in the order of the items."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___BatchWriteResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchWriteArtifactsResponse: _TypeAlias = BatchWriteArtifactsResponse  # noqa: Y015
+
+@_typing.final
+class BatchReadArtifactsRequest(_message.Message):
+    """BatchReadArtifactsRequest names small artifacts to read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def artifact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The artifacts; at most 1000."""
+
+    def __init__(
+        self,
+        *,
+        artifact_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_ids", b"artifact_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchReadArtifactsRequest: _TypeAlias = BatchReadArtifactsRequest  # noqa: Y015
+
+@_typing.final
+class BatchReadResult(_message.Message):
+    """BatchReadResult is one artifact that was read, or not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """All its bytes."""
+    @_builtins.property
+    def artifact(self) -> Global___Artifact:
+        """The artifact; unset when it could not be read."""
+
+    @_builtins.property
+    def error(self) -> Global___ItemError:
+        """Why it could not be read; unset when it was."""
+
+    def __init__(
+        self,
+        *,
+        artifact: Global___Artifact | None = ...,
+        data: _builtins.bytes = ...,
+        error: Global___ItemError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "data", b"data", "error", b"error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchReadResult: _TypeAlias = BatchReadResult  # noqa: Y015
+
+@_typing.final
+class BatchReadArtifactsResponse(_message.Message):
+    """BatchReadArtifactsResponse has results for the first ids, or for all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchReadResult]:
+        """The results, in the order of the ids."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___BatchReadResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchReadArtifactsResponse: _TypeAlias = BatchReadArtifactsResponse  # noqa: Y015
+
+@_typing.final
 class Upload(_message.Message):
     """Upload describes an upload."""
 

@@ -46,6 +46,16 @@ class ArtifactServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_artifact__pb2.WriteArtifactRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_artifact__pb2.WriteArtifactResponse.FromString,
                 _registered_method=True)
+        self.BatchWriteArtifacts = channel.unary_unary(
+                '/paglet.v1.ArtifactService/BatchWriteArtifacts',
+                request_serializer=paglet_dot_v1_dot_artifact__pb2.BatchWriteArtifactsRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_artifact__pb2.BatchWriteArtifactsResponse.FromString,
+                _registered_method=True)
+        self.BatchReadArtifacts = channel.unary_unary(
+                '/paglet.v1.ArtifactService/BatchReadArtifacts',
+                request_serializer=paglet_dot_v1_dot_artifact__pb2.BatchReadArtifactsRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_artifact__pb2.BatchReadArtifactsResponse.FromString,
+                _registered_method=True)
         self.GetUpload = channel.unary_unary(
                 '/paglet.v1.ArtifactService/GetUpload',
                 request_serializer=paglet_dot_v1_dot_artifact__pb2.GetUploadRequest.SerializeToString,
@@ -133,6 +143,37 @@ class ArtifactServiceServicer(object):
         OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_STALLED, UPLOAD_IN_PROGRESS,
         UPLOAD_CANCELLED, WRITER_FENCED), FAILED_PRECONDITION (REQUEST_ID_REUSED, PREFIX_MISMATCH), NOT_FOUND
         (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchWriteArtifacts(self, request, context):
+        """BatchWriteArtifacts stores many small artifacts by one wait for the disk, also together with other such calls. Each item
+        has its own result, in the order of the items: it is durable, or its error says why it is not there, and keeps no other
+        from being stored.
+
+        Up to 1000 items of up to 16 KiB each, in a message of less than 4 MiB: 1000 of 4000 bytes with short names do.
+
+        Safe to repeat where every item has an upload_id: what was stored answers WRITE_OUTCOME_ALREADY_COMMITTED. Without, a
+        call whose answer was lost may have stored all, some, or none.
+
+        Errors of items: as of WriteArtifact; ARTIFACT_TOO_LARGE for one of more than 16 KiB (use WriteArtifact),
+        UPLOAD_IN_PROGRESS for the upload_id of one that WriteArtifact has begun. Errors of the call, with which nothing is
+        stored: INVALID_ARGUMENT (MALFORMED_REQUEST for too many items), RESOURCE_EXHAUSTED (DISK_FULL), UNAVAILABLE
+        (SHUTTING_DOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchReadArtifacts(self, request, context):
+        """BatchReadArtifacts reads many small artifacts, each proven against its digest. Results are in the order of the ids, and
+        may be fewer than these, but never none: they end where the answer would be 4 MiB; ask for the rest again. Safe to repeat.
+
+        Errors of items: INVALID_ARGUMENT (INVALID_ID, ARTIFACT_TOO_LARGE for one of more than 16 KiB: use ReadArtifact),
+        NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT). Errors of the call: INVALID_ARGUMENT (MALFORMED_REQUEST
+        for more than 1000 ids), UNAVAILABLE (SHUTTING_DOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -276,6 +317,16 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     request_deserializer=paglet_dot_v1_dot_artifact__pb2.WriteArtifactRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_artifact__pb2.WriteArtifactResponse.SerializeToString,
             ),
+            'BatchWriteArtifacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchWriteArtifacts,
+                    request_deserializer=paglet_dot_v1_dot_artifact__pb2.BatchWriteArtifactsRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_artifact__pb2.BatchWriteArtifactsResponse.SerializeToString,
+            ),
+            'BatchReadArtifacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchReadArtifacts,
+                    request_deserializer=paglet_dot_v1_dot_artifact__pb2.BatchReadArtifactsRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_artifact__pb2.BatchReadArtifactsResponse.SerializeToString,
+            ),
             'GetUpload': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUpload,
                     request_deserializer=paglet_dot_v1_dot_artifact__pb2.GetUploadRequest.FromString,
@@ -361,6 +412,60 @@ class ArtifactService(object):
             '/paglet.v1.ArtifactService/WriteArtifact',
             paglet_dot_v1_dot_artifact__pb2.WriteArtifactRequest.SerializeToString,
             paglet_dot_v1_dot_artifact__pb2.WriteArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchWriteArtifacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.ArtifactService/BatchWriteArtifacts',
+            paglet_dot_v1_dot_artifact__pb2.BatchWriteArtifactsRequest.SerializeToString,
+            paglet_dot_v1_dot_artifact__pb2.BatchWriteArtifactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchReadArtifacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.ArtifactService/BatchReadArtifacts',
+            paglet_dot_v1_dot_artifact__pb2.BatchReadArtifactsRequest.SerializeToString,
+            paglet_dot_v1_dot_artifact__pb2.BatchReadArtifactsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -66,6 +66,29 @@ class ArtifactServiceStub:
     UPLOAD_CANCELLED, WRITER_FENCED), FAILED_PRECONDITION (REQUEST_ID_REUSED, PREFIX_MISMATCH), NOT_FOUND
     (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS).
     """
+    BatchWriteArtifacts: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.BatchWriteArtifactsRequest, _artifact_pb2.BatchWriteArtifactsResponse]
+    """BatchWriteArtifacts stores many small artifacts by one wait for the disk, also together with other such calls. Each item
+    has its own result, in the order of the items: it is durable, or its error says why it is not there, and keeps no other
+    from being stored.
+
+    Up to 1000 items of up to 16 KiB each, in a message of less than 4 MiB: 1000 of 4000 bytes with short names do.
+
+    Safe to repeat where every item has an upload_id: what was stored answers WRITE_OUTCOME_ALREADY_COMMITTED. Without, a
+    call whose answer was lost may have stored all, some, or none.
+
+    Errors of items: as of WriteArtifact; ARTIFACT_TOO_LARGE for one of more than 16 KiB (use WriteArtifact),
+    UPLOAD_IN_PROGRESS for the upload_id of one that WriteArtifact has begun. Errors of the call, with which nothing is
+    stored: INVALID_ARGUMENT (MALFORMED_REQUEST for too many items), RESOURCE_EXHAUSTED (DISK_FULL), UNAVAILABLE
+    (SHUTTING_DOWN).
+    """
+    BatchReadArtifacts: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.BatchReadArtifactsRequest, _artifact_pb2.BatchReadArtifactsResponse]
+    """BatchReadArtifacts reads many small artifacts, each proven against its digest. Results are in the order of the ids, and
+    may be fewer than these, but never none: they end where the answer would be 4 MiB; ask for the rest again. Safe to repeat.
+
+    Errors of items: INVALID_ARGUMENT (INVALID_ID, ARTIFACT_TOO_LARGE for one of more than 16 KiB: use ReadArtifact),
+    NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT). Errors of the call: INVALID_ARGUMENT (MALFORMED_REQUEST
+    for more than 1000 ids), UNAVAILABLE (SHUTTING_DOWN).
+    """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.GetUploadRequest, _artifact_pb2.GetUploadResponse]
     """GetUpload tells how far an upload has come, and the digest of what is here: a writer who goes on compares that with his
     own bytes before he sends one more. It reads the partial if that was not done since the host's start. Safe to repeat.
@@ -194,6 +217,29 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_STALLED, UPLOAD_IN_PROGRESS,
     UPLOAD_CANCELLED, WRITER_FENCED), FAILED_PRECONDITION (REQUEST_ID_REUSED, PREFIX_MISMATCH), NOT_FOUND
     (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS).
+    """
+    BatchWriteArtifacts: _aio.UnaryUnaryMultiCallable[_artifact_pb2.BatchWriteArtifactsRequest, _artifact_pb2.BatchWriteArtifactsResponse]  # type: ignore[assignment]
+    """BatchWriteArtifacts stores many small artifacts by one wait for the disk, also together with other such calls. Each item
+    has its own result, in the order of the items: it is durable, or its error says why it is not there, and keeps no other
+    from being stored.
+
+    Up to 1000 items of up to 16 KiB each, in a message of less than 4 MiB: 1000 of 4000 bytes with short names do.
+
+    Safe to repeat where every item has an upload_id: what was stored answers WRITE_OUTCOME_ALREADY_COMMITTED. Without, a
+    call whose answer was lost may have stored all, some, or none.
+
+    Errors of items: as of WriteArtifact; ARTIFACT_TOO_LARGE for one of more than 16 KiB (use WriteArtifact),
+    UPLOAD_IN_PROGRESS for the upload_id of one that WriteArtifact has begun. Errors of the call, with which nothing is
+    stored: INVALID_ARGUMENT (MALFORMED_REQUEST for too many items), RESOURCE_EXHAUSTED (DISK_FULL), UNAVAILABLE
+    (SHUTTING_DOWN).
+    """
+    BatchReadArtifacts: _aio.UnaryUnaryMultiCallable[_artifact_pb2.BatchReadArtifactsRequest, _artifact_pb2.BatchReadArtifactsResponse]  # type: ignore[assignment]
+    """BatchReadArtifacts reads many small artifacts, each proven against its digest. Results are in the order of the ids, and
+    may be fewer than these, but never none: they end where the answer would be 4 MiB; ask for the rest again. Safe to repeat.
+
+    Errors of items: INVALID_ARGUMENT (INVALID_ID, ARTIFACT_TOO_LARGE for one of more than 16 KiB: use ReadArtifact),
+    NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT). Errors of the call: INVALID_ARGUMENT (MALFORMED_REQUEST
+    for more than 1000 ids), UNAVAILABLE (SHUTTING_DOWN).
     """
     GetUpload: _aio.UnaryUnaryMultiCallable[_artifact_pb2.GetUploadRequest, _artifact_pb2.GetUploadResponse]  # type: ignore[assignment]
     """GetUpload tells how far an upload has come, and the digest of what is here: a writer who goes on compares that with his
@@ -326,6 +372,41 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         OUT_OF_RANGE (OFFSET_MISMATCH), ALREADY_EXISTS (ARTIFACT_EXISTS), ABORTED (UPLOAD_STALLED, UPLOAD_IN_PROGRESS,
         UPLOAD_CANCELLED, WRITER_FENCED), FAILED_PRECONDITION (REQUEST_ID_REUSED, PREFIX_MISMATCH), NOT_FOUND
         (ARTIFACT_NOT_FOUND), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL, TOO_MANY_UPLOADS).
+        """
+
+    @_abc_1.abstractmethod
+    def BatchWriteArtifacts(
+        self,
+        request: _artifact_pb2.BatchWriteArtifactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_pb2.BatchWriteArtifactsResponse, _abc.Awaitable[_artifact_pb2.BatchWriteArtifactsResponse]]:
+        """BatchWriteArtifacts stores many small artifacts by one wait for the disk, also together with other such calls. Each item
+        has its own result, in the order of the items: it is durable, or its error says why it is not there, and keeps no other
+        from being stored.
+
+        Up to 1000 items of up to 16 KiB each, in a message of less than 4 MiB: 1000 of 4000 bytes with short names do.
+
+        Safe to repeat where every item has an upload_id: what was stored answers WRITE_OUTCOME_ALREADY_COMMITTED. Without, a
+        call whose answer was lost may have stored all, some, or none.
+
+        Errors of items: as of WriteArtifact; ARTIFACT_TOO_LARGE for one of more than 16 KiB (use WriteArtifact),
+        UPLOAD_IN_PROGRESS for the upload_id of one that WriteArtifact has begun. Errors of the call, with which nothing is
+        stored: INVALID_ARGUMENT (MALFORMED_REQUEST for too many items), RESOURCE_EXHAUSTED (DISK_FULL), UNAVAILABLE
+        (SHUTTING_DOWN).
+        """
+
+    @_abc_1.abstractmethod
+    def BatchReadArtifacts(
+        self,
+        request: _artifact_pb2.BatchReadArtifactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_pb2.BatchReadArtifactsResponse, _abc.Awaitable[_artifact_pb2.BatchReadArtifactsResponse]]:
+        """BatchReadArtifacts reads many small artifacts, each proven against its digest. Results are in the order of the ids, and
+        may be fewer than these, but never none: they end where the answer would be 4 MiB; ask for the rest again. Safe to repeat.
+
+        Errors of items: INVALID_ARGUMENT (INVALID_ID, ARTIFACT_TOO_LARGE for one of more than 16 KiB: use ReadArtifact),
+        NOT_FOUND (ARTIFACT_NOT_FOUND), DATA_LOSS (STORED_BLOB_CORRUPT). Errors of the call: INVALID_ARGUMENT (MALFORMED_REQUEST
+        for more than 1000 ids), UNAVAILABLE (SHUTTING_DOWN).
         """
 
     @_abc_1.abstractmethod
