@@ -106,20 +106,27 @@ class SentArtifact:
         await self._backoff.pause(failure)
 
     async def _look(self) -> None:
-        """Finds out what the host has, and holds it against the source. Raises PREFIX_MISMATCH."""
+        """Finds out what the host has, and holds it against the source, also when that is nothing, or all.
+
+        Raises PREFIX_MISMATCH, REQUEST_ID_REUSED, and TRANSPORT when the host has less than it said it had, and what it
+        lacks cannot be had again: what is left of the source must never be taken for the whole.
+        """
         info = await self._info()
-        if info is None or info.state is not UploadState.OPEN or info.prefix is None:
-            self._here = Hasher()
-            return
-        hasher = await self._source.prefix(info.committed_size)
+        here = None if info is None else info.prefix
+        size = 0 if here is None else here.size_bytes
+        hasher = await self._source.prefix(size)
         if hasher is None:
             raise CallerError(
-                "TRANSPORT",
-                f"the host has only {info.committed_size} bytes of what it said it had, and the source is gone past",
+                "TRANSPORT", f"the host has only {size} bytes of what it said it had, and the source is gone past them"
             )
-        if hasher.digest() != info.prefix:
-            raise refusals.prefix_mismatch(self._write.upload_id, info.prefix, hasher.digest())
-        self._here, self._writer_epoch = hasher, info.writer_epoch + 1
+        if info is not None and here is not None:
+            is_open = info.state is UploadState.OPEN
+            if hasher.digest() != here:
+                upload_id, found = self._write.upload_id, hasher.digest()
+                raise refusals.prefix_mismatch(upload_id, here, found) if is_open else refusals.upload_reused(upload_id)
+            if is_open:
+                self._writer_epoch = info.writer_epoch + 1
+        self._here = hasher
 
     async def _info(self) -> UploadInfo | None:
         try:
