@@ -36,6 +36,7 @@ from paglets.host.host import Host
 from paglets.host.journal import Journal
 from paglets.host.parts import HostParts
 from paglets.host.peers import Peers
+from paglets.host.read_tickets import ReadTickets
 from paglets.host.registry import TypeRegistry
 from paglets.services.artifact import ArtifactServicer, add_artifacts
 from paglets.services.directory import DirectoryServicer
@@ -134,7 +135,7 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
         services = GuardedServices()
         health = HealthServicer()
         router = Router(host, uid)
-        _add_services(services, host, router, health)
+        _add_services(services, host, router, health, await ReadTickets.of(parts.journal))
         server = await _listen(settings, host, Door(host, router, services), services)
         await server.start()
         stack.push_async_callback(_stop, server, parts, health)
@@ -211,9 +212,12 @@ async def _open_directory(stack: AsyncExitStack, settings: HostSettings, data: P
     return RemoteDirectory(channel, address=settings.join)
 
 
-def _add_services(services: GuardedServices, host: Host, router: Router, health: HealthServicer) -> None:
+def _add_services(
+    services: GuardedServices, host: Host, router: Router, health: HealthServicer, tickets: ReadTickets
+) -> None:
     parts = host.parts
-    artifacts = ArtifactServicer(parts.store, host.name, max_open_reads=parts.settings.store.max_open_reads)
+    reads = parts.settings.store.max_open_reads
+    artifacts = ArtifactServicer(parts.store, host.name, tickets=tickets, max_open_reads=reads)
     add_artifacts(services, artifacts)
     services.add(lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleServicer(host, router))
     services.add(transfer_pb2_grpc.add_TransferServiceServicer_to_server, TransferServicer(host))

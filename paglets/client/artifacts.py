@@ -57,6 +57,8 @@ from paglets.wire.artifact_batch import (
 )
 from paglets.wire.artifact_query import query_to_message
 from paglets.wire.artifact_update import changes_to_message
+from paglets.wire.metadata import FROM_KEY
+from paglets.wire.times import duration_to_message
 
 __all__ = ["RemoteArtifactStore"]
 
@@ -67,6 +69,8 @@ class RemoteArtifactStore:
     `timeout_s` bounds a call that moves no bytes; where bytes move, `stall_timeout_s` bounds how long they may stand
     still. When the way to the host breaks, uploads and reads go on from where they were, until they have got no further
     for `patience_s`.
+
+    With a `read_ticket` of the host it describes and reads only what that is for, as the host named `reader`.
     """
 
     def __init__(
@@ -76,14 +80,18 @@ class RemoteArtifactStore:
         timeout_s: float = 30.0,
         stall_timeout_s: float = 60.0,
         patience_s: float = 60.0,
+        read_ticket: bytes = b"",
+        reader: str = "",
     ) -> None:
-        safe = SafeChannel(channel, policy=RetryPolicy(timeout_s=timeout_s))
+        metadata = ((FROM_KEY, reader),) if reader else ()
+        safe = SafeChannel(channel, metadata=metadata, policy=RetryPolicy(timeout_s=timeout_s))
         self._stub: artifact_pb2_grpc.ArtifactServiceAsyncStub = artifact_pb2_grpc.ArtifactServiceStub(safe)
         once = SafeChannel(channel, policy=RetryPolicy(timeout_s=timeout_s, is_passing=_never))
         self._once: artifact_pb2_grpc.ArtifactServiceAsyncStub = artifact_pb2_grpc.ArtifactServiceStub(once)
         self._streams = ArtifactStreams(safe)
         self._patience = RetryPolicy(timeout_s=patience_s)
         self._stall_timeout_s = stall_timeout_s
+        self._read_ticket = read_ticket
         self._disk = Disk()
 
     async def create_from_chunks(
@@ -155,8 +163,20 @@ class RemoteArtifactStore:
 
     async def ref(self, artifact_id: str) -> ArtifactRef:
         """Describes one artifact."""
-        reply = await self._stub.GetArtifact(artifact_pb2.GetArtifactRequest(artifact_id=artifact_id))
+        request = artifact_pb2.GetArtifactRequest(artifact_id=artifact_id, read_ticket=self._read_ticket)
+        reply = await self._stub.GetArtifact(request)
         return artifact_from_message(reply.artifact)
+
+    async def create_read_ticket(self, artifact_id: str, audience_host: str, *, ttl_s: float | None = None) -> bytes:
+        """Leave for a host to read the artifact for `ttl_s` seconds, an hour if not given: what `pull` takes.
+
+        Keep it out of logs: who has it may use it. Raises ARTIFACT_NOT_FOUND, INVALID_ID, MALFORMED_REQUEST.
+        """
+        ttl = None if ttl_s is None else duration_to_message(ttl_s)
+        reply = await self._stub.CreateReadTicket(
+            artifact_pb2.CreateReadTicketRequest(artifact_id=artifact_id, audience_host=audience_host, ttl=ttl)
+        )
+        return reply.read_ticket
 
     async def list(
         self, query: ArtifactQuery = ALL_ARTIFACTS, *, page_size: int = 100, page_token: str = ""
@@ -180,7 +200,7 @@ class RemoteArtifactStore:
         Also raises ARTIFACT_NOT_FOUND if the artifact was replaced by another meanwhile, and STORED_BLOB_CORRUPT for
         bytes that changed on the way.
         """
-        begin = partial(ReadCall.begin, self._streams, artifact_id, self._stall_timeout_s)
+        begin = partial(ReadCall.begin, self._streams, artifact_id, self._read_ticket, self._stall_timeout_s)
         async with RemoteReader.opened(begin, offset, length, self._patience, self._disk) as reader:
             yield reader
 

@@ -33,13 +33,14 @@ class ReadCall:
         cls,
         streams: ArtifactStreams,
         artifact_id: str,
+        read_ticket: bytes,
         stall_timeout_s: float,
         offset: int,
         length: int | None,
     ) -> ReadCall:
         """Asks for an artifact, or a range of it. Raises what the host refuses with; then nothing is left to cancel."""
         with errors_of_calls():
-            call = streams.ReadArtifact(read_to_request(artifact_id, offset, length))
+            call = streams.ReadArtifact(read_to_request(artifact_id, offset, length, read_ticket))
             try:
                 frames = ReadFrames(aiter(call), stall_timeout_s)
                 header = await frames.header(artifact_id, offset, length)

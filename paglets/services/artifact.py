@@ -10,8 +10,10 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts import refusals
 from paglets.artifacts.store import ServedStore, SmallWrite, Upload
+from paglets.host.read_tickets import TICKET_TTL_S, ReadTickets
 from paglets.services.guard import GuardedServices, ServerContext
 from paglets.services.message_size import message_bytes
+from paglets.values import ArtifactRef
 from paglets.wire.artifact import (
     artifact_to_message,
     finish_from_message,
@@ -37,6 +39,8 @@ from paglets.wire.artifact_update import changes_from_message
 from paglets.wire.artifact_watch import notice_to_message
 from paglets.wire.chunk_codec import WriteFrame, decode_write
 from paglets.wire.frames import COMMITTED_SIZE_KEY, WRITER_EPOCH_KEY, WriteFrames, read_chunk
+from paglets.wire.metadata import FROM_KEY
+from paglets.wire.times import duration_from_message, time_to_message
 
 __all__ = ["ArtifactServicer", "add_artifacts"]
 
@@ -54,13 +58,21 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
     """Serves `store` as the one of `host`; put it behind the guard.
 
     A stream of an upload from which no frame comes for `stall_timeout_s` ends; nothing else bounds how long it takes.
-    At most `max_open_reads` are open, and as many watches; the guard ends those whose readers stand still.
+    At most `max_open_reads` are open, and as many watches; the guard ends those whose readers stand still. Without
+    `tickets` those that it makes are valid for as long as it lives.
     """
 
     def __init__(
-        self, store: ServedStore, host: str, *, max_open_reads: int = 128, stall_timeout_s: float = 60.0
+        self,
+        store: ServedStore,
+        host: str,
+        *,
+        tickets: ReadTickets | None = None,
+        max_open_reads: int = 128,
+        stall_timeout_s: float = 60.0,
     ) -> None:
         self._store = store
+        self._tickets = tickets or ReadTickets.passing()
         self._host = host
         self._max_open_reads = max_open_reads
         self._open = Counter[str]()
@@ -136,6 +148,7 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
             size = message_bytes(open_reads)
             reading = self._store.open_reader(artifact_id, offset=offset, length=length, piece_bytes=size)
             async with reading as reader:
+                self._check_ticket(request.read_ticket, reader.ref, context)
                 yield read_header(reader.ref, reader.byte_range, size)
                 async for piece in reader:
                     yield read_chunk(offset, piece)
@@ -146,6 +159,7 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
     ) -> artifact_pb2.GetArtifactResponse:
         """Describes one artifact."""
         ref = await self._store.ref(request.artifact_id)
+        self._check_ticket(request.read_ticket, ref, context)
         return artifact_pb2.GetArtifactResponse(artifact=artifact_to_message(ref))
 
     async def ListArtifacts(
@@ -190,6 +204,20 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
                 async for notice in notices:
                     yield notice_to_message(notice)
 
+    async def CreateReadTicket(
+        self, request: artifact_pb2.CreateReadTicketRequest, context: ServerContext
+    ) -> artifact_pb2.CreateReadTicketResponse:
+        """Gives leave to read one artifact."""
+        ref = await self._store.ref(request.artifact_id)
+        ttl_s = duration_from_message(request.ttl) if request.HasField("ttl") else TICKET_TTL_S
+        ticket, expires_at = self._tickets.create(ref, request.audience_host, ttl_s)
+        return artifact_pb2.CreateReadTicketResponse(read_ticket=ticket, expire_time=time_to_message(expires_at))
+
+    def _check_ticket(self, ticket: bytes, ref: ArtifactRef, context: ServerContext) -> None:
+        """Holds a reader to the ticket that he gave, if he gave one. Raises TICKET_INVALID."""
+        if ticket:
+            self._tickets.check(ticket, ref, _caller(context))
+
     @contextmanager
     def _counted(self, what: str) -> Generator[int]:
         """Counts an open read, or watch; gives how many there are now. Raises TOO_MANY_READS."""
@@ -200,6 +228,14 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
             yield self._open[what]
         finally:
             self._open[what] -= 1
+
+
+def _caller(context: ServerContext) -> str:
+    """The host that the caller says he is; empty when he says nothing."""
+    for key, value in context.invocation_metadata() or ():
+        if key == FROM_KEY and isinstance(value, str):
+            return value
+    return ""
 
 
 @asynccontextmanager

@@ -181,9 +181,13 @@ def finish_from_message(message: artifact_pb2.WriteFinish) -> Digest:
     return digest
 
 
-def read_to_request(artifact_id: str, offset: int, length: int | None) -> artifact_pb2.ReadArtifactRequest:
+def read_to_request(
+    artifact_id: str, offset: int, length: int | None, read_ticket: bytes = b""
+) -> artifact_pb2.ReadArtifactRequest:
     """What is to be read, as a message; a length is at least 1, None for all to the end."""
-    return artifact_pb2.ReadArtifactRequest(artifact_id=artifact_id, read_offset=offset, read_limit=length or 0)
+    return artifact_pb2.ReadArtifactRequest(
+        artifact_id=artifact_id, read_offset=offset, read_limit=length or 0, read_ticket=read_ticket
+    )
 
 
 def read_from_request(request: artifact_pb2.ReadArtifactRequest) -> tuple[str, int, int | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["EPOCH_KEY", "HOPS_KEY", "HOST_KEY", "PAGLET_ID_KEY", "REPLAYED_KEY", "REQUEST_ID_KEY", "TO_KEY"]
+__all__ = ["EPOCH_KEY", "FROM_KEY", "HOPS_KEY", "HOST_KEY", "PAGLET_ID_KEY", "REPLAYED_KEY", "REQUEST_ID_KEY", "TO_KEY"]
 
 PAGLET_ID_KEY: Final = "paglet-id"
 """Names the paglet that a call is for; the one key that a client in any language needs."""
@@ -17,6 +17,9 @@ HOPS_KEY: Final = "paglet-hops"
 
 TO_KEY: Final = "paglet-to"
 """Between hosts: the uid of the host that is meant; whoever else is at its address by now refuses."""
+
+FROM_KEY: Final = "paglet-from"
+"""Between hosts: the name of the host that calls, by which it is held to its read ticket."""
 
 HOST_KEY: Final = "paglet-host"
 """In trailing metadata: the host that answered for the paglet."""

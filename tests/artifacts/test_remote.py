@@ -46,7 +46,9 @@ ReadFrame = artifact_pb2.ReadArtifactResponse
 
 
 @asynccontextmanager
-async def host(servicer: ArtifactServicer, **timeouts: float) -> AsyncGenerator[RemoteArtifactStore, None]:
+async def host(
+    servicer: ArtifactServicer, *, stall_timeout_s: float = 60.0, patience_s: float = 60.0
+) -> AsyncGenerator[RemoteArtifactStore, None]:
     """A store on a host of this process with the given servicer."""
     services = GuardedServices()
     add_artifacts(services, servicer)
@@ -55,7 +57,7 @@ async def host(servicer: ArtifactServicer, **timeouts: float) -> AsyncGenerator[
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with open_channel(f"127.0.0.1:{port}") as channel:
-        yield RemoteArtifactStore(channel, **timeouts)
+        yield RemoteArtifactStore(channel, stall_timeout_s=stall_timeout_s, patience_s=patience_s)
     await server.stop(None)
 
 

@@ -1091,22 +1091,28 @@ class ReadArtifactRequest(_message.Message):
     ARTIFACT_ID_FIELD_NUMBER: _builtins.int
     READ_OFFSET_FIELD_NUMBER: _builtins.int
     READ_LIMIT_FIELD_NUMBER: _builtins.int
+    READ_TICKET_FIELD_NUMBER: _builtins.int
     artifact_id: _builtins.str
     """The artifact to read; required."""
     read_offset: _builtins.int
     """Where to begin, in bytes of the artifact; at most its size."""
     read_limit: _builtins.int
     """How many bytes to read; 0 for all to the end. More than there are is RANGE_NOT_SATISFIABLE."""
+    read_ticket: _builtins.bytes
+    """A ticket of CreateReadTicket, empty for none. One that is given must be valid: for this artifact, for the bytes that it
+    has, not expired, and for the host that the caller says he is by the metadata `paglet-from`.
+    """
     def __init__(
         self,
         *,
         artifact_id: _builtins.str = ...,
         read_offset: _builtins.int = ...,
         read_limit: _builtins.int = ...,
+        read_ticket: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "read_limit", b"read_limit", "read_offset", b"read_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "read_limit", b"read_limit", "read_offset", b"read_offset", "read_ticket", b"read_ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1215,16 +1221,22 @@ class GetArtifactRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ARTIFACT_ID_FIELD_NUMBER: _builtins.int
+    READ_TICKET_FIELD_NUMBER: _builtins.int
     artifact_id: _builtins.str
     """The artifact; required."""
+    read_ticket: _builtins.bytes
+    """As for ReadArtifact: a ticket, empty for none. One that is given must be valid: for this artifact, for the bytes that it
+    has, not expired, and for the host that the caller says he is by the metadata `paglet-from`.
+    """
     def __init__(
         self,
         *,
         artifact_id: _builtins.str = ...,
+        read_ticket: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "read_ticket", b"read_ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1666,3 +1678,63 @@ class ArtifactEvent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ArtifactEvent: _TypeAlias = ArtifactEvent  # noqa: Y015
+
+@_typing.final
+class CreateReadTicketRequest(_message.Message):
+    """CreateReadTicketRequest says who may read what, and for how long."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_ID_FIELD_NUMBER: _builtins.int
+    AUDIENCE_HOST_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    artifact_id: _builtins.str
+    """The artifact; required."""
+    audience_host: _builtins.str
+    """The name of the host that may read it; an id, required."""
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long the ticket is valid; unset for an hour. From one millisecond to 7 days."""
+
+    def __init__(
+        self,
+        *,
+        artifact_id: _builtins.str = ...,
+        audience_host: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "audience_host", b"audience_host", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateReadTicketRequest: _TypeAlias = CreateReadTicketRequest  # noqa: Y015
+
+@_typing.final
+class CreateReadTicketResponse(_message.Message):
+    """CreateReadTicketResponse has the ticket."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READ_TICKET_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    read_ticket: _builtins.bytes
+    """Opaque, at most 1024 bytes. Whoever has it may read the artifact: it belongs into no log."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ceases to be valid, by the clock of this host."""
+
+    def __init__(
+        self,
+        *,
+        read_ticket: _builtins.bytes = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "read_ticket", b"read_ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateReadTicketResponse: _TypeAlias = CreateReadTicketResponse  # noqa: Y015

@@ -106,6 +106,11 @@ class ArtifactServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_artifact__pb2.WatchArtifactsRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_artifact__pb2.WatchArtifactsResponse.FromString,
                 _registered_method=True)
+        self.CreateReadTicket = channel.unary_unary(
+                '/paglet.v1.ArtifactService/CreateReadTicket',
+                request_serializer=paglet_dot_v1_dot_artifact__pb2.CreateReadTicketRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_artifact__pb2.CreateReadTicketResponse.FromString,
+                _registered_method=True)
 
 
 class ArtifactServiceServicer(object):
@@ -230,7 +235,7 @@ class ArtifactServiceServicer(object):
         repeat.
 
         Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a negative offset or limit), NOT_FOUND (ARTIFACT_NOT_FOUND),
-        OUT_OF_RANGE (RANGE_NOT_SATISFIABLE), DATA_LOSS (STORED_BLOB_CORRUPT), RESOURCE_EXHAUSTED (TOO_MANY_READS),
+        PERMISSION_DENIED (TICKET_INVALID), OUT_OF_RANGE (RANGE_NOT_SATISFIABLE), DATA_LOSS (STORED_BLOB_CORRUPT), RESOURCE_EXHAUSTED (TOO_MANY_READS),
         DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -240,7 +245,7 @@ class ArtifactServiceServicer(object):
     def GetArtifact(self, request, context):
         """GetArtifact describes one artifact. Safe to repeat.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), PERMISSION_DENIED (TICKET_INVALID).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -304,6 +309,21 @@ class ArtifactServiceServicer(object):
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
         which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
         minute).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateReadTicket(self, request, context):
+        """CreateReadTicket gives somebody leave to read one artifact for a time: a ticket, which goes along with the reads of the
+        host it is for. It holds for the bytes that the artifact has now. The host keeps nothing of it, so it cannot be called
+        back; deleting the artifact ends it. Safe to repeat: each call makes another ticket.
+
+        Nobody needs a ticket yet: until hosts know who calls them, a read without one is allowed, and a reader is who he says
+        he is.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a time to live out of bounds), NOT_FOUND
+        (ARTIFACT_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -376,6 +396,11 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.WatchArtifacts,
                     request_deserializer=paglet_dot_v1_dot_artifact__pb2.WatchArtifactsRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_artifact__pb2.WatchArtifactsResponse.SerializeToString,
+            ),
+            'CreateReadTicket': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateReadTicket,
+                    request_deserializer=paglet_dot_v1_dot_artifact__pb2.CreateReadTicketRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_artifact__pb2.CreateReadTicketResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -736,6 +761,33 @@ class ArtifactService(object):
             '/paglet.v1.ArtifactService/WatchArtifacts',
             paglet_dot_v1_dot_artifact__pb2.WatchArtifactsRequest.SerializeToString,
             paglet_dot_v1_dot_artifact__pb2.WatchArtifactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateReadTicket(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.ArtifactService/CreateReadTicket',
+            paglet_dot_v1_dot_artifact__pb2.CreateReadTicketRequest.SerializeToString,
+            paglet_dot_v1_dot_artifact__pb2.CreateReadTicketResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -128,13 +128,13 @@ class ArtifactServiceStub:
     repeat.
 
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a negative offset or limit), NOT_FOUND (ARTIFACT_NOT_FOUND),
-    OUT_OF_RANGE (RANGE_NOT_SATISFIABLE), DATA_LOSS (STORED_BLOB_CORRUPT), RESOURCE_EXHAUSTED (TOO_MANY_READS),
+    PERMISSION_DENIED (TICKET_INVALID), OUT_OF_RANGE (RANGE_NOT_SATISFIABLE), DATA_LOSS (STORED_BLOB_CORRUPT), RESOURCE_EXHAUSTED (TOO_MANY_READS),
     DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
     """
     GetArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.GetArtifactRequest, _artifact_pb2.GetArtifactResponse]
     """GetArtifact describes one artifact. Safe to repeat.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), PERMISSION_DENIED (TICKET_INVALID).
     """
     ListArtifacts: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.ListArtifactsRequest, _artifact_pb2.ListArtifactsResponse]
     """ListArtifacts pages through the host's artifacts, in the order of their ids unless another is asked for. An artifact
@@ -178,6 +178,17 @@ class ArtifactServiceStub:
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
     which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
     minute).
+    """
+    CreateReadTicket: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.CreateReadTicketRequest, _artifact_pb2.CreateReadTicketResponse]
+    """CreateReadTicket gives somebody leave to read one artifact for a time: a ticket, which goes along with the reads of the
+    host it is for. It holds for the bytes that the artifact has now. The host keeps nothing of it, so it cannot be called
+    back; deleting the artifact ends it. Safe to repeat: each call makes another ticket.
+
+    Nobody needs a ticket yet: until hosts know who calls them, a read without one is allowed, and a reader is who he says
+    he is.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a time to live out of bounds), NOT_FOUND
+    (ARTIFACT_NOT_FOUND).
     """
 
 @_typing.type_check_only
@@ -280,13 +291,13 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     repeat.
 
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a negative offset or limit), NOT_FOUND (ARTIFACT_NOT_FOUND),
-    OUT_OF_RANGE (RANGE_NOT_SATISFIABLE), DATA_LOSS (STORED_BLOB_CORRUPT), RESOURCE_EXHAUSTED (TOO_MANY_READS),
+    PERMISSION_DENIED (TICKET_INVALID), OUT_OF_RANGE (RANGE_NOT_SATISFIABLE), DATA_LOSS (STORED_BLOB_CORRUPT), RESOURCE_EXHAUSTED (TOO_MANY_READS),
     DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
     """
     GetArtifact: _aio.UnaryUnaryMultiCallable[_artifact_pb2.GetArtifactRequest, _artifact_pb2.GetArtifactResponse]  # type: ignore[assignment]
     """GetArtifact describes one artifact. Safe to repeat.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), PERMISSION_DENIED (TICKET_INVALID).
     """
     ListArtifacts: _aio.UnaryUnaryMultiCallable[_artifact_pb2.ListArtifactsRequest, _artifact_pb2.ListArtifactsResponse]  # type: ignore[assignment]
     """ListArtifacts pages through the host's artifacts, in the order of their ids unless another is asked for. An artifact
@@ -330,6 +341,17 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
     which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
     minute).
+    """
+    CreateReadTicket: _aio.UnaryUnaryMultiCallable[_artifact_pb2.CreateReadTicketRequest, _artifact_pb2.CreateReadTicketResponse]  # type: ignore[assignment]
+    """CreateReadTicket gives somebody leave to read one artifact for a time: a ticket, which goes along with the reads of the
+    host it is for. It holds for the bytes that the artifact has now. The host keeps nothing of it, so it cannot be called
+    back; deleting the artifact ends it. Safe to repeat: each call makes another ticket.
+
+    Nobody needs a ticket yet: until hosts know who calls them, a read without one is allowed, and a reader is who he says
+    he is.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a time to live out of bounds), NOT_FOUND
+    (ARTIFACT_NOT_FOUND).
     """
 
 class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -471,7 +493,7 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         repeat.
 
         Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a negative offset or limit), NOT_FOUND (ARTIFACT_NOT_FOUND),
-        OUT_OF_RANGE (RANGE_NOT_SATISFIABLE), DATA_LOSS (STORED_BLOB_CORRUPT), RESOURCE_EXHAUSTED (TOO_MANY_READS),
+        PERMISSION_DENIED (TICKET_INVALID), OUT_OF_RANGE (RANGE_NOT_SATISFIABLE), DATA_LOSS (STORED_BLOB_CORRUPT), RESOURCE_EXHAUSTED (TOO_MANY_READS),
         DEADLINE_EXCEEDED (DEADLINE_EXCEEDED).
         """
 
@@ -483,7 +505,7 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_artifact_pb2.GetArtifactResponse, _abc.Awaitable[_artifact_pb2.GetArtifactResponse]]:
         """GetArtifact describes one artifact. Safe to repeat.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND).
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), PERMISSION_DENIED (TICKET_INVALID).
         """
 
     @_abc_1.abstractmethod
@@ -557,6 +579,23 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED (TOO_MANY_READS, of
         which there may be as many watches as reads), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
         minute).
+        """
+
+    @_abc_1.abstractmethod
+    def CreateReadTicket(
+        self,
+        request: _artifact_pb2.CreateReadTicketRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifact_pb2.CreateReadTicketResponse, _abc.Awaitable[_artifact_pb2.CreateReadTicketResponse]]:
+        """CreateReadTicket gives somebody leave to read one artifact for a time: a ticket, which goes along with the reads of the
+        host it is for. It holds for the bytes that the artifact has now. The host keeps nothing of it, so it cannot be called
+        back; deleting the artifact ends it. Safe to repeat: each call makes another ticket.
+
+        Nobody needs a ticket yet: until hosts know who calls them, a read without one is allowed, and a reader is who he says
+        he is.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a time to live out of bounds), NOT_FOUND
+        (ARTIFACT_NOT_FOUND).
         """
 
 def add_ArtifactServiceServicer_to_server(servicer: ArtifactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -172,6 +172,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_RANGE_NOT_SATISFIABLE: _ErrorReason.ValueType  # 57
     """OUT_OF_RANGE: the range to read goes past the end of the artifact. Metadata: size_bytes, read_offset."""
+    ERROR_REASON_TICKET_INVALID: _ErrorReason.ValueType  # 64
+    """PERMISSION_DENIED: the read ticket is not valid for this read. Metadata: cause, one of `tampered` (it is no ticket of this
+    host), `artifact`, `digest` (the artifact has other bytes now), `audience`, `expired`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable, machine-readable cause of an error."""
@@ -322,4 +326,8 @@ list's cursor. Metadata: oldest, the first cursor that can be watched from.
 """
 ERROR_REASON_RANGE_NOT_SATISFIABLE: ErrorReason.ValueType  # 57
 """OUT_OF_RANGE: the range to read goes past the end of the artifact. Metadata: size_bytes, read_offset."""
+ERROR_REASON_TICKET_INVALID: ErrorReason.ValueType  # 64
+"""PERMISSION_DENIED: the read ticket is not valid for this read. Metadata: cause, one of `tampered` (it is no ticket of this
+host), `artifact`, `digest` (the artifact has other bytes now), `audience`, `expired`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
