@@ -217,7 +217,7 @@ def _add_services(
 ) -> None:
     parts = host.parts
     reads = parts.settings.store.max_open_reads
-    artifacts = ArtifactServicer(parts.store, host.name, tickets=tickets, max_open_reads=reads)
+    artifacts = ArtifactServicer(parts.store, host.name, tickets=tickets, pulls=host.pulls, max_open_reads=reads)
     add_artifacts(services, artifacts)
     services.add(lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleServicer(host, router))
     services.add(transfer_pb2_grpc.add_TransferServiceServicer_to_server, TransferServicer(host))

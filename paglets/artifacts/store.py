@@ -35,6 +35,8 @@ __all__ = [
     "ArtifactWrite",
     "ArtifactWriteResult",
     "ByteRange",
+    "PullProgress",
+    "PullRequest",
     "Readable",
     "ServedStore",
     "SmallArtifact",
@@ -118,6 +120,42 @@ class ArtifactWriteResult:
 
     ref: ArtifactRef
     outcome: WriteOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequest:
+    """What a host is to fetch from another one, and what to make of it; None, or empty, is as it is at the source.
+
+    `pull_id` makes it safe to repeat. The source is the host of the mesh named `source_host`, or one outside of it at
+    `source_address`; it has the artifact as `source_artifact_id`, for which `read_ticket` gives leave.
+    """
+
+    pull_id: str
+    source_artifact_id: str
+    source_host: str = ""
+    source_address: str = ""
+    read_ticket: bytes = field(default=b"", compare=False, repr=False)
+    artifact_id: str = ""
+    name: str | None = None
+    owner: str | None = None
+    owner_policy: OwnerPolicy | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    ttl_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullProgress:
+    """How far a pull is: bytes that are here, of how many if that is known, and why it does not get on, if so.
+
+    `result` is what has come of it, at the end.
+    """
+
+    bytes_done: int = 0
+    bytes_total: int | None = None
+    problem: str = ""
+    result: ArtifactWriteResult | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

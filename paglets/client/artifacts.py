@@ -6,7 +6,7 @@ This file must never know how a host keeps what it is given.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,8 @@ from paglets.artifacts.store import (
     ArtifactQuery,
     ArtifactWrite,
     ArtifactWriteResult,
+    PullProgress,
+    PullRequest,
     Readable,
     SmallArtifact,
     SmallWrite,
@@ -34,6 +36,7 @@ from paglets.artifacts.store import (
     UploadInfo,
     UploadPage,
 )
+from paglets.client.artifact_pull import pull_artifact
 from paglets.client.artifact_read import RemoteReader
 from paglets.client.artifact_streams import ArtifactStreams
 from paglets.client.artifact_upload import Progress, SentArtifact
@@ -177,6 +180,18 @@ class RemoteArtifactStore:
             artifact_pb2.CreateReadTicketRequest(artifact_id=artifact_id, audience_host=audience_host, ttl=ttl)
         )
         return reply.read_ticket
+
+    async def pull(
+        self, request: PullRequest, *, progress: Callable[[PullProgress], None] | None = None
+    ) -> ArtifactWriteResult:
+        """Has the host fetch an artifact from another one, and waits for it; `progress` is told how far it is.
+
+        The pull goes on without its caller: repeat it with the same `pull_id` to join it, or to have what came of it.
+        While the host cannot be reached that is done here. Raises REQUEST_ID_REUSED, MALFORMED_REQUEST, INVALID_ID, and
+        what the pull has ended with: HOST_NOT_FOUND, HOST_UNREACHABLE, ARTIFACT_NOT_FOUND, TICKET_INVALID,
+        STORED_BLOB_CORRUPT, and what `create_from_chunks` of that host raises.
+        """
+        return await pull_artifact(self._stub, request, self._patience, progress)
 
     async def list(
         self, query: ArtifactQuery = ALL_ARTIFACTS, *, page_size: int = 100, page_token: str = ""

@@ -24,6 +24,7 @@ from paglets.host.births import BIRTH_POINTS, Births, CreateRequest
 from paglets.host.departure import DEPARTURE_POINTS, Departures, MoveRequest
 from paglets.host.gate import moved, not_found, shutting_down
 from paglets.host.parts import HostParts
+from paglets.host.pulls import Pulls
 from paglets.host.recovery import RECOVERY_POINTS, Recovery
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
@@ -54,6 +55,7 @@ class Host:
         self.departures = Departures(parts, self.residents)
         self.arrivals = Arrivals(parts, self.residents)
         self.births = Births(parts, self.residents)
+        self.pulls = Pulls(parts)
         self._uid = uid
         self._version = version
         self._ready = asyncio.Event()
@@ -78,13 +80,14 @@ class Host:
         await Recovery(self.parts, self.residents, self.departures, self.arrivals, self._tasks).run()
         self._loops.start(self._watch_rows())
         self._ready.set()
+        await self.pulls.resume()
 
     async def close(self) -> None:
         """Sends waiting calls away, lets journeys and turns end within the drain time, and leaves the mesh."""
         self._closing = True
         drain_s = self.parts.settings.drain_s
         await asyncio.gather(self.departures.close(drain_s), self.arrivals.close(drain_s), self._tasks.close(drain_s))
-        await asyncio.gather(*(resident.stop(drain_s) for resident in self.residents))
+        await asyncio.gather(self.pulls.close(), *(resident.stop(drain_s) for resident in self.residents))
         await self._loops.close()
         if self._ready.is_set():
             try:

@@ -18,7 +18,7 @@ import msgspec
 from paglets.core.turn import OwnRequest
 from paglets.errors import ConflictError, Resource
 from paglets.host.files import RegisteredFile
-from paglets.host.records import Arrival, Departure, Settled, StoredPaglet, StoredReply
+from paglets.host.records import Arrival, Departure, Settled, StoredPaglet, StoredPull, StoredReply
 from paglets.sqlite import Database
 
 __all__ = ["Journal"]
@@ -41,6 +41,8 @@ CREATE TABLE departures (transfer_id TEXT PRIMARY KEY, departure BLOB NOT NULL) 
 CREATE TABLE arrivals (
     transfer_id TEXT PRIMARY KEY, phase TEXT NOT NULL, attempt INTEGER NOT NULL,
     manifest BLOB NOT NULL, snapshot BLOB NOT NULL, status BLOB NOT NULL);
+CREATE TABLE pulls (pull_id TEXT PRIMARY KEY, ended_at REAL NOT NULL, pull BLOB NOT NULL) WITHOUT ROWID;
+CREATE INDEX pulls_by_end ON pulls (ended_at);
 """
 
 
@@ -69,6 +71,29 @@ class Journal:
     async def set_meta(self, key: str, value: str) -> None:
         """Remembers one setting."""
         await self._database.write(lambda db: db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value)))
+
+    # Pulls.
+
+    async def save_pull(self, pull: StoredPull) -> None:
+        """Keeps a pull as it is now."""
+        row = (pull.request.pull_id, pull.ended_at, msgspec.msgpack.encode(pull))
+        await self._database.write(lambda db: db.execute("INSERT OR REPLACE INTO pulls VALUES (?, ?, ?)", row))
+
+    async def pull(self, pull_id: str) -> StoredPull | None:
+        """Reads one pull."""
+        query = "SELECT pull FROM pulls WHERE pull_id = ?"
+        row = await self._database.read(lambda db: db.execute(query, (pull_id,)).fetchone())
+        return None if row is None else _pull(row)
+
+    async def running_pulls(self) -> list[StoredPull]:
+        """The pulls that have not ended."""
+        query = "SELECT pull FROM pulls WHERE ended_at = 0.0 ORDER BY pull_id"
+        return [_pull(row) for row in await self._database.read(lambda db: db.execute(query).fetchall())]
+
+    async def drop_pulls(self, ended_until: float) -> None:
+        """Forgets pulls that ended until then, seconds since the epoch."""
+        query = "DELETE FROM pulls WHERE ended_at > 0.0 AND ended_at <= ?"
+        await self._database.write(lambda db: db.execute(query, (ended_until,)))
 
     # Paglets and their turns.
 
@@ -295,6 +320,10 @@ def _put_replies(db: sqlite3.Connection, paglet_id: str, replies: Iterable[Store
 def _put_files(db: sqlite3.Connection, paglet_id: str, files: Iterable[RegisteredFile]) -> None:
     rows = [(paglet_id, file.name, msgspec.msgpack.encode(file)) for file in files]
     db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
+
+
+def _pull(row: sqlite3.Row) -> StoredPull:
+    return msgspec.msgpack.decode(row["pull"], type=StoredPull)
 
 
 def _put_own_request(db: sqlite3.Connection, paglet_id: str, request: OwnRequest | None) -> None:

@@ -78,12 +78,14 @@ class Peers:
         host = await self._known(name)
         return Forwarder(self._channel(host, "calls"), host.uid)
 
-    async def store(self, name: str) -> RemoteArtifactStore:
+    async def store(self, name: str, *, read_ticket: bytes = b"", reader: str = "") -> RemoteArtifactStore:
         """The artifact store of a host, on a connection of its own: large bytes do not hold up small calls.
 
-        A host that dies while bytes are on their way has so long to come back that nobody need begin again.
+        A host that dies while bytes are on their way has so long to come back that nobody need begin again. `reader` is
+        who the ticket, if there is one, is for.
         """
-        return RemoteArtifactStore(self._channel(await self._known(name), "bytes"), patience_s=_PATIENCE_S)
+        channel = self._channel(await self._known(name), "bytes")
+        return RemoteArtifactStore(channel, patience_s=_PATIENCE_S, read_ticket=read_ticket, reader=reader)
 
     async def close(self) -> None:
         """Closes all channels."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, PullRequest
 from paglets.core.turn import OwnRequest
 from paglets.host.files import RegisteredFile
 
-__all__ = ["Arrival", "ArrivalPhase", "Departure", "Settled", "StoredPaglet", "StoredReply"]
+__all__ = ["Arrival", "ArrivalPhase", "Departure", "Settled", "StoredPaglet", "StoredPull", "StoredReply"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,22 @@ class StoredReply:
     def key(self) -> tuple[str, str]:
         """What identifies it among the paglet's replies."""
         return self.principal, self.request_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPull:
+    """A pull to this host: what was asked for, and the upload by which it comes.
+
+    `write` is known once the source was asked. It has ended at `ended_at` (seconds since the epoch; 0.0 while it runs),
+    well with `result`, else with an encoded google.rpc.Status.
+    """
+
+    request: PullRequest
+    upload_id: str
+    write: ArtifactWrite | None = None
+    result: ArtifactWriteResult | None = None
+    status: bytes = b""
+    ended_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

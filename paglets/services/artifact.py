@@ -10,6 +10,8 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts import refusals
 from paglets.artifacts.store import ServedStore, SmallWrite, Upload
+from paglets.errors import OperationNotFoundError
+from paglets.host.pulls import Pulls
 from paglets.host.read_tickets import TICKET_TTL_S, ReadTickets
 from paglets.services.guard import GuardedServices, ServerContext
 from paglets.services.message_size import message_bytes
@@ -34,6 +36,7 @@ from paglets.wire.artifact_batch import (
     small_writes_from_message,
     write_results_to_message,
 )
+from paglets.wire.artifact_pull import progress_to_message, pull_from_request
 from paglets.wire.artifact_query import query_from_message
 from paglets.wire.artifact_update import changes_from_message
 from paglets.wire.artifact_watch import notice_to_message
@@ -59,7 +62,7 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
 
     A stream of an upload from which no frame comes for `stall_timeout_s` ends; nothing else bounds how long it takes.
     At most `max_open_reads` are open, and as many watches; the guard ends those whose readers stand still. Without
-    `tickets` those that it makes are valid for as long as it lives.
+    `tickets` those that it makes are valid for as long as it lives; without `pulls` it fetches nothing from others.
     """
 
     def __init__(
@@ -68,11 +71,13 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         host: str,
         *,
         tickets: ReadTickets | None = None,
+        pulls: Pulls | None = None,
         max_open_reads: int = 128,
         stall_timeout_s: float = 60.0,
     ) -> None:
         self._store = store
         self._tickets = tickets or ReadTickets.passing()
+        self._pulls = pulls
         self._host = host
         self._max_open_reads = max_open_reads
         self._open = Counter[str]()
@@ -212,6 +217,17 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         ttl_s = duration_from_message(request.ttl) if request.HasField("ttl") else TICKET_TTL_S
         ticket, expires_at = self._tickets.create(ref, request.audience_host, ttl_s)
         return artifact_pb2.CreateReadTicketResponse(read_ticket=ticket, expire_time=time_to_message(expires_at))
+
+    async def PullArtifact(
+        self, request: artifact_pb2.PullArtifactRequest, context: ServerContext
+    ) -> AsyncIterator[artifact_pb2.PullArtifactResponse]:
+        """Has an artifact fetched from another host, and tells how far it is."""
+        if self._pulls is None:
+            raise OperationNotFoundError("OPERATION_NOT_FOUND", f"{self._host} fetches nothing from other hosts")
+        pull = await self._pulls.join(pull_from_request(request))
+        async with aclosing(pull.progress()) as told:
+            async for progress in told:
+                yield progress_to_message(progress)
 
     def _check_ticket(self, ticket: bytes, ref: ArtifactRef, context: ServerContext) -> None:
         """Holds a reader to the ticket that he gave, if he gave one. Raises TICKET_INVALID."""

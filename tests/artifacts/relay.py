@@ -11,15 +11,22 @@ _PIECE_BYTES = 64 * 1024
 
 
 class Relay:
-    """Passes on what comes, both ways. `sent` counts the bytes towards the port, `cuts` the connections it cut."""
+    """Passes on what comes, both ways.
 
-    def __init__(self, port: int) -> None:
+    `sent` and `received` count the bytes towards the port and from it, `cuts` the connections it cut.
+
+    With `bytes_per_s` what comes from the port is passed on no faster than that, each connection by itself.
+    """
+
+    def __init__(self, port: int, *, bytes_per_s: float | None = None) -> None:
         self._port = port
+        self._bytes_per_s = bytes_per_s
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._cut_after = 0
         self._cuts_left = 0
         self.sent = 0
+        self.received = 0
         self.cuts = 0
 
     @property
@@ -51,7 +58,11 @@ class Relay:
         task.add_done_callback(self._tasks.discard)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._port)
+        except OSError:  # nobody is there at the moment
+            writer.transport.abort()
+            return
         ways = (
             asyncio.create_task(self._pass(reader, back, counted=True)),
             asyncio.create_task(self._pass(there, writer, counted=False)),
@@ -80,3 +91,7 @@ class Relay:
                     self._cuts_left -= 1
                     self.cuts += 1
                     return
+            else:
+                self.received += len(data)
+                if self._bytes_per_s is not None:
+                    await asyncio.sleep(len(data) / self._bytes_per_s)

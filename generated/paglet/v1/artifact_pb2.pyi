@@ -1738,3 +1738,160 @@ class CreateReadTicketResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateReadTicketResponse: _TypeAlias = CreateReadTicketResponse  # noqa: Y015
+
+@_typing.final
+class PullArtifactRequest(_message.Message):
+    """PullArtifactRequest says what to fetch from where, and what to make of it. What is unset is as it is at the source when
+    the pull begins.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    PULL_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_HOST_FIELD_NUMBER: _builtins.int
+    SOURCE_ADDRESS_FIELD_NUMBER: _builtins.int
+    SOURCE_ARTIFACT_ID_FIELD_NUMBER: _builtins.int
+    READ_TICKET_FIELD_NUMBER: _builtins.int
+    ARTIFACT_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    OWNER_POLICY_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    CONTENT_ENCODING_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    pull_id: _builtins.str
+    """Identifies the pull on this host, chosen by the client: an id; required."""
+    source_host: _builtins.str
+    """The name of another host of this host's mesh."""
+    source_address: _builtins.str
+    """`address:port` of a host outside of it."""
+    source_artifact_id: _builtins.str
+    """The artifact's id at the source; required."""
+    read_ticket: _builtins.bytes
+    """A ticket of the source for this host, at most 1024 bytes; empty for none. It must be valid for as long as reads begin."""
+    artifact_id: _builtins.str
+    """The id that the artifact shall have here; empty for one that the host chooses."""
+    name: _builtins.str
+    """The artifact's name."""
+    owner: _builtins.str
+    """The artifact's owner: empty for nobody, or an id."""
+    owner_policy: Global___OwnerPolicy.ValueType
+    """What the owner's disposal does; unspecified is unset."""
+    content_type: _builtins.str
+    """The artifact's media type."""
+    content_encoding: _builtins.str
+    """The artifact's content encoding."""
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The artifact's labels; none is unset."""
+
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long the artifact lives once committed; unset for as long as it had to live at the source when the pull began."""
+
+    def __init__(
+        self,
+        *,
+        pull_id: _builtins.str = ...,
+        source_host: _builtins.str = ...,
+        source_address: _builtins.str = ...,
+        source_artifact_id: _builtins.str = ...,
+        read_ticket: _builtins.bytes = ...,
+        artifact_id: _builtins.str = ...,
+        name: _builtins.str | None = ...,
+        owner: _builtins.str | None = ...,
+        owner_policy: Global___OwnerPolicy.ValueType = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        content_type: _builtins.str | None = ...,
+        content_encoding: _builtins.str | None = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_content_encoding", b"_content_encoding", "_content_type", b"_content_type", "_name", b"_name", "_owner", b"_owner", "content_encoding", b"content_encoding", "content_type", b"content_type", "name", b"name", "owner", b"owner", "source", b"source", "source_address", b"source_address", "source_host", b"source_host", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_content_encoding", b"_content_encoding", "_content_type", b"_content_type", "_name", b"_name", "_owner", b"_owner", "artifact_id", b"artifact_id", "content_encoding", b"content_encoding", "content_type", b"content_type", "labels", b"labels", "name", b"name", "owner", b"owner", "owner_policy", b"owner_policy", "pull_id", b"pull_id", "read_ticket", b"read_ticket", "source", b"source", "source_address", b"source_address", "source_artifact_id", b"source_artifact_id", "source_host", b"source_host", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__content_encoding: _TypeAlias = _typing.Literal["content_encoding"]  # noqa: Y015
+    _WhichOneofArgType__content_encoding: _TypeAlias = _typing.Literal["_content_encoding", b"_content_encoding"]  # noqa: Y015
+    _WhichOneofReturnType__content_type: _TypeAlias = _typing.Literal["content_type"]  # noqa: Y015
+    _WhichOneofArgType__content_type: _TypeAlias = _typing.Literal["_content_type", b"_content_type"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__owner: _TypeAlias = _typing.Literal["owner"]  # noqa: Y015
+    _WhichOneofArgType__owner: _TypeAlias = _typing.Literal["_owner", b"_owner"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["source_host", "source_address"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__content_encoding) -> _WhichOneofReturnType__content_encoding | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__content_type) -> _WhichOneofReturnType__content_type | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__owner) -> _WhichOneofReturnType__owner | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___PullArtifactRequest: _TypeAlias = PullArtifactRequest  # noqa: Y015
+
+@_typing.final
+class PullArtifactResponse(_message.Message):
+    """PullArtifactResponse tells how far a pull is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BYTES_DONE_FIELD_NUMBER: _builtins.int
+    BYTES_TOTAL_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    ARTIFACT_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    bytes_done: _builtins.int
+    """How many bytes are here."""
+    bytes_total: _builtins.int
+    """How many there are; unset until the source has said so."""
+    problem: _builtins.str
+    """Why it does not get on at the moment, for people; empty when it does."""
+    outcome: Global___WriteOutcome.ValueType
+    """How it came to be here; set in the last message alone."""
+    @_builtins.property
+    def artifact(self) -> Global___Artifact:
+        """The artifact; set in the last message alone."""
+
+    def __init__(
+        self,
+        *,
+        bytes_done: _builtins.int = ...,
+        bytes_total: _builtins.int | None = ...,
+        problem: _builtins.str = ...,
+        artifact: Global___Artifact | None = ...,
+        outcome: Global___WriteOutcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bytes_total", b"_bytes_total", "artifact", b"artifact", "bytes_total", b"bytes_total"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bytes_total", b"_bytes_total", "artifact", b"artifact", "bytes_done", b"bytes_done", "bytes_total", b"bytes_total", "outcome", b"outcome", "problem", b"problem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bytes_total: _TypeAlias = _typing.Literal["bytes_total"]  # noqa: Y015
+    _WhichOneofArgType__bytes_total: _TypeAlias = _typing.Literal["_bytes_total", b"_bytes_total"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bytes_total) -> _WhichOneofReturnType__bytes_total | None: ...
+
+Global___PullArtifactResponse: _TypeAlias = PullArtifactResponse  # noqa: Y015

@@ -111,6 +111,11 @@ class ArtifactServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_artifact__pb2.CreateReadTicketRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_artifact__pb2.CreateReadTicketResponse.FromString,
                 _registered_method=True)
+        self.PullArtifact = channel.unary_stream(
+                '/paglet.v1.ArtifactService/PullArtifact',
+                request_serializer=paglet_dot_v1_dot_artifact__pb2.PullArtifactRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_artifact__pb2.PullArtifactResponse.FromString,
+                _registered_method=True)
 
 
 class ArtifactServiceServicer(object):
@@ -329,6 +334,29 @@ class ArtifactServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PullArtifact(self, request, context):
+        """PullArtifact has this host fetch an artifact from another one: the bytes go from host to host, and the caller is told
+        how far it is, a few times a second at first and less and less often, so that what he receives stays below 64 KiB
+        whatever the size. The last message has the artifact, durable and visible.
+
+        Once the first message is sent the pull is durable. It goes on when the caller leaves, over breaks of the way to the
+        source, and over restarts of either host, from where it was; where the source cannot be reached it is tried again for
+        an hour without progress. It never splices two sources: it ends with ARTIFACT_NOT_FOUND if the artifact at the source
+        has other bytes than when the pull began. Four pulls are at work at once, the others wait.
+
+        Safe to repeat with the same `pull_id` and fields, the ticket excepted: that joins the pull while it runs, and has its
+        outcome, artifact or error, for a day after it has ended. Other fields under the same id are REQUEST_ID_REUSED. Where the host has the
+        bytes already, in an artifact that is nobody's or the same owner's, none are fetched.
+
+        Errors that are no outcome, so that the call is to be repeated: UNAVAILABLE (SHUTTING_DOWN, TRANSPORT),
+        RESOURCE_EXHAUSTED (TOO_MANY_UPLOADS). Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST),
+        FAILED_PRECONDITION (REQUEST_ID_REUSED). Outcomes: what GetArtifact and ReadArtifact of the source answer with, and
+        WriteArtifact of this host, but for what passes; NOT_FOUND (HOST_NOT_FOUND), UNAVAILABLE (HOST_UNREACHABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ArtifactServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -401,6 +429,11 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.CreateReadTicket,
                     request_deserializer=paglet_dot_v1_dot_artifact__pb2.CreateReadTicketRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_artifact__pb2.CreateReadTicketResponse.SerializeToString,
+            ),
+            'PullArtifact': grpc.unary_stream_rpc_method_handler(
+                    servicer.PullArtifact,
+                    request_deserializer=paglet_dot_v1_dot_artifact__pb2.PullArtifactRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_artifact__pb2.PullArtifactResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -788,6 +821,33 @@ class ArtifactService(object):
             '/paglet.v1.ArtifactService/CreateReadTicket',
             paglet_dot_v1_dot_artifact__pb2.CreateReadTicketRequest.SerializeToString,
             paglet_dot_v1_dot_artifact__pb2.CreateReadTicketResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PullArtifact(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/paglet.v1.ArtifactService/PullArtifact',
+            paglet_dot_v1_dot_artifact__pb2.PullArtifactRequest.SerializeToString,
+            paglet_dot_v1_dot_artifact__pb2.PullArtifactResponse.FromString,
             options,
             channel_credentials,
             insecure,

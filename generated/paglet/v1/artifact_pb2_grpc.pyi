@@ -190,6 +190,25 @@ class ArtifactServiceStub:
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a time to live out of bounds), NOT_FOUND
     (ARTIFACT_NOT_FOUND).
     """
+    PullArtifact: _grpc.UnaryStreamMultiCallable[_artifact_pb2.PullArtifactRequest, _artifact_pb2.PullArtifactResponse]
+    """PullArtifact has this host fetch an artifact from another one: the bytes go from host to host, and the caller is told
+    how far it is, a few times a second at first and less and less often, so that what he receives stays below 64 KiB
+    whatever the size. The last message has the artifact, durable and visible.
+
+    Once the first message is sent the pull is durable. It goes on when the caller leaves, over breaks of the way to the
+    source, and over restarts of either host, from where it was; where the source cannot be reached it is tried again for
+    an hour without progress. It never splices two sources: it ends with ARTIFACT_NOT_FOUND if the artifact at the source
+    has other bytes than when the pull began. Four pulls are at work at once, the others wait.
+
+    Safe to repeat with the same `pull_id` and fields, the ticket excepted: that joins the pull while it runs, and has its
+    outcome, artifact or error, for a day after it has ended. Other fields under the same id are REQUEST_ID_REUSED. Where the host has the
+    bytes already, in an artifact that is nobody's or the same owner's, none are fetched.
+
+    Errors that are no outcome, so that the call is to be repeated: UNAVAILABLE (SHUTTING_DOWN, TRANSPORT),
+    RESOURCE_EXHAUSTED (TOO_MANY_UPLOADS). Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST),
+    FAILED_PRECONDITION (REQUEST_ID_REUSED). Outcomes: what GetArtifact and ReadArtifact of the source answer with, and
+    WriteArtifact of this host, but for what passes; NOT_FOUND (HOST_NOT_FOUND), UNAVAILABLE (HOST_UNREACHABLE).
+    """
 
 @_typing.type_check_only
 class ArtifactServiceAsyncStub(ArtifactServiceStub):
@@ -352,6 +371,25 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
 
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a time to live out of bounds), NOT_FOUND
     (ARTIFACT_NOT_FOUND).
+    """
+    PullArtifact: _aio.UnaryStreamMultiCallable[_artifact_pb2.PullArtifactRequest, _artifact_pb2.PullArtifactResponse]  # type: ignore[assignment]
+    """PullArtifact has this host fetch an artifact from another one: the bytes go from host to host, and the caller is told
+    how far it is, a few times a second at first and less and less often, so that what he receives stays below 64 KiB
+    whatever the size. The last message has the artifact, durable and visible.
+
+    Once the first message is sent the pull is durable. It goes on when the caller leaves, over breaks of the way to the
+    source, and over restarts of either host, from where it was; where the source cannot be reached it is tried again for
+    an hour without progress. It never splices two sources: it ends with ARTIFACT_NOT_FOUND if the artifact at the source
+    has other bytes than when the pull began. Four pulls are at work at once, the others wait.
+
+    Safe to repeat with the same `pull_id` and fields, the ticket excepted: that joins the pull while it runs, and has its
+    outcome, artifact or error, for a day after it has ended. Other fields under the same id are REQUEST_ID_REUSED. Where the host has the
+    bytes already, in an artifact that is nobody's or the same owner's, none are fetched.
+
+    Errors that are no outcome, so that the call is to be repeated: UNAVAILABLE (SHUTTING_DOWN, TRANSPORT),
+    RESOURCE_EXHAUSTED (TOO_MANY_UPLOADS). Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST),
+    FAILED_PRECONDITION (REQUEST_ID_REUSED). Outcomes: what GetArtifact and ReadArtifact of the source answer with, and
+    WriteArtifact of this host, but for what passes; NOT_FOUND (HOST_NOT_FOUND), UNAVAILABLE (HOST_UNREACHABLE).
     """
 
 class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -596,6 +634,31 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a time to live out of bounds), NOT_FOUND
         (ARTIFACT_NOT_FOUND).
+        """
+
+    @_abc_1.abstractmethod
+    def PullArtifact(
+        self,
+        request: _artifact_pb2.PullArtifactRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_artifact_pb2.PullArtifactResponse], _abc.AsyncIterator[_artifact_pb2.PullArtifactResponse]]:
+        """PullArtifact has this host fetch an artifact from another one: the bytes go from host to host, and the caller is told
+        how far it is, a few times a second at first and less and less often, so that what he receives stays below 64 KiB
+        whatever the size. The last message has the artifact, durable and visible.
+
+        Once the first message is sent the pull is durable. It goes on when the caller leaves, over breaks of the way to the
+        source, and over restarts of either host, from where it was; where the source cannot be reached it is tried again for
+        an hour without progress. It never splices two sources: it ends with ARTIFACT_NOT_FOUND if the artifact at the source
+        has other bytes than when the pull began. Four pulls are at work at once, the others wait.
+
+        Safe to repeat with the same `pull_id` and fields, the ticket excepted: that joins the pull while it runs, and has its
+        outcome, artifact or error, for a day after it has ended. Other fields under the same id are REQUEST_ID_REUSED. Where the host has the
+        bytes already, in an artifact that is nobody's or the same owner's, none are fetched.
+
+        Errors that are no outcome, so that the call is to be repeated: UNAVAILABLE (SHUTTING_DOWN, TRANSPORT),
+        RESOURCE_EXHAUSTED (TOO_MANY_UPLOADS). Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST),
+        FAILED_PRECONDITION (REQUEST_ID_REUSED). Outcomes: what GetArtifact and ReadArtifact of the source answer with, and
+        WriteArtifact of this host, but for what passes; NOT_FOUND (HOST_NOT_FOUND), UNAVAILABLE (HOST_UNREACHABLE).
         """
 
 def add_ArtifactServiceServicer_to_server(servicer: ArtifactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
