@@ -6,6 +6,7 @@ import click
 
 from paglets.cli.artifact_get import get
 from paglets.cli.artifact_ls import list_artifacts
+from paglets.cli.artifact_pull import pull
 from paglets.cli.artifact_put import put
 from paglets.cli.artifact_record import artifact_record, known_record
 from paglets.cli.artifact_update import update
@@ -58,5 +59,5 @@ def rm(session: Session, artifact_id: str, missing_ok: bool, etag: str) -> None:
         note(f"{artifact_id} is deleted" if deleted else f"{artifact_id} was not there")
 
 
-for verb in (list_artifacts, update, watch, usage, list_uploads, cancel):
+for verb in (list_artifacts, pull, update, watch, usage, list_uploads, cancel):
     artifact.add_command(verb)

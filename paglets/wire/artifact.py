@@ -242,19 +242,6 @@ def result_from_message(message: artifact_pb2.WriteArtifactResponse) -> Artifact
     return ArtifactWriteResult(artifact_from_message(message.artifact), outcome)
 
 
-def outcome_to_message(outcome: WriteOutcome) -> artifact_pb2.WriteOutcome.ValueType:
-    """An outcome as the wire has it."""
-    return _OUTCOMES[outcome]
-
-
-def outcome_from_message(number: artifact_pb2.WriteOutcome.ValueType) -> WriteOutcome:
-    """What the wire has as an outcome. Raises TRANSPORT for one that no host sends."""
-    outcome = _OUTCOMES_BACK.get(number)
-    if outcome is None:
-        raise CallerError("TRANSPORT", f"the host answered with the unknown outcome {number}")
-    return outcome
-
-
 def upload_to_message(info: UploadInfo) -> artifact_pb2.Upload:
     """An upload as a message."""
     return artifact_pb2.Upload(
