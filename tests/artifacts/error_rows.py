@@ -288,10 +288,18 @@ _CHANGES = (
     ),
 )
 
+_TICKETS = (
+    Row("ReadArtifact", "PERMISSION_DENIED", "TICKET_INVALID", by.read_by_a_wrong_ticket, (), ("cause",), _ARTIFACT),
+    Row("GetArtifact", "PERMISSION_DENIED", "TICKET_INVALID", by.get_by_a_wrong_ticket, (), ("cause",), _ARTIFACT),
+    Row("CreateReadTicket", _BAD, "INVALID_ID", lambda s: s.ticket("A"), ("artifact_id",)),
+    Row("CreateReadTicket", _BAD, "MALFORMED_REQUEST", by.ticket_that_ends_before_it_begins, ("ttl",)),
+    Row("CreateReadTicket", "NOT_FOUND", "ARTIFACT_NOT_FOUND", lambda s: s.ticket("a"), resource=_ARTIFACT),
+)
+
 # Told in the comment of the service, since any rpc may come while its host ends.
 _CLOSING = (
     Row("WriteArtifact", "UNAVAILABLE", "SHUTTING_DOWN", by.store_closes),
     Row("WatchArtifacts", "UNAVAILABLE", "SHUTTING_DOWN", by.watch_of_a_closing_host),
 )
 
-ROWS = (*_WRITE, *_UPLOADS, *_READS, *_CHANGES, *_CLOSING)
+ROWS = (*_WRITE, *_UPLOADS, *_READS, *_CHANGES, *_TICKETS, *_CLOSING)

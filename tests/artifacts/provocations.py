@@ -291,3 +291,22 @@ async def _succeeds(call: Awaitable[object]) -> bool:
     except grpc.aio.AioRpcError:
         return False
     return True
+
+
+async def read_by_a_wrong_ticket(scene: Scene) -> object:
+    """A read with a ticket that nobody made."""
+    await put(scene.local, b"there", artifact_id="a")
+    request = artifact_pb2.ReadArtifactRequest(artifact_id="a", read_ticket=b"forged")
+    return [frame async for frame in scene.stub.ReadArtifact(request)]
+
+
+async def get_by_a_wrong_ticket(scene: Scene) -> object:
+    """A look with a ticket that nobody made."""
+    await put(scene.local, b"there", artifact_id="a")
+    return await scene.stub.GetArtifact(artifact_pb2.GetArtifactRequest(artifact_id="a", read_ticket=b"forged"))
+
+
+async def ticket_that_ends_before_it_begins(scene: Scene) -> object:
+    """A ticket for less than no time."""
+    await put(scene.local, b"there", artifact_id="a")
+    return await scene.ticket("a", ttl_s=-1)

@@ -76,6 +76,12 @@ class Scene:
         """Asks for an artifact."""
         return await self.stub.GetArtifact(artifact_pb2.GetArtifactRequest(artifact_id=artifact_id))
 
+    async def ticket(self, artifact_id: str, ttl_s: int = 60) -> object:
+        """Makes a read ticket."""
+        request = artifact_pb2.CreateReadTicketRequest(artifact_id=artifact_id, audience_host="beta")
+        request.ttl.FromSeconds(ttl_s)
+        return await self.stub.CreateReadTicket(request)
+
     async def delete(self, artifact_id: str, etag: str = "") -> object:
         """Deletes an artifact."""
         return await self.stub.DeleteArtifact(artifact_pb2.DeleteArtifactRequest(artifact_id=artifact_id, etag=etag))
