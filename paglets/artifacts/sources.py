@@ -24,7 +24,10 @@ from paglets.artifacts.reader import FileReader
 from paglets.artifacts.store import ArtifactWrite, ByteRange, Readable
 from paglets.digest import Hasher
 
-__all__ = ["FileSource", "Source", "StreamSource", "file_source", "stream_pieces"]
+__all__ = ["HELD_BYTES", "FileSource", "Source", "StreamSource", "file_source", "stream_pieces"]
+
+HELD_BYTES = 16 * 1024 * 1024
+"""As much of a stream is held in memory to be given again."""
 
 _SOURCE_BYTES = 2 * 1024 * 1024  # as much as a message of an upload carries
 _NO_END = 1 << 62
@@ -113,15 +116,16 @@ class StreamSource:
         return self._failure
 
     async def prefix(self, size: int) -> Hasher | None:
-        """What was kept, and as much more as is needed."""
-        start = self._settled.size_bytes
-        if size < start:
+        """What was kept, and as much more as is needed, of which no more is kept than can be held."""
+        if size < self._settled.size_bytes:
             return None
-        while start + self._kept_bytes < size and await self._pull():
-            pass
         hasher = self._settled.copy()
-        for piece in self._kept:
+        for piece in tuple(self._kept):
             await asyncio.to_thread(hasher.update, piece[: size - hasher.size_bytes])
+        while hasher.size_bytes < size and await self._pull():
+            await asyncio.to_thread(hasher.update, self._kept[-1][: size - hasher.size_bytes])
+            if self._kept_bytes > HELD_BYTES:
+                self.settle(hasher)
         if not self._keep:
             self.settle(hasher)
         return hasher

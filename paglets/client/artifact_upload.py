@@ -14,7 +14,7 @@ from typing import TypeAlias
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts import refusals
 from paglets.artifacts.disk import Disk, unbroken
-from paglets.artifacts.sources import Source
+from paglets.artifacts.sources import HELD_BYTES, Source
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, UploadInfo, UploadState
 from paglets.client.artifact_streams import ArtifactStreams
 from paglets.client.backoff import Backoff
@@ -40,7 +40,6 @@ Progress: TypeAlias = Callable[[int], None]
 """Called with the number of bytes that are done so far."""
 
 _log = logging.getLogger(__name__)
-_KEPT_BYTES = 16 * 1024 * 1024
 _CANCEL_S = 2.0
 
 
@@ -147,7 +146,7 @@ class SentArtifact:
                 await stream.send(hasher, piece)
                 if self._progress is not None:
                     self._progress(hasher.size_bytes)
-                if self._source.kept_bytes >= _KEPT_BYTES:
+                if self._source.kept_bytes >= HELD_BYTES:
                     await self._settle(stream, hasher)
                     return None
             return await stream.finish(hasher.digest())
