@@ -25,6 +25,7 @@ __all__ = ["Journal"]
 
 _log = logging.getLogger(__name__)
 
+_LAYOUT = 2
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE paglets (
@@ -55,7 +56,7 @@ class Journal:
     @classmethod
     def open(cls, path: Path) -> Journal:
         """Opens or makes the journal file; blocking."""
-        return cls(Database(path, _SCHEMA, on_failure=_end_process))
+        return cls(Database(path, _SCHEMA, version=_LAYOUT, on_failure=_end_process))
 
     async def close(self) -> None:
         """Finishes what is queued and closes the file."""

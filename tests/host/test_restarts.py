@@ -172,7 +172,7 @@ async def main():
     journal = Journal.open(Path(sys.argv[1]))
     await journal.set_meta("kept", "yes")
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))  # what a disk that is full does to every write
+    resource.setrlimit(resource.RLIMIT_FSIZE, (131072, 131072))  # what a disk that is full does to every write
     for number in range(1000):
         await journal.set_meta(f"key-{number}", "x" * 1000)
         print(number, flush=True)
