@@ -43,7 +43,7 @@ DISPOSAL_POINTS = ("dispose.directory.before", "dispose.directory.after", "dispo
 """The named points of a disposal."""
 
 HOST_POINTS = (*BIRTH_POINTS, *DEPARTURE_POINTS, *ARRIVAL_POINTS, *RECOVERY_POINTS, *DISPOSAL_POINTS)
-"""Every named point between two durable steps of a host; the store has its own."""
+"""Every named point between two durable steps of paglets; pulls and the store have their own."""
 
 
 class Host:
