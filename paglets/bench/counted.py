@@ -12,6 +12,8 @@ from paglets.bench.counting import count
 from paglets.bench.journey_suites import MOVE_S, Shuttle, load_freight
 from paglets.bench.rounds import Say
 from paglets.bench.samples import Counted
+from paglets.bench.small_client import SmallDone
+from paglets.bench.small_suites import BATCH, batches, open_small_stage, singles
 from paglets.bench.stage import Stage
 from paglets.bench.transfer_suites import landed, move, ways
 from paglets.client.client import Client
@@ -27,6 +29,8 @@ async def count_work(stage: Stage, say: Say) -> list[Counted]:
     say("counting what is asked of the disk, on processes of their own")
     if only & {"upload", "download"}:
         found += await _transfers(stage)
+    if "small" in only:
+        found += await _smalls(stage)
     if "calls" in only:
         found += [await _adds(stage)]
     if "dispatch" in only:
@@ -89,6 +93,20 @@ async def _transfers(stage: Stage) -> list[Counted]:
             await move(stage, way, "get")
         found.append(counter.count(f"download{beside}", 1, *folders))
         await move(stage, way, "delete")
+    return found
+
+
+async def _smalls(stage: Stage) -> list[Counted]:
+    counter, found = _Counter(stage), list[Counted]()
+    async with open_small_stage(stage, counted=True) as small:
+        for work, command in (
+            (f"4 KiB in batches of {BATCH}", batches(small.empty, 1)),
+            ("4 KiB alone, 1 client", singles(small.empty, 1, 100)),
+            ("4 KiB alone, 16 clients", singles(small.empty, 16, 800)),
+        ):
+            async with counter.watching(("empty",)):
+                await small.client.ask(command, SmallDone)
+            found.append(counter.count(work, command.items, small.folder / "empty" / "artifacts"))
     return found
 
 

@@ -18,6 +18,7 @@ from paglets.bench.processes import ProgramFailedError
 from paglets.bench.rounds import Say
 from paglets.bench.samples import Counted, Result, Row
 from paglets.bench.settings import SUITES, BenchSettings
+from paglets.bench.small_suites import small_rows
 from paglets.bench.stage import Stage, call_clients, open_stage
 from paglets.bench.transfer_suites import download_rows, upload_rows
 
@@ -27,6 +28,7 @@ _BUSY = 0.5
 _SUITES: Mapping[str, Callable[[Stage, Say], Awaitable[list[Row]]]] = {
     "upload": upload_rows,
     "download": download_rows,
+    "small": small_rows,
     "calls": call_rows,
     "forward": forward_rows,
     "dispatch": dispatch_rows,

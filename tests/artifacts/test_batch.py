@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -183,6 +185,20 @@ async def test_rotten_files_spare_nobody_theirs(root: Path, inline: LocalArtifac
     assert_consistent(root)
 
 
+async def test_rotten_bytes_reach_nobody(root: Path, inline: LocalArtifactStore) -> None:
+    """Bytes that changed in the catalogue are refused in their place, and their artifact is in quarantine then."""
+    await inline.create_batch([small(each, ArtifactWrite(artifact_id=each.decode())) for each in (b"a", b"b")])
+    with closing(sqlite3.connect(root / "artifacts.db")) as rows:
+        rows.execute("UPDATE inline_blobs SET data = X'00' WHERE data = X'61'")
+        rows.commit()
+    bad, good = await inline.read_batch(["a", "b"])
+    assert isinstance(bad, PagletError)
+    assert bad.reason == "STORED_BLOB_CORRUPT"
+    assert isinstance(good, SmallArtifact)
+    assert good.data == b"b"
+    assert (await inline.ref("a")).corrupt
+
+
 async def test_one_commit(root: Path, inline: LocalArtifactStore) -> None:
     """A batch is one transaction: its events are there all at once, and no file is."""
     steps: list[str] = []
@@ -195,7 +211,7 @@ async def test_one_commit(root: Path, inline: LocalArtifactStore) -> None:
 
 async def test_quota(root: Path, clock: Clock) -> None:
     """As many are stored as there is room for; those that share bytes take none; what has expired makes room first."""
-    async with opened(root, clock, settings(inline_bytes=INLINE_BYTES, quota_bytes=100)) as store:
+    async with opened(root, clock, settings(inline_bytes=INLINE_BYTES, quota_bytes=105)) as store:
         await put(store, b"z" * 40, artifact_id="old", ttl_s=10.0)
         items = [small(bytes([each]) * 30) for each in (1, 2, 3, 1, 2, 4)]
         results = await store.create_batch(items)

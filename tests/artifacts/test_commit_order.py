@@ -14,9 +14,9 @@ import pytest
 
 from paglets.artifacts import refusals, uploads
 from paglets.artifacts.steps import Step
-from paglets.artifacts.store import ArtifactWrite
+from paglets.artifacts.store import ArtifactWrite, SmallWrite
 from paglets.digest import Digest
-from tests.artifacts.support import armed, is_empty, opened, pieces, refused
+from tests.artifacts.support import INLINE_BYTES, armed, is_empty, opened, pieces, refused, settings
 
 INTENT, VISIBLE, COMMIT = "intent row", "artifact row", "COMMIT"
 FORGET, BURY = "upload forgotten", "file forgotten"
@@ -119,6 +119,24 @@ async def test_order(root: Path, recorder: Recorder) -> None:
     syncers = {thread for what, _, thread in calls if what in {"fdatasync", "fsync", "rename"}}
     assert not writers & syncers, "nothing is synced by the thread that holds the database"
     assert threading.main_thread().name not in writers | syncers
+
+
+async def test_order_of_a_small_upload(root: Path, recorder: Recorder) -> None:
+    """The catalogue keeps what is small: one transaction admits it, one makes it visible, no file is touched."""
+    async with opened(root, bounds=settings(inline_bytes=INLINE_BYTES)) as store:
+        recorder.calls.clear()
+        await store.create_from_chunks(ArtifactWrite(upload_id="u", size_bytes=5), pieces(b"bytes"))
+        calls = [what for what, _, _ in recorder.calls]
+    assert calls == [COMMIT, INTENT, VISIBLE, COMMIT]
+
+
+async def test_order_of_a_batch(root: Path, recorder: Recorder) -> None:
+    """A batch is one transaction, however many are in it, and touches no file."""
+    async with opened(root) as store:
+        recorder.calls.clear()
+        await store.create_batch([SmallWrite(ArtifactWrite(upload_id=f"u{n}"), b"bytes%d" % n) for n in range(20)])
+        calls = [what for what, _, _ in recorder.calls]
+    assert calls == [VISIBLE] * 20 + [COMMIT]
 
 
 async def test_known_bytes_touch_no_blob(root: Path, recorder: Recorder) -> None:
