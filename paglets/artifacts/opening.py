@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-from paglets.artifacts import partials, refusals, uploads
+from paglets.artifacts import partials, refusals
 from paglets.artifacts.allowance import Allowance
 from paglets.artifacts.disk import unbroken
 from paglets.artifacts.known import KnownUpload
 from paglets.artifacts.late_part import LatePart
 from paglets.artifacts.replay import Replay
+from paglets.artifacts.requests import require_same
 from paglets.artifacts.rooms import StoreRooms
 from paglets.artifacts.store import ArtifactWrite
 from paglets.artifacts.upload import LocalUpload
@@ -46,7 +47,7 @@ async def _make_way(rooms: StoreRooms, write: ArtifactWrite, writer_epoch: int, 
         if row is None and prefix is not None and prefix.size_bytes:
             raise refusals.offset_mismatch(0, prefix.size_bytes)
         return None
-    uploads.require_same(row, write)
+    require_same(row, write)
     if 0 < writer_epoch < row["writer_epoch"]:
         raise refusals.writer_fenced(upload_id, row["writer_epoch"])
     writer = writers.of(upload_id)

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable
 
 from paglets.artifacts import quota
 from paglets.artifacts.quota import Limits
+from paglets.artifacts.requests import owner_of, ref_of
 from paglets.artifacts.store import UploadInfo, UploadState
-from paglets.artifacts.uploads import owner_of, ref_of
 from paglets.digest import Digest
 
 __all__ = ["describe", "find", "grow", "idle", "keep", "left_open", "mark_durable", "next_idle", "page", "rebooted"]

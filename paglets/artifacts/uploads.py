@@ -6,7 +6,6 @@ transaction. This file must never touch a file; what becomes of rows between two
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from paglets.artifacts import quota, references, refusals, rows
 from paglets.artifacts.catalogue import SWEEP_BATCH, insert_artifact, remove_artifact
 from paglets.artifacts.quota import Limits
 from paglets.artifacts.references import Blob
+from paglets.artifacts.requests import owner_of, ref_of, request_text, require_same
 from paglets.artifacts.store import ArtifactWrite
 from paglets.config import StoreSettings
 from paglets.digest import Digest
-from paglets.values import ArtifactRef, OwnerPolicy, new_id_after
+from paglets.values import ArtifactRef, new_id_after
 
 __all__ = [
     "KEEP_FINISHED_S",
@@ -35,11 +35,8 @@ __all__ = [
     "hold_known",
     "insert_finished",
     "next_purge",
-    "owner_of",
     "purge_finished",
     "record_intent",
-    "ref_of",
-    "require_same",
     "unfinished",
 ]
 
@@ -184,7 +181,7 @@ def insert_finished(
         " writer_epoch, boot, created_at, touched_at, digest, size, generation, done_at)"
         " VALUES (?, ?, 'done', ?, ?, ?, 0, 1, ?, ?, ?, ?, ?, ?, ?)",
         (
-            *(write.upload_id, ref.artifact_id, _request_text(write), write.size_bytes, digest),
+            *(write.upload_id, ref.artifact_id, request_text(write), write.size_bytes, digest),
             *(moment.boot, moment.now, moment.now, blob.digest, blob.size_bytes, blob.generation, moment.now),
         ),
     )
@@ -231,14 +228,6 @@ def next_purge(connection: sqlite3.Connection) -> float | None:
     return None if oldest is None else oldest + KEEP_FINISHED_S
 
 
-def require_same(row: sqlite3.Row, write: ArtifactWrite) -> None:
-    """Raises REQUEST_ID_REUSED unless the write is the one that opened this upload."""
-    digest = None if write.expected_digest is None else write.expected_digest.value
-    declared = (row["expected_size"], row["expected_digest"])
-    if row["request"] != _request_text(write) or declared != (write.size_bytes, digest):
-        raise refusals.upload_reused(write.upload_id)
-
-
 def _find_usable(connection: sqlite3.Connection, write: ArtifactWrite, digest: Digest, moment: Moment) -> Blob | None:
     """A blob to point to that the owner may read; it has a file if one is wanted."""
     blob = references.find_readable(connection, digest.value, write.owner, moment.now)
@@ -266,7 +255,7 @@ def _insert(
         (
             write.upload_id,
             write.artifact_id or new_id_after(moment.now),
-            _request_text(write),
+            request_text(write),
             write.size_bytes,
             None if write.expected_digest is None else write.expected_digest.value,
             reserved,
@@ -309,7 +298,7 @@ def find_finished(
     """What the finished upload of this row made. Raises REQUEST_ID_REUSED, ARTIFACT_NOT_FOUND."""
     ref = ref_of(row, moment.host)
     differs = write.expected_digest not in (None, ref.digest) or write.size_bytes not in (None, ref.size_bytes)
-    if differs or row["request"] != _request_text(write):
+    if differs or row["request"] != request_text(write):
         raise refusals.upload_reused(write.upload_id)
     # Its id may be another's by now, which has been committed later.
     query = (
@@ -340,43 +329,3 @@ def claim_artifact_id(
     ).fetchall()
     if any(other["state"] == "intent" or other["upload_id"] in writing for other in others):
         raise refusals.upload_in_progress("artifact", artifact_id)
-
-
-def _request_text(write: ArtifactWrite) -> str:
-    """What identifies a write beside its bytes, always spelled the same way."""
-    request = {
-        "artifact_id": write.artifact_id,
-        "name": write.name,
-        "owner": write.owner,
-        "owner_policy": write.owner_policy.value,
-        "content_type": write.content_type,
-        "content_encoding": write.content_encoding,
-        "labels": dict(write.labels),
-        "ttl_s": write.ttl_s,
-    }
-    return json.dumps(request, sort_keys=True)
-
-
-def owner_of(row: sqlite3.Row) -> str:
-    """Whose an upload is."""
-    owner: str = json.loads(row["request"])["owner"]
-    return owner
-
-
-def ref_of(row: sqlite3.Row, host: str) -> ArtifactRef:
-    """The artifact that a finished upload made."""
-    request = json.loads(row["request"])
-    ttl_s = request["ttl_s"]
-    return ArtifactRef(
-        host=host,
-        artifact_id=row["artifact_id"],
-        digest=Digest(row["digest"], row["size"]),
-        name=request["name"],
-        owner=request["owner"],
-        content_type=request["content_type"],
-        content_encoding=request["content_encoding"],
-        labels=request["labels"],
-        owner_policy=OwnerPolicy(request["owner_policy"]),
-        created_at=row["done_at"],
-        expires_at=None if ttl_s is None else round(row["done_at"] + ttl_s, 6),
-    )

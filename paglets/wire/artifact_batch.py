@@ -163,7 +163,8 @@ def _write_result_to_message(result: ArtifactWriteResult | PagletError) -> artif
 def _write_result_from_message(message: artifact_pb2.BatchWriteResult) -> ArtifactWriteResult | PagletError:
     if message.HasField("error"):
         return error_from_item(message.error)
-    return ArtifactWriteResult(artifact_from_message(message.artifact), outcome_from_message(message.outcome))
+    outcome = outcome_from_message(message.outcome)
+    return ArtifactWriteResult(artifact_from_message(message.artifact), outcome)
 
 
 def _read_result_to_message(result: SmallArtifact | PagletError) -> artifact_pb2.BatchReadResult:
