@@ -99,7 +99,7 @@ class Births:
     async def _bear(self, resident: Resident, request: CreateRequest, after_epoch: int) -> PagletRow:
         event = CreationEvent(self._parts.name)
         try:
-            first = await resident.first_hook(resident.paglet.on_creation, event)
+            first = await resident.activities.first_hook(resident.paglet.on_creation, event)
         except InternalError as error:
             raise PreconditionError(
                 "HOOK_FAILED",

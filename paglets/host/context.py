@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 from paglets.artifacts.store import ArtifactStore
 from paglets.core.turn import OwnRequest, current_turn
 from paglets.errors import NotFoundError, Resource
+from paglets.host.activities import Activities
 from paglets.host.files import RegisteredFile, register
 from paglets.host.gate import not_found
 from paglets.host.parts import HostParts
-from paglets.host.resident import Resident
+from paglets.host.runner import Runner
 from paglets.host.stores import artifact_store
 from paglets.values import FileMode, HostRef, PagletFileRef, PagletState, check_id
 
@@ -23,16 +24,26 @@ T = TypeVar("T")
 
 
 class HostContext:
-    """The host, as one resident paglet sees it."""
+    """The host, as one resident paglet sees it. `files` are its registrations, shared with its resident."""
 
-    def __init__(self, parts: HostParts, resident: Resident) -> None:
+    def __init__(
+        self,
+        parts: HostParts,
+        paglet_id: str,
+        runner: Runner,
+        activities: Activities,
+        files: dict[str, RegisteredFile],
+    ) -> None:
         self._parts = parts
-        self._resident = resident
+        self._paglet_id = paglet_id
+        self._runner = runner
+        self._activities = activities
+        self._files = files
 
     @property
     def paglet_id(self) -> str:
         """The paglet's own id."""
-        return self._resident.paglet_id
+        return self._paglet_id
 
     @property
     def host(self) -> str:
@@ -62,45 +73,45 @@ class HostContext:
 
     def blocking(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the loop for a worker thread."""
-        return self._resident.runner.blocking(work)
+        return self._runner.blocking(work)
 
     def turn(self) -> AbstractAsyncContextManager[Any]:
         """A queued turn."""
-        return self._resident.runner.section()
+        return self._runner.section()
 
     def locked_state(self) -> AbstractContextManager[Any]:
         """A queued turn for a worker thread."""
-        return self._resident.runner.locked_state()
+        return self._runner.locked_state()
 
     async def wait_state(self, predicate: Callable[[Any], bool], timeout_s: float | None) -> bool:
         """Waits for a change of the durable state."""
-        return await self._resident.runner.wait(predicate, timeout_s)
+        return await self._runner.wait(predicate, timeout_s)
 
     def start_background(self, body: Callable[[], Awaitable[None]]) -> None:
         """Runs `body` beside the turns, once the running turn is durable."""
-        self._resident.start_background(body)
+        self._activities.start_background(body)
 
     def request_dispatch(self, target: str) -> None:
         """Moves the paglet when the running turn or body has ended well."""
-        self._resident.request(OwnRequest(target))
+        self._activities.request(OwnRequest(target))
 
     def request_dispose(self) -> None:
         """Ends the paglet when the running turn or body has ended well."""
-        self._resident.request(OwnRequest())
+        self._activities.request(OwnRequest())
 
     async def register_file(self, path: Path, name: str, mode: FileMode) -> PagletFileRef:
         """Reads a file once and keeps its registration durably."""
         found = await register(path, name, mode, self.host)
-        replaced = self._resident.files.get(name)
+        replaced = self._files.get(name)
         # In memory first: once begun the write is made, also when the caller gives up waiting for it.
-        self._resident.files[name] = found
+        self._files[name] = found
         await self._parts.journal.put_file(self.paglet_id, found)
         await self._let_go(replaced)
         return found.ref
 
     async def unregister_file(self, name: str) -> None:
         """Forgets a registration."""
-        dropped = self._resident.files.pop(name, None)
+        dropped = self._files.pop(name, None)
         if dropped is not None:
             await self._parts.journal.drop_file(self.paglet_id, name)
             await self._let_go(dropped)
@@ -119,15 +130,15 @@ class HostContext:
         if current_turn() is None:
             await free()
         else:
-            self._resident.start_background(free)
+            self._activities.start_background(free)
 
     def registered_files(self) -> Sequence[PagletFileRef]:
         """The registrations, in the order of their names."""
-        return tuple(file.ref for _, file in sorted(self._resident.files.items()))
+        return tuple(file.ref for _, file in sorted(self._files.items()))
 
     async def save_file(self, name: str, destination: Path, *, overwrite: bool) -> None:
         """Writes a verified, durable copy of a delivered file."""
-        found = self._resident.files.get(name)
+        found = self._files.get(name)
         if found is None or not found.artifact_id:
             raise NotFoundError(
                 "FILE_NOT_FOUND",

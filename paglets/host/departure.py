@@ -187,7 +187,7 @@ class Departures:
         event = MobilityEvent(self._parts.name, journey.departure.target, journey.departure.transfer_id)
         try:
             async with asyncio.timeout(self._parts.settings.quiesce_s):
-                await resident.hook(resident.paglet.on_dispatching, event)
+                await resident.activities.hook(resident.paglet.on_dispatching, event)
         except TimeoutError as error:
             raise DeadlineError("QUIESCE_TIMEOUT", "on_dispatching did not end within the quiesce timeout") from error
         except InternalError as error:
@@ -303,7 +303,7 @@ class Departures:
         if error.reason == "SHUTTING_DOWN":
             return
         await self._drop_request(resident, own)
-        await resident.tell_refused(error)
+        await resident.activities.queued_hook(resident.paglet.on_dispatch_aborted, error)
         resident.take_up()
 
     async def _drop_request(self, resident: Resident, own: OwnRequest | None) -> None:
@@ -316,7 +316,7 @@ class Departures:
     async def resume(self, resident: Resident, error: PagletError) -> None:
         """Lets a paglet whose journey was given up go on; it is told first."""
         try:
-            await resident.hook(resident.paglet.on_dispatch_aborted, error)
+            await resident.activities.hook(resident.paglet.on_dispatch_aborted, error)
         except PagletError as failed:
             _log.error("on_dispatch_aborted of paglet %s failed: %s", resident.paglet_id, failed)
         resident.open()

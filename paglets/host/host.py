@@ -330,6 +330,6 @@ class Host:
         try:
             await resident.quiet(self.parts.settings.quiesce_s)
             async with asyncio.timeout(self.parts.settings.quiesce_s):
-                await resident.hook(resident.paglet.on_disposing, DisposalEvent(self.name))
+                await resident.activities.hook(resident.paglet.on_disposing, DisposalEvent(self.name))
         except (PagletError, TimeoutError) as error:
             _log.error("the last turn of paglet %s failed, it ends all the same: %s", resident.paglet_id, error)

@@ -140,11 +140,11 @@ class Landing:
         manifest, paglet = incoming.manifest, resident.paglet
         event = MobilityEvent(manifest.source, manifest.target, incoming.transfer_id, incoming.kept.attempt + 1)
         try:
-            return None, await resident.first_hook(paglet.on_arrival, event)
+            return None, await resident.activities.first_hook(paglet.on_arrival, event)
         except PagletError as failed:
             error = failed
         try:
-            return error, await resident.first_hook(paglet.on_arrival_failed, error)
+            return error, await resident.activities.first_hook(paglet.on_arrival_failed, error)
         except PagletError as failed:
             _log.error("on_arrival_failed of paglet %s failed: %s", manifest.paglet_id, failed)
             return error, None

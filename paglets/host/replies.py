@@ -7,10 +7,13 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from blake3 import blake3
+from google.protobuf.message import Message
+
 from paglets.errors import PreconditionError, Resource
 from paglets.host.records import StoredReply
 
-__all__ = ["ReplyBook", "ReplyLimits"]
+__all__ = ["ReplyBook", "ReplyLimits", "fingerprint_of", "require_same"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,11 @@ class ReplyBook:
         found = self._replies.pop(key, None)
         if found is not None:
             self._bytes -= len(found.reply) + len(found.status)
+
+
+def fingerprint_of(path: str, request: Message) -> bytes:
+    """What makes two requests the same: the method, and the request re-encoded deterministically."""
+    return blake3(path.encode() + b"\0" + request.SerializeToString(deterministic=True)).digest()
 
 
 def require_same(kept: bytes, fingerprint: bytes, key: tuple[str, str], paglet_id: str) -> None:

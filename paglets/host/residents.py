@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import Any
 
 from paglets.core.mailbox import Mailbox
 from paglets.core.paglet import Paglet
 from paglets.core.turn import StateCell
 from paglets.directory.contract import PagletRow
+from paglets.host.activities import Activities
 from paglets.host.context import HostContext
 from paglets.host.files import RegisteredFile
 from paglets.host.gate import Gate
@@ -74,11 +74,18 @@ class Residents:
         gate = Gate(row.paglet_id, Mailbox(row.paglet_id, settings.mailbox.max_calls, settings.mailbox.max_bytes))
         runner = Runner(row.paglet_id, cell, gate, self._parts.journal, self._parts.limiter)
         limits = ReplyLimits(settings.dedupe_keep_s, settings.dedupe_max_replies, settings.dedupe_max_bytes)
-        book = ReplyBook(row.paglet_id, limits, replies)
-        resident = Resident(row, runner, gate, book, {file.name: file for file in files})
-        resident.fulfil = partial(self._fulfil, resident)
-        resident.paglet = paglet_type(HostContext(self._parts, resident), cell)
-        return resident
+        activities = Activities(row.paglet_id, runner)
+        registered = {file.name: file for file in files}
+        context = HostContext(self._parts, row.paglet_id, runner, activities, registered)
+        return Resident(
+            row,
+            paglet_type(context, cell),
+            runner=runner,
+            activities=activities,
+            book=ReplyBook(row.paglet_id, limits, replies),
+            files=registered,
+            fulfil=self._fulfil,
+        )
 
 
 async def load_state(paglet_type: type[Paglet[Any]], data: bytes, version: int) -> Any:  # noqa: ANN401 - as declared

@@ -191,7 +191,7 @@ class Runner:
     @asynccontextmanager
     async def section(self) -> AsyncGenerator[Any]:
         """A short queued turn for background code; inside a turn, that turn's own state."""
-        running = self._own_turn()
+        running = self.own_turn()
         if running is not None:
             yield running.state
             return
@@ -240,7 +240,7 @@ class Runner:
     @contextmanager
     def locked_state(self) -> Generator[Any]:
         """As `section`, for code in any thread but the loop's."""
-        running = self._own_turn()
+        running = self.own_turn()
         if running is not None:
             yield running.state
             return
@@ -269,7 +269,7 @@ class Runner:
 
     async def wait(self, predicate: Callable[[Any], bool], timeout_s: float | None) -> bool:
         """Waits until the durable state satisfies `predicate`, which is given a copy; False at the timeout."""
-        if self._own_turn() is not None:
+        if self.own_turn() is not None:
             raise self._in_turn("wait for its own state: wait in the background, or in a read-only operation")
         try:
             async with asyncio.timeout(None if timeout_s is None else max(0.0, timeout_s)):
@@ -279,7 +279,8 @@ class Runner:
             return bool(predicate(self.cell.read()))
         return True
 
-    def _own_turn(self) -> Turn[Any] | None:
+    def own_turn(self) -> Turn[Any] | None:
+        """The turn of this paglet that the running code belongs to; None in its background, or a turn of another."""
         turn = current_turn()
         return turn if turn is not None and turn.cell is self.cell else None
 

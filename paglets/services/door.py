@@ -13,8 +13,8 @@ from typing import Any
 import grpc
 
 from paglets.errors import OperationNotFoundError
+from paglets.host.calls import Call
 from paglets.host.host import Host
-from paglets.host.resident import Call
 from paglets.services.guard import GuardedServices, ServerContext, guard_single, guard_stream
 from paglets.services.reflection import REFLECTION_SERVICES
 from paglets.services.routing import CallMeta, Router, pass_on
@@ -65,7 +65,7 @@ class Door(grpc.GenericRpcHandler):
             if resident is None:
                 return None
             context.set_trailing_metadata(self._router.signpost(meta.paglet_id))
-            reply = await resident.call(call)
+            reply = await resident.calls.answer(call)
             if reply.replayed:
                 context.set_trailing_metadata((*self._router.signpost(meta.paglet_id), (REPLAYED_KEY, "true")))
             return reply.data

@@ -13,7 +13,7 @@ from paglets.host.births import CreateRequest
 from paglets.host.departure import MoveRequest
 from paglets.host.host import Host
 from paglets.host.registry import services_of
-from paglets.host.resident import fingerprint_of
+from paglets.host.replies import fingerprint_of
 from paglets.services.guard import ServerContext
 from paglets.services.paging import page_size, page_start, page_token
 from paglets.services.routing import Router, check_request_id, remaining_s

@@ -128,7 +128,7 @@ async def test_thread_keeps_its_turn_when_its_caller_went_away(alpha: Site, monk
     await alpha.client.create(PROBE_TYPE, paglet_id="probe")
     resident = alpha.host.residents.get("probe")
     assert resident is not None
-    calls = Midway(monkeypatch, resident, "call")
+    calls = Midway(monkeypatch, resident.calls, "answer")
     STAGE.hold("first")
     first = asyncio.create_task(ask(alpha.channel, "probe", "HoldInThread", "first"))
     await STAGE.reached("first")
@@ -146,7 +146,7 @@ async def test_duplicate_has_a_deadline_of_its_own(alpha: Site, monkeypatch: pyt
     await alpha.client.create(PROBE_TYPE, paglet_id="probe")
     resident = alpha.host.residents.get("probe")
     assert resident is not None
-    calls, entered = Midway(monkeypatch, resident, "call"), Midway(monkeypatch, resident.gate, "enter")
+    calls, entered = Midway(monkeypatch, resident.calls, "answer"), Midway(monkeypatch, resident.gate, "enter")
     STAGE.hold("long")
     turn = asyncio.create_task(ask(alpha.channel, "probe", "Hold", "long"))
     await STAGE.reached("long")

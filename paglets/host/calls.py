@@ -1,0 +1,188 @@
+"""The calls of one paglet: parsed, run as a read or a turn, and answered with an encoded reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from google.protobuf.message import DecodeError, Message
+
+from paglets.core.handlers import Handler
+from paglets.core.mailbox import Ticket
+from paglets.core.paglet import Paglet
+from paglets.errors import (
+    InternalError,
+    InvalidArgumentError,
+    OperationNotFoundError,
+    PagletError,
+    Resource,
+    UnavailableError,
+)
+from paglets.host.once import Once, Reply
+from paglets.host.reads import Reads
+from paglets.host.records import StoredReply
+from paglets.host.replies import ReplyBook, fingerprint_of
+from paglets.host.runner import Runner, attempt
+from paglets.wire.channel_options import MAX_MESSAGE_BYTES
+from paglets.wire.status import to_status
+
+__all__ = ["Call", "Calls"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One unary call: rpc path, encoded request, who asks, request id if any, deadline on the loop's clock."""
+
+    path: str
+    request: bytes
+    principal: str = ""
+    request_id: str = ""
+    deadline: float | None = None
+
+
+class Calls:
+    """The calls of one paglet. `require_sound` raises why it answers none but reads, asked when a turn is granted."""
+
+    def __init__(
+        self,
+        paglet_id: str,
+        paglet: Paglet[Any],
+        runner: Runner,
+        book: ReplyBook,
+        require_sound: Callable[[], None],
+    ) -> None:
+        self._paglet_id = paglet_id
+        self._paglet = paglet
+        self._runner = runner
+        self._gate = runner.gate
+        self._book = book
+        self._require_sound = require_sound
+        self._reads = Reads(runner.gate)
+        self._once = Once(paglet_id, book)
+
+    async def answer(self, call: Call) -> Reply:
+        """Answers one unary call: a read beside the turns, anything else as a turn.
+
+        Safe to repeat with a request id, or for a read. Raises OPERATION_NOT_FOUND, MALFORMED_REQUEST, MAILBOX_FULL,
+        DEADLINE_BEFORE_RUN, what the handler raised, or why the gate is shut.
+        """
+        handler = self._paglet.handlers.get(call.path)
+        if handler is None:
+            raise self._no_operation(call.path)
+        request = _parse(handler, call.request)
+        if handler.operation.is_read_only:
+            return Reply(await self._reads.run(lambda: self._invoke(handler, request), call.deadline))
+        if not call.request_id:
+            return Reply(await self._turn(handler, request, call))
+        key, fingerprint = (call.principal, call.request_id), fingerprint_of(call.path, request)
+        return await self._once.run(
+            key, fingerprint, call.deadline, lambda: self._turn_once(handler, request, call, key, fingerprint)
+        )
+
+    def interrupt_reads(self) -> None:
+        """Cuts off the reads; they begin anew when the gate opens, or are sent away when it is shut."""
+        self._reads.interrupt()
+
+    async def stop(self, timeout_s: float) -> None:
+        """Lets what runs by a request id end in time, and cuts off the rest; the gate must be shut."""
+        await self._once.stop(timeout_s)
+        self._reads.interrupt()
+
+    async def _turn(self, handler: Handler, request: Message, call: Call) -> bytes:
+        ticket = await self._enter(call)
+        try:
+            reply, durable = await self._runner.begin(lambda: self._invoke(handler, request))
+        except Exception:
+            self._gate.leave(ticket)
+            await self._runner.catch_up()  # an error tells of the state too
+            raise
+        except BaseException:
+            self._gate.leave(ticket)
+            raise
+        self._gate.leave(ticket)
+        if durable is not None:
+            await asyncio.shield(durable)
+        return reply
+
+    async def _turn_once(
+        self, handler: Handler, request: Message, call: Call, key: tuple[str, str], fingerprint: bytes
+    ) -> bytes:
+        def keep(reply: bytes) -> tuple[StoredReply, list[tuple[str, str]]]:
+            made = self._book.make(key, fingerprint, reply=reply)
+            return made, self._book.add(made)
+
+        ticket = await self._enter(call)
+        try:
+            reply, durable = await attempt(self._runner.begin(lambda: self._invoke(handler, request), keep), call.path)
+        except PagletError as error:
+            await self._fail(error, key, fingerprint)
+        finally:
+            self._gate.leave(ticket)
+        if durable is not None:
+            await durable
+        return reply
+
+    async def _fail(self, error: PagletError, key: tuple[str, str], fingerprint: bytes) -> NoReturn:
+        """A failed turn changed nothing, but its request has run: a duplicate gets the same error.
+
+        Unless that is UNAVAILABLE, which tells the caller to ask again: then it is as if it had not.
+        """
+        if isinstance(error, UnavailableError):
+            await self._runner.catch_up()
+            raise error
+        made = self._book.make(key, fingerprint, status=to_status(error).SerializeToString())
+        await self._runner.store(made, self._book.add(made))
+        raise error
+
+    async def _enter(self, call: Call) -> Ticket:
+        """Waits for a turn; whoever waited for an arrival that failed is told so."""
+        ticket = await self._gate.enter(len(call.request), call.deadline)
+        try:
+            self._require_sound()
+        except PagletError:
+            self._gate.leave(ticket)
+            raise
+        return ticket
+
+    async def _invoke(self, handler: Handler, request: Message) -> bytes:
+        """Calls the author's method and encodes what it answers with."""
+        owner = self._paglet if handler.pattern is None else self._paglet.pattern_services[handler.pattern]
+        reply = await self._runner.invoke(getattr(owner, handler.attribute), request)
+        expected = handler.operation.reply_class
+        if not isinstance(reply, expected):
+            raise InternalError(
+                "REPLY_INVALID",
+                f"{handler.operation.full_name} answered with {type(reply).__name__}, not {expected.__name__}",
+                metadata={"operation": handler.operation.full_name},
+            )
+        data = reply.SerializeToString()
+        if len(data) > MAX_MESSAGE_BYTES:
+            raise InternalError(
+                "REPLY_INVALID",
+                f"{handler.operation.full_name} answered with {len(data)} bytes, a message has at most"
+                f" {MAX_MESSAGE_BYTES}; give more as an artifact",
+                metadata={"operation": handler.operation.full_name},
+            )
+        return data
+
+    def _no_operation(self, path: str) -> OperationNotFoundError:
+        name, type_name = path.removeprefix("/"), self._paglet.type_name()
+        return OperationNotFoundError(
+            "OPERATION_NOT_FOUND",
+            f"paglet {self._paglet_id} of type {type_name} has no operation {name}",
+            resource=Resource("paglet", self._paglet_id),
+            metadata={"operation": name, "type": type_name},
+        )
+
+
+def _parse(handler: Handler, data: bytes) -> Message:
+    try:
+        return handler.operation.request_class.FromString(data)
+    except DecodeError as error:
+        raise InvalidArgumentError(
+            "MALFORMED_REQUEST",
+            f"the request is no {handler.operation.request_class.DESCRIPTOR.full_name}",
+            field="request",
+        ) from error
