@@ -21,8 +21,10 @@ from paglets.errors import (
 from paglets.faults import point
 from paglets.host.arrival import ARRIVAL_POINTS, Arrivals
 from paglets.host.births import BIRTH_POINTS, Births, CreateRequest
-from paglets.host.departure import DEPARTURE_POINTS, Departures, MoveRequest
+from paglets.host.departure import Departures, MoveRequest
 from paglets.host.gate import moved, not_found, shutting_down
+from paglets.host.given_up import refuse
+from paglets.host.move import DEPARTURE_POINTS
 from paglets.host.parts import HostParts
 from paglets.host.pulls import Pulls
 from paglets.host.recovery import RECOVERY_POINTS, Recovery
@@ -260,7 +262,7 @@ class Host:
         except UnavailableError as error:
             _log.info("what paglet %s asked for is done elsewhere, or later: %s", resident.paglet_id, error)
         except PagletError as error:
-            await self.departures.refuse(resident, wanted, error)
+            await refuse(self.parts, resident, wanted, error)
 
     # The end of a paglet.
 

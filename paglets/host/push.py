@@ -15,8 +15,7 @@ from paglets.faults import point
 from paglets.host.files import RegisteredFile, require_unchanged
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
-from paglets.host.resident import Resident
-from paglets.host.snapshot import file_artifact, manifest_of, snapshot_of
+from paglets.host.snapshot import file_artifact
 from paglets.values import JourneyPhase, OwnerPolicy
 from paglets.wire.digest import digest_to_message
 
@@ -27,13 +26,15 @@ _INLINE_BYTES = 1024 * 1024
 _OTHER_BYTES = frozenset({"DIGEST_MISMATCH", "SIZE_MISMATCH", "PREFIX_MISMATCH", "SOURCE_NOT_A_FILE"})
 
 
-async def push_paglet(parts: HostParts, journey: Journey, resident: Resident) -> None:
-    """Brings a quiet paglet to its target, up to the commit. Raises what the target, or the way to it, refuses with."""
+async def push_paglet(parts: HostParts, journey: Journey, manifest: transfer_pb2.Manifest, snapshot: bytes) -> None:
+    """Brings a paglet to its target, up to the commit; `snapshot` is its encoded Snapshot.
+
+    Raises what the target, or the way to it, refuses with.
+    """
     departure = journey.departure
     peer = await parts.peers.transfer(departure.target)
-    snapshot = snapshot_of(resident).SerializeToString(deterministic=True)
     journey.phase = JourneyPhase.PREPARE
-    request = transfer_pb2.PrepareTransferRequest(manifest=manifest_of(departure, resident, parts.name))
+    request = transfer_pb2.PrepareTransferRequest(manifest=manifest)
     if len(snapshot) <= _INLINE_BYTES:
         request.inline = snapshot
     else:

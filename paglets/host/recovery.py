@@ -17,7 +17,8 @@ from paglets.directory.contract import Guard, PagletRow, RowWrite
 from paglets.errors import ConflictError, PagletError, PreconditionError
 from paglets.faults import point
 from paglets.host.arrival import Arrivals
-from paglets.host.departure import Departures, cut_journey
+from paglets.host.departure import Departures
+from paglets.host.given_up import cut_journey, resume
 from paglets.host.parts import HostParts
 from paglets.host.records import Departure
 from paglets.host.resident import Resident
@@ -122,7 +123,7 @@ class Recovery:
         async with resident.life:
             begun.set()
             if departure is not None:
-                await self._departures.resume(resident, cut_journey(departure))
+                await resume(resident, cut_journey(departure))
                 return
             await resident.activate(self._parts.settings.quiesce_s)
             resident.open()
