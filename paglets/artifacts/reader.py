@@ -63,12 +63,14 @@ class FileReader:
             yield data
 
     async def close(self) -> None:
-        """Closes the file. Closing again does nothing."""
-        if self._ahead:
-            await unbroken(asyncio.wait(tuple(self._ahead)))  # the set itself empties meanwhile
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        """Closes the file, also when the caller is cancelled meanwhile. Closing again does nothing."""
+        try:
+            if self._ahead:
+                await unbroken(asyncio.wait(tuple(self._ahead)))  # the set itself empties meanwhile
+        finally:
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _open(self, path: Path, flags: int) -> os.stat_result:
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)

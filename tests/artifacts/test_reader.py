@@ -57,3 +57,33 @@ async def test_close_waits_for_what_is_read_ahead(tmp_path: Path, monkeypatch: p
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
     await disk.close()
+
+
+async def test_close_closes_when_it_is_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is cancelled while he waits for what is read ahead leaves no file open."""
+    (tmp_path / "file").write_bytes(bytes(3 * PIECE_BYTES))
+    disk, pread = Disk(2), os.pread
+    begun, proceed = threading.Event(), threading.Event()
+
+    def slow(descriptor: int, size: int, offset: int) -> bytes:
+        if offset:
+            begun.set()
+            proceed.wait(10)
+        return pread(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", slow)
+    reader = FileReader(disk)
+    await reader.open(tmp_path / "file")
+    descriptor = reader.descriptor
+    pieces = reader.pieces()
+    await anext(pieces)
+    assert await asyncio.to_thread(begun.wait, 10)
+    closing = asyncio.create_task(reader.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    proceed.set()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+    await disk.close()
