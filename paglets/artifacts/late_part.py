@@ -59,13 +59,15 @@ class LatePart:
         return self.hasher.digest()
 
     def file(self) -> Part:
-        """Sees to it that all bytes are in the file."""
+        """Sees to it that all bytes are in the file. When that fails they stay in memory."""
         if self._part is None:
-            known = self._in_file
-            part = Part.create(self._path) if known is None else Part.reopen(self._path, known)
+            part = self._open()
+            try:
+                part.append(bytes(self._held[part.size_bytes :]))
+            except BaseException:
+                part.close()
+                raise
             self._part = part
-            passed(Step.PART_AFTER)
-            part.append(bytes(self._held[part.size_bytes :]))
             self._held.clear()
         return self._part
 
@@ -81,6 +83,15 @@ class LatePart:
         """Lets go of everything. Closing again does nothing."""
         if self._part is not None:
             self._part.close()
+
+    def _open(self) -> Part:
+        """The file with what was in it, which is nothing of one that is made now."""
+        if self._in_file is None:
+            part, self._in_file = Part.create(self._path), Hasher()
+        else:
+            part = Part.reopen(self._path, self._in_file.copy())
+        passed(Step.PART_AFTER)
+        return part
 
     def _read_back(self, hasher: Hasher) -> bool:
         """Takes into memory what lies in the file, if that is little enough, and all of it is there."""

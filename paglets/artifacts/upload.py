@@ -160,9 +160,16 @@ class LocalUpload:
         data = part.held
         if data is None:
             return await self._publication.publish(part, digest)
+        return await unbroken(self._publish_inline(part, digest, data))
+
+    async def _publish_inline(self, part: LatePart, digest: Digest, data: bytes) -> ArtifactWriteResult:
+        """Leaves no file of what the catalogue has; one that cannot be unlinked goes when the store is opened next."""
         result = await self._publication.commit_inline(digest, data)
         if part.has_file:
-            await self._rooms.disk.run(partial(self._rooms.blobs.drop_part, self._write.upload_id))
+            try:
+                await self._rooms.disk.run(partial(self._rooms.blobs.drop_part, self._write.upload_id))
+            except OSError:
+                _log.exception("upload %s: its part cannot be unlinked", self._write.upload_id)
         return result
 
     def _receiving(self) -> LatePart:

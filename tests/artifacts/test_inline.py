@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import sqlite3
 from collections.abc import AsyncGenerator
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from paglets.artifacts.appending import Appending
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.store import ArtifactWrite, UploadState, WriteOutcome
 from paglets.config import StoreSettings
@@ -301,3 +304,47 @@ async def test_a_read_survives_the_deletion(inline: LocalArtifactStore) -> None:
     async with inline.open_reader(artifact_id) as reader:
         await inline.delete(artifact_id)
         assert b"".join([piece async for piece in reader]) == DATA
+
+
+async def test_a_full_disk_takes_nothing_away(
+    root: Path, inline: LocalArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks how far an upload has come when the disk is full does not make it lose what came."""
+    write, failures = ArtifactWrite(upload_id="u", artifact_id="a"), [OSError(errno.ENOSPC, "full")]
+    append = Appending.append
+
+    def full_once(self: Appending, data: bytes | memoryview) -> None:
+        if failures:
+            raise failures.pop()
+        append(self, data)
+
+    monkeypatch.setattr(Appending, "append", full_once)
+    async with await inline.open_upload(write) as upload:
+        await upload.write(0, DATA[:5])
+        assert (await refused(inline.upload("u"))).reason == "UPLOAD_IN_PROGRESS"
+    async with await inline.open_upload(write) as upload:
+        await upload.write(upload.committed_size, DATA[upload.committed_size :])
+        await upload.finish(Digest.of(DATA))
+    assert await read_all(inline, "a") == DATA
+    assert_consistent(root)
+
+
+async def test_a_writer_who_leaves_at_the_end_leaves_no_file(root: Path, inline: LocalArtifactStore) -> None:
+    """A small upload that was begun in a file has none any more when it is an artifact, whoever was cancelled."""
+    write = ArtifactWrite(upload_id="u", artifact_id="a")
+    async with await inline.open_upload(write) as upload:
+        await upload.write(0, DATA[:5])
+        await upload.pause()
+    async with await inline.open_upload(write) as upload:
+        await upload.write(5, DATA[5:])
+        finishing = asyncio.create_task(upload.finish(Digest.of(DATA)))
+
+        def leave(step: str) -> None:
+            if step == "artifact.commit.after":
+                finishing.cancel()
+
+        with armed(leave), pytest.raises(asyncio.CancelledError):
+            await finishing
+    assert await read_all(inline, "a") == DATA
+    assert names_in(root / "parts") == set()
+    assert_consistent(root)
