@@ -20,6 +20,7 @@ __all__ = [
     "MAX_LABEL_BYTES",
     "MAX_TEXT_BYTES",
     "MIN_TTL_S",
+    "check_epoch",
     "check_proof",
     "check_query",
     "checked_changes",
@@ -32,6 +33,7 @@ MAX_LABELS = 64
 MAX_LABEL_BYTES = 4096
 MIN_TTL_S = 0.001
 MAX_TTL_S = 1000 * 365.25 * 86400.0
+MAX_EPOCH = 2**53  # what no upload comes to by itself, and every language can count to
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 
@@ -77,9 +79,16 @@ def checked_changes(changes: ArtifactChanges, now: float) -> ArtifactChanges:
         return changes
     if not now < expires_at <= now + MAX_TTL_S:
         raise refusals.malformed(
-            f"an artifact expires in the future, within 1000 years; it is {now} now, got {expires_at}", "expire_time"
+            f"an artifact expires in the future, within 1000 years, not {expires_at - now:.0f} s from now",
+            "expire_time",
         )
     return replace(changes, expires_at=round(expires_at, 6))
+
+
+def check_epoch(writer_epoch: int) -> None:
+    """Raises MALFORMED_REQUEST for a number that no writer can have."""
+    if not 0 <= writer_epoch <= MAX_EPOCH:
+        raise refusals.malformed(f"a writer's epoch is 0 to 2^53, got {writer_epoch}", "writer_epoch")
 
 
 def check_query(query: ArtifactQuery) -> None:

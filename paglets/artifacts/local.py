@@ -22,7 +22,7 @@ from paglets.artifacts.desk import UploadDesk
 from paglets.artifacts.disk import unbroken
 from paglets.artifacts.export import copy_blob, landing
 from paglets.artifacts.known import KnownUpload
-from paglets.artifacts.limits import check_query, checked_changes, checked_write, page_limit
+from paglets.artifacts.limits import check_epoch, check_query, checked_changes, checked_write, page_limit
 from paglets.artifacts.opening import open_upload
 from paglets.artifacts.paging import position_in, token_after
 from paglets.artifacts.ranges import check_range, range_within
@@ -98,8 +98,7 @@ class LocalArtifactStore:
         """
         if self._closing:
             raise refusals.shutting_down()
-        if writer_epoch < 0:
-            raise refusals.malformed(f"a writer's epoch is 0 or more, got {writer_epoch}", "writer_epoch")
+        check_epoch(writer_epoch)
         return await open_upload(self._rooms, checked_write(write, self._rooms.settings), writer_epoch, prefix)
 
     async def create_from_chunks(self, write: ArtifactWrite, chunks: AsyncIterable[bytes]) -> ArtifactWriteResult:

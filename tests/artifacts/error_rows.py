@@ -57,6 +57,8 @@ _WRITE = (
         lambda s: s.write(header(), chunk(0, bytes(2 * 1024 * 1024 + 1))),
         ("chunk.data",),
     ),
+    Row("WriteArtifact", _BAD, "MALFORMED_REQUEST", lambda s: s.write(header(writer_epoch=-1)), ("writer_epoch",)),
+    Row("WriteArtifact", _BAD, "MALFORMED_REQUEST", lambda s: s.write(header(writer_epoch=2**60)), ("writer_epoch",)),
     Row("WriteArtifact", _BAD, "INVALID_ID", lambda s: s.write(header(upload_id="../u")), ("upload_id",)),
     Row("WriteArtifact", _BAD, "INVALID_ID", lambda s: s.write(header(artifact_id="A")), ("artifact_id",)),
     Row("WriteArtifact", _BAD, "INVALID_ID", lambda s: s.write(header(owner="A")), ("owner",)),

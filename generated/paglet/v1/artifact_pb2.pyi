@@ -382,8 +382,8 @@ class WriteHeader(_message.Message):
     owner_policy: Global___OwnerPolicy.ValueType
     """What the owner's disposal does."""
     writer_epoch: _builtins.int
-    """The writer's number, from 1 on: a higher one than the upload has takes it over, the same one goes on where nobody writes,
-    a lower one is WRITER_FENCED. 0 takes the next number where nobody writes, and else is UPLOAD_IN_PROGRESS.
+    """The writer's number, from 1 to 2^53: a higher one than the upload has takes it over, the same one goes on where nobody
+    writes, a lower one is WRITER_FENCED. 0 takes the next number where nobody writes, and else is UPLOAD_IN_PROGRESS.
     """
     as_file: _builtins.bool
     """Whether the host shall keep the bytes in a file, however few they are. Hosts ask for that among themselves; it is of no
