@@ -231,7 +231,9 @@ def next_purge(connection: sqlite3.Connection) -> float | None:
 def _find_usable(connection: sqlite3.Connection, write: ArtifactWrite, digest: Digest, moment: Moment) -> Blob | None:
     """A blob to point to that the owner may read; it has a file if one is wanted."""
     blob = references.find_readable(connection, digest.value, write.owner, moment.now)
-    return None if blob is None or (blob.is_inline and write.as_file) else blob
+    if blob is None or blob.size_bytes != digest.size_bytes or (blob.is_inline and write.as_file):
+        return None
+    return blob
 
 
 def _open(connection: sqlite3.Connection, write: ArtifactWrite, writer_epoch: int, moment: Moment) -> Admission:

@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -348,3 +349,13 @@ async def test_a_writer_who_leaves_at_the_end_leaves_no_file(root: Path, inline:
     assert await read_all(inline, "a") == DATA
     assert names_in(root / "parts") == set()
     assert_consistent(root)
+
+
+async def test_a_digest_with_another_size_is_not_known(inline: LocalArtifactStore) -> None:
+    """A declaration that contradicts itself spares nobody his bytes: it is refused when they are there."""
+    await put(inline, DATA)
+    wrong = replace(Digest.of(DATA), size_bytes=len(DATA) + 1)
+    async with await inline.open_upload(ArtifactWrite(expected_digest=wrong)) as upload:
+        assert not upload.is_complete
+        await upload.write(0, DATA)
+        assert (await refused(upload.finish())).reason == "SIZE_MISMATCH"
