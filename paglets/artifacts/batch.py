@@ -94,4 +94,7 @@ async def _store(rooms: StoreRooms, items: Sequence[ProvenWrite]) -> list[Artifa
 
 async def _write(rooms: StoreRooms, items: Sequence[ProvenWrite]) -> list[ArtifactWriteResult | PagletError]:
     moment = rooms.moment()
-    return await rooms.ledger.write(lambda rows: store_all(rows, items, moment))
+    results, spare = await rooms.ledger.write(lambda rows: store_all(rows, items, moment))
+    if spare:
+        rooms.janitor.wake()
+    return results

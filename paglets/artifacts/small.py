@@ -36,17 +36,21 @@ class ProvenWrite:
 
 def store_all(
     connection: sqlite3.Connection, items: Sequence[ProvenWrite], moment: Moment
-) -> list[ArtifactWriteResult | PagletError]:
-    """Stores each, or says why not: one that fails leaves nothing, and nothing of the others undone."""
+) -> tuple[list[ArtifactWriteResult | PagletError], list[Blob]]:
+    """Stores each, or says why not: one that fails leaves nothing, and nothing of the others undone.
+
+    Returns also which files are to be unlinked: rotten ones whose bytes have come anew.
+    """
     room = _Room(connection, moment.limits, sum(len(item.data) for item in items))
     results: list[ArtifactWriteResult | PagletError] = []
+    spare: list[Blob] = []
     for item in items:
         try:
-            results.append(_store(connection, item, room, moment))
+            results.append(_store(connection, item, room, moment, spare))
         except PagletError as error:
             results.append(error)
     room.give_back()
-    return results
+    return results, spare
 
 
 class _Room:
@@ -71,7 +75,9 @@ class _Room:
         self._left = 0
 
 
-def _store(connection: sqlite3.Connection, item: ProvenWrite, room: _Room, moment: Moment) -> ArtifactWriteResult:
+def _store(
+    connection: sqlite3.Connection, item: ProvenWrite, room: _Room, moment: Moment, spare: list[Blob]
+) -> ArtifactWriteResult:
     """Raises as `ArtifactStore.create_from_chunks`, before anything is written: a savepoint an item would cost more."""
     write = item.write
     if item.is_named and (row := find(connection, write.upload_id)) is not None:
@@ -85,7 +91,7 @@ def _store(connection: sqlite3.Connection, item: ProvenWrite, room: _Room, momen
     if blob is None:
         room.use(len(item.data))
         blob = Blob(item.digest.value, references.next_inline(connection), len(item.data))
-        references.make_current(connection, blob, moment.now, item.data)
+        spare += references.make_current(connection, blob, moment.now, item.data)
     else:
         references.hold(connection, blob.digest)
     ref = insert_artifact(connection, _ref(item, artifact_id, moment), moment.limits)

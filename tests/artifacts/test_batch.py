@@ -33,6 +33,7 @@ from tests.artifacts.support import (
     Clock,
     armed,
     assert_consistent,
+    eventually,
     is_empty,
     opened,
     pieces,
@@ -326,3 +327,20 @@ async def test_an_item_that_cannot_be_read(channel: grpc.aio.Channel) -> None:
     assert (first.error.code, first.error.reason, first.error.field) == (3, "INVALID_ID", "upload_id")
     assert (second.error.code, second.error.reason) == (3, "MALFORMED_REQUEST")
     assert third.outcome in (artifact_pb2.WRITE_OUTCOME_COMMITTED, artifact_pb2.WRITE_OUTCOME_DEDUPLICATED)
+
+
+async def test_what_a_batch_heals_takes_no_room(root: Path) -> None:
+    """A rotten file whose bytes come anew by a batch is unlinked, and counts no more."""
+    async with opened(root, bounds=settings(inline_bytes=INLINE_BYTES)) as store:
+        await store.create_from_chunks(ArtifactWrite(artifact_id="a", as_file=True), pieces(b"bytes"))
+        path = await store.blob_path("a")
+        path.chmod(0o600)
+        path.write_bytes(b"BYTES")
+        assert told(await store.create_batch([small(b"bytes")])) == ["committed"]
+
+        async def unlinked() -> bool:
+            return (await store.usage()).host.used == len(b"bytes") and is_empty(root)
+
+        await eventually(unlinked)
+        assert await read_all(store, "a") == b"bytes"
+    assert_consistent(root)
