@@ -116,8 +116,9 @@ class ArtifactWriteResult:
 class PullRequest:
     """What a host is to fetch from another one, and what to make of it; None, or empty, is as it is at the source.
 
-    `pull_id` makes it safe to repeat. The source is the host of the mesh named `source_host`, or one outside of it at
-    `source_address`; it has the artifact as `source_artifact_id`, for which `read_ticket` gives leave.
+    `pull_id` makes it safe to repeat, and is the id of the upload by which it comes: to cancel that ends the pull. The
+    source is the host of the mesh named `source_host`, or one outside of it at `source_address`; it has the artifact as
+    `source_artifact_id`, for which `read_ticket` gives leave.
     """
 
     pull_id: str

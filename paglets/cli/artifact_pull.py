@@ -32,7 +32,7 @@ def pull(session: Session, source: str, artifact_id: str, pull_id: str) -> None:
     """Have the host of --host fetch an artifact from SOURCE: a host of its mesh by its name, another by address:port.
 
     The bytes go from host to host, also when this command is interrupted: with the --pull-id that it told, it waits for
-    them again.
+    them again, and `artifact cancel` with that id gives them up.
     """
     request = PullRequest(
         pull_id=pull_id or new_id(),

@@ -34,7 +34,7 @@ def list_uploads(session: Session) -> None:
 @click.option("--missing-ok", is_flag=True, help="An upload that is not there is a success.")
 @click.pass_obj
 def cancel(session: Session, upload_id: str, missing_ok: bool) -> None:  # noqa: FBT001 - click's own
-    """Drop an unfinished upload, and what it has reserved; whoever writes it is told."""
+    """Drop an unfinished upload, or pull, and what it has reserved; whoever writes or pulls is told."""
     cancelled = session.run(lambda client: client.artifacts.cancel_upload(upload_id))
     if not cancelled and not missing_ok:
         raise NotFoundError(

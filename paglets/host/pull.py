@@ -16,6 +16,7 @@ from paglets.artifacts.store import (
     ArtifactWriteResult,
     PullProgress,
     PullRequest,
+    UploadInfo,
     UploadState,
 )
 from paglets.client.artifacts import RemoteArtifactStore
@@ -36,6 +37,7 @@ from paglets.faults import point
 from paglets.host.gate import shutting_down
 from paglets.host.parts import HostParts
 from paglets.host.peers import unreachable
+from paglets.host.pull_plan import planned, require_same
 from paglets.host.records import StoredPull
 from paglets.host.runner import attempt
 from paglets.values import ArtifactRef
@@ -61,6 +63,8 @@ class Pull:
         self._done = 0
         self._problem = ""
         self._lost: PagletError | None = None
+        self._unwanted = False
+        self._until: asyncio.Timeout | None = None
         self._ended = asyncio.Event()
         patience_s = parts.settings.pull_patience_s
         self._backoff = Backoff(RetryPolicy(timeout_s=patience_s, first_pause_s=0.2, last_pause_s=5.0))
@@ -71,6 +75,11 @@ class Pull:
     def request(self) -> PullRequest:
         """What was asked for."""
         return self._stored.request
+
+    @property
+    def _upload_id(self) -> str:
+        """The upload by which it comes has its id: who knows one can look at the other, and cancel both."""
+        return self._stored.request.pull_id
 
     async def progress(self) -> AsyncGenerator[PullProgress]:
         """How far it is, when that has changed, to its end: four times a second at first, half as often every 64 times.
@@ -98,18 +107,51 @@ class Pull:
             self._lost = shutting_down()
             self._ended.set()
 
+    async def cancel(self) -> bool:
+        """Ends it with UPLOAD_CANCELLED, durably; False if it has its artifact, or had ended before.
+
+        Raises SHUTTING_DOWN.
+        """
+        if self._ended.is_set():
+            return False
+        self._unwanted = True
+        if self._until is not None:
+            self._until.reschedule(asyncio.get_running_loop().time())
+        await self._ended.wait()
+        if self._lost is not None:
+            raise self._lost
+        return self._stored.result is None
+
     async def run(self, slots: asyncio.Semaphore) -> None:
         """Fetches the artifact to the end, each attempt in one of the slots; safe to begin again after a restart."""
         try:
-            result = await self._result(slots)
+            result = await self._unless_cancelled(slots)
         except PagletError as error:
             with suppress(PagletError):  # a partial that cannot be dropped now expires
-                await attempt(self._parts.store.cancel_upload(self._stored.upload_id), "dropping a pull's partial")
+                await attempt(self._parts.store.cancel_upload(self._upload_id), "dropping a pull's partial")
+            error.retry_after_s = None  # the pull is over: to wait for it is of no use
             await self._end(replace(self._stored, status=to_status(error).SerializeToString()))
         else:
             await self._end(replace(self._stored, result=result))
 
+    async def _unless_cancelled(self, slots: asyncio.Semaphore) -> ArtifactWriteResult:
+        """What comes of it; also of one that was cancelled too late. Raises UPLOAD_CANCELLED."""
+        try:
+            async with asyncio.timeout(0.0 if self._unwanted else None) as self._until:
+                return await self._result(slots)
+        except TimeoutError:
+            made = await attempt(self._made(), "cancelling a pull")
+            if made is not None:
+                return made
+            pull_id = self.request.pull_id
+            raise ConflictError(
+                "UPLOAD_CANCELLED",
+                f"pull {pull_id} was cancelled; what was fetched is gone",
+                resource=Resource("pull", pull_id),
+            ) from None
+
     async def _result(self, slots: asyncio.Semaphore) -> ArtifactWriteResult:
+        """What comes of it, after as many attempts as it takes."""
         while True:
             try:
                 async with slots:
@@ -130,46 +172,53 @@ class Pull:
 
     async def _fetch(self) -> ArtifactWriteResult:
         """One attempt. What an earlier one, or an earlier life of the host, has stored is not fetched again."""
-        here, writer_epoch, ref = await self._so_far()
-        if ref is not None and self._stored.write is not None:
-            return await self._finish(self._stored.write)
+        made = await self._made()
+        if made is not None:
+            return made
+        here, writer_epoch = await self._so_far()
         async with self._source() as source:
             write = await self._plan(await source.ref(self.request.source_artifact_id))
             async with await self._parts.store.open_upload(write, writer_epoch=writer_epoch, prefix=here) as upload:
                 if not upload.is_complete:
                     self._done = here.size_bytes
                     async with source.open_reader(self.request.source_artifact_id, offset=self._done) as reader:
-                        _require_same(reader.ref, write)
+                        require_same(reader.ref, write)
                         async for piece in reader.views():
                             await upload.write(self._done, piece)
                             self._done += len(piece)
                             self._got_on()
                 return await upload.finish(write.expected_digest)
 
-    async def _finish(self, write: ArtifactWrite) -> ArtifactWriteResult:
-        """The artifact that the upload has become. Raises ARTIFACT_NOT_FOUND if it is gone since."""
+    async def _made(self) -> ArtifactWriteResult | None:
+        """The artifact that the upload has become, if it has. Raises ARTIFACT_NOT_FOUND if that is gone since."""
+        info, write = await self._info(), self._stored.write
+        if info is None or info.ref is None or write is None:
+            return None
         async with await self._parts.store.open_upload(write) as upload:
             return await upload.finish()
 
-    async def _so_far(self) -> tuple[Digest, int, ArtifactRef | None]:
-        """What is here, the number of the next writer, and what it has become, if it was finished."""
+    async def _so_far(self) -> tuple[Digest, int]:
+        """What is here, and the number of the next writer."""
+        info = await self._info()
+        if info is None or info.state is not UploadState.OPEN or info.prefix is None:
+            return NOTHING, 0
+        return info.prefix, info.writer_epoch + 1
+
+    async def _info(self) -> UploadInfo | None:
         try:
-            info = await self._parts.store.upload(self._stored.upload_id)
+            return await self._parts.store.upload(self._upload_id)
         except NotFoundError:
-            return NOTHING, 0, None
-        if info.state is not UploadState.OPEN or info.prefix is None:
-            return NOTHING, 0, info.ref
-        return info.prefix, info.writer_epoch + 1, None
+            return None
 
     async def _plan(self, ref: ArtifactRef) -> ArtifactWrite:
         """What is to be written, as it was decided, durably, when the source was first asked."""
         write = self._stored.write
         if write is None:
-            write = _planned(self._stored, ref)
+            write = planned(self.request, ref)
             self._stored = replace(self._stored, write=write)
             await self._parts.journal.save_pull(self._stored)
             point("pull.plan.after")
-        _require_same(ref, write)
+        require_same(ref, write)
         return write
 
     @asynccontextmanager
@@ -208,43 +257,13 @@ class Pull:
         )
 
 
-def _planned(stored: StoredPull, ref: ArtifactRef) -> ArtifactWrite:
-    """What is to be made of an artifact of the source."""
-    request, ttl_s = stored.request, stored.request.ttl_s
-    if ttl_s is None and ref.expires_at is not None:
-        ttl_s = max(ref.expires_at - time.time(), 0.001)
-    return ArtifactWrite(
-        upload_id=stored.upload_id,
-        artifact_id=request.artifact_id,
-        name=ref.name if request.name is None else request.name,
-        owner=ref.owner if request.owner is None else request.owner,
-        owner_policy=ref.owner_policy if request.owner_policy is None else request.owner_policy,
-        content_type=ref.content_type if request.content_type is None else request.content_type,
-        content_encoding=ref.content_encoding if request.content_encoding is None else request.content_encoding,
-        labels=request.labels or ref.labels,
-        ttl_s=ttl_s,
-        size_bytes=ref.size_bytes,
-        expected_digest=ref.digest,
-    )
-
-
-def _require_same(ref: ArtifactRef, write: ArtifactWrite) -> None:
-    if ref.digest != write.expected_digest:
-        raise NotFoundError(
-            "ARTIFACT_NOT_FOUND",
-            f"artifact {ref.artifact_id} of the source was replaced: {ref.digest} instead of {write.expected_digest}",
-            resource=Resource("artifact", ref.artifact_id),
-            metadata={"artifact_id": ref.artifact_id},
-        )
-
-
 def _may_pass(failure: PagletError) -> bool:
     """Whether another attempt may get further."""
     match failure:
         case UnavailableError() | DeadlineError():
             return True
         case ExhaustedError():
-            return failure.reason in {"TOO_MANY_READS", "TOO_MANY_UPLOADS"}
+            return failure.reason in {"DISK_FULL", "TOO_MANY_READS", "TOO_MANY_UPLOADS"}
         case ConflictError():  # the last writer of the upload is just leaving it
             of_upload = failure.resource is not None and failure.resource.kind == "upload"
             return failure.reason == "UPLOAD_IN_PROGRESS" and of_upload

@@ -14,11 +14,13 @@ from paglets.host.parts import HostParts
 from paglets.host.pull import Pull
 from paglets.host.records import StoredPull
 from paglets.host.tasks import Tasks
-from paglets.values import check_id, new_id
+from paglets.values import check_id
 
-__all__ = ["Pulls"]
+__all__ = ["AT_ONCE", "Pulls"]
 
-_AT_ONCE = 4
+AT_ONCE = 4
+"""How many pulls are at work at once."""
+
 _KEPT_S = 24 * 3600.0
 _TICKET_BYTES = 1024
 _ADDRESS = re.compile(r"[A-Za-z0-9._-]{1,253}:[0-9]{1,5}|\[[0-9A-Fa-f:.]{2,45}\]:[0-9]{1,5}")
@@ -30,7 +32,7 @@ class Pulls:
     def __init__(self, parts: HostParts) -> None:
         self._parts = parts
         self._running: dict[str, Pull] = {}
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(AT_ONCE)
         self._joining = asyncio.Lock()
         self._tasks = Tasks("a pull")
         self._closing = False
@@ -49,9 +51,7 @@ class Pulls:
         """
         _check(request, self._parts.name)
         async with self._joining:
-            if self._closing:
-                raise shutting_down()
-            pull = self._running.get(request.pull_id) or await self._kept(request.pull_id)
+            pull = await self._find(request.pull_id)
             if pull is None:
                 return await self._accept(request)
         if pull.request != request:
@@ -63,17 +63,32 @@ class Pulls:
             )
         return pull
 
+    async def cancel(self, pull_id: str) -> bool:
+        """Ends a pull with UPLOAD_CANCELLED, durably; False where none of this id is unfinished. Safe to repeat.
+
+        Raises INVALID_ID, SHUTTING_DOWN.
+        """
+        check_id(pull_id, "upload_id")
+        async with self._joining:
+            pull = await self._find(pull_id)
+        return pull is not None and await pull.cancel()
+
     async def close(self) -> None:
         """Stops the pulls where they are, to be taken up by the next start, and sends those away who wait for one."""
-        self._closing = True
+        async with self._joining:
+            self._closing = True
         for pull in tuple(self._running.values()):
             pull.lose()
         await self._tasks.close()
 
-    async def _kept(self, pull_id: str) -> Pull | None:
-        """A pull that only the journal knows: it has ended, or was not taken up yet."""
+    async def _find(self, pull_id: str) -> Pull | None:
+        """A pull that runs, or that only the journal knows: it ended within a day, or was not taken up yet."""
+        if self._closing:
+            raise shutting_down()
+        if pull_id in self._running:
+            return self._running[pull_id]
         stored = await self._parts.journal.pull(pull_id)
-        if stored is None:
+        if stored is None or 0.0 < stored.ended_at <= time.time() - _KEPT_S:
             return None
         return Pull(self._parts, stored) if stored.ended_at else self._begin(stored)
 
@@ -86,7 +101,7 @@ class Pulls:
                 metadata={"limit": str(most)},
                 retry_after_s=1.0,
             )
-        stored = StoredPull(request=request, upload_id=new_id())
+        stored = StoredPull(request=request)
         await self._parts.journal.drop_pulls(time.time() - _KEPT_S)
         await self._parts.journal.save_pull(stored)
         point("pull.accept.after")
@@ -110,13 +125,17 @@ def _check(request: PullRequest, own_name: str) -> None:
     if len(request.read_ticket) > _TICKET_BYTES:
         raise _malformed(f"a ticket has at most {_TICKET_BYTES} bytes", "read_ticket")
     if request.source_address:
-        if not _ADDRESS.fullmatch(request.source_address):
+        if not _is_address(request.source_address):
             raise _malformed(f"an address is host:port, got {request.source_address[:64]!r}", "source_address")
         return
     if not request.source_host:
         raise _malformed("a pull names its source: source_host or source_address", "source_host")
     if check_id(request.source_host, "source_host") == own_name:
         raise _malformed(f"{own_name} is this host itself", "source_host")
+
+
+def _is_address(text: str) -> bool:
+    return _ADDRESS.fullmatch(text) is not None and 0 < int(text.rpartition(":")[2]) < 2**16
 
 
 def _malformed(message: str, field: str) -> InvalidArgumentError:

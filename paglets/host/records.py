@@ -43,14 +43,13 @@ class StoredReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredPull:
-    """A pull to this host: what was asked for, and the upload by which it comes.
+    """A pull to this host; it comes by an upload of the same id.
 
     `write` is known once the source was asked. It has ended at `ended_at` (seconds since the epoch; 0.0 while it runs),
     well with `result`, else with an encoded google.rpc.Status.
     """
 
     request: PullRequest
-    upload_id: str
     write: ArtifactWrite | None = None
     result: ArtifactWriteResult | None = None
     status: bytes = b""

@@ -139,7 +139,9 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
     async def CancelUpload(
         self, request: artifact_pb2.CancelUploadRequest, context: ServerContext
     ) -> artifact_pb2.CancelUploadResponse:
-        """Drops one upload."""
+        """Drops one upload, with the pull that it is of."""
+        if self._pulls is not None and await self._pulls.cancel(request.upload_id):
+            return artifact_pb2.CancelUploadResponse()
         if not await self._store.cancel_upload(request.upload_id) and not request.allow_missing:
             raise refusals.upload_not_found(request.upload_id, self._host)
         return artifact_pb2.CancelUploadResponse()

@@ -173,6 +173,8 @@ async def test_source_that_cannot_be_reached(pair: Pair) -> None:
         ({"source_host": ""}, "MALFORMED_REQUEST", "source_host"),
         ({"source_host": "beta"}, "MALFORMED_REQUEST", "source_host"),
         ({"source_address": "unix:/tmp/x"}, "MALFORMED_REQUEST", "source_address"),
+        ({"source_address": "127.0.0.1:0"}, "MALFORMED_REQUEST", "source_address"),
+        ({"source_address": "127.0.0.1:65536"}, "MALFORMED_REQUEST", "source_address"),
         ({"read_ticket": bytes(1025)}, "MALFORMED_REQUEST", "read_ticket"),
     ],
 )
@@ -278,6 +280,23 @@ async def test_source_killed(processes: Processes) -> None:
     await processes.source.start()
     await processes.arrived()
     assert processes.relay.received < processes.digest.size_bytes + 24 * MIB
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", [b"other", b""])
+async def test_source_replaced(processes: Processes, data: bytes) -> None:
+    """A pull that goes on never splices two sources: it ends when the source has other bytes, and leaves nothing."""
+    await processes.half_way()
+    await processes.target.kill()
+    async with Client(processes.source.address) as client:
+        await client.artifacts.delete("a")
+        await client.artifacts.create_from_chunks(ArtifactWrite(artifact_id="a"), pieces(data))
+    await processes.target.start()
+    async with Client(processes.target.address) as client:
+        assert (await refused(client.artifacts.pull(processes.request))).reason == "ARTIFACT_NOT_FOUND"
+        assert not (await client.artifacts.uploads()).uploads
+        usage = (await client.artifacts.usage()).host
+        assert (usage.used, usage.reserved) == (0, 0)
 
 
 @pytest.mark.slow

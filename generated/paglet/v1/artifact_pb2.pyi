@@ -1048,7 +1048,7 @@ class CancelUploadRequest(_message.Message):
     UPLOAD_ID_FIELD_NUMBER: _builtins.int
     ALLOW_MISSING_FIELD_NUMBER: _builtins.int
     upload_id: _builtins.str
-    """The upload; required."""
+    """The upload, or the pull; required."""
     allow_missing: _builtins.bool
     """Whether an absent upload is a success."""
     def __init__(
@@ -1781,7 +1781,7 @@ class PullArtifactRequest(_message.Message):
     CONTENT_ENCODING_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
     pull_id: _builtins.str
-    """Identifies the pull on this host, chosen by the client: an id; required."""
+    """Identifies the pull on this host, and the upload by which it comes, chosen by the client: an id; required."""
     source_host: _builtins.str
     """The name of another host of this host's mesh."""
     source_address: _builtins.str

@@ -212,7 +212,7 @@ class ArtifactServiceServicer(object):
 
     def CancelUpload(self, request, context):
         """CancelUpload drops an unfinished upload with what it has reserved; whoever writes it gets UPLOAD_CANCELLED. An artifact
-        that was made stays. Safe to repeat: with `allow_missing` an upload that is not there is a success.
+        that was made stays. An unfinished pull of this id ends with UPLOAD_CANCELLED, wherever it is. Safe to repeat: with `allow_missing` an upload that is not there is a success.
 
         Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND, also for a finished one), ABORTED
         (UPLOAD_IN_PROGRESS while it is being made visible).
@@ -344,14 +344,19 @@ class ArtifactServiceServicer(object):
         an hour without progress. It never splices two sources: it ends with ARTIFACT_NOT_FOUND if the artifact at the source
         has other bytes than when the pull began. Four pulls are at work at once, the others wait.
 
+        The upload by which it comes has the pull's id: GetUpload and ListUploads show it, and CancelUpload of this id ends the
+        pull, also while it waits.
+
         Safe to repeat with the same `pull_id` and fields, the ticket excepted: that joins the pull while it runs, and has its
-        outcome, artifact or error, for a day after it has ended. Other fields under the same id are REQUEST_ID_REUSED. Where the host has the
+        outcome, artifact or error, for a day after it has ended. Other fields under the same id are REQUEST_ID_REUSED. An
+        outcome does not change by waiting, so it has no RetryInfo: to try once more, take another id. Where the host has the
         bytes already, in an artifact that is nobody's or the same owner's, none are fetched.
 
         Errors that are no outcome, so that the call is to be repeated: UNAVAILABLE (SHUTTING_DOWN, TRANSPORT),
         RESOURCE_EXHAUSTED (TOO_MANY_UPLOADS). Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST),
         FAILED_PRECONDITION (REQUEST_ID_REUSED). Outcomes: what GetArtifact and ReadArtifact of the source answer with, and
-        WriteArtifact of this host, but for what passes; NOT_FOUND (HOST_NOT_FOUND), UNAVAILABLE (HOST_UNREACHABLE).
+        WriteArtifact of this host, but for what passes, such as DISK_FULL, as long as it may; NOT_FOUND (HOST_NOT_FOUND),
+        UNAVAILABLE (HOST_UNREACHABLE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -104,7 +104,7 @@ class ArtifactServiceStub:
     """
     CancelUpload: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.CancelUploadRequest, _artifact_pb2.CancelUploadResponse]
     """CancelUpload drops an unfinished upload with what it has reserved; whoever writes it gets UPLOAD_CANCELLED. An artifact
-    that was made stays. Safe to repeat: with `allow_missing` an upload that is not there is a success.
+    that was made stays. An unfinished pull of this id ends with UPLOAD_CANCELLED, wherever it is. Safe to repeat: with `allow_missing` an upload that is not there is a success.
 
     Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND, also for a finished one), ABORTED
     (UPLOAD_IN_PROGRESS while it is being made visible).
@@ -200,14 +200,19 @@ class ArtifactServiceStub:
     an hour without progress. It never splices two sources: it ends with ARTIFACT_NOT_FOUND if the artifact at the source
     has other bytes than when the pull began. Four pulls are at work at once, the others wait.
 
+    The upload by which it comes has the pull's id: GetUpload and ListUploads show it, and CancelUpload of this id ends the
+    pull, also while it waits.
+
     Safe to repeat with the same `pull_id` and fields, the ticket excepted: that joins the pull while it runs, and has its
-    outcome, artifact or error, for a day after it has ended. Other fields under the same id are REQUEST_ID_REUSED. Where the host has the
+    outcome, artifact or error, for a day after it has ended. Other fields under the same id are REQUEST_ID_REUSED. An
+    outcome does not change by waiting, so it has no RetryInfo: to try once more, take another id. Where the host has the
     bytes already, in an artifact that is nobody's or the same owner's, none are fetched.
 
     Errors that are no outcome, so that the call is to be repeated: UNAVAILABLE (SHUTTING_DOWN, TRANSPORT),
     RESOURCE_EXHAUSTED (TOO_MANY_UPLOADS). Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST),
     FAILED_PRECONDITION (REQUEST_ID_REUSED). Outcomes: what GetArtifact and ReadArtifact of the source answer with, and
-    WriteArtifact of this host, but for what passes; NOT_FOUND (HOST_NOT_FOUND), UNAVAILABLE (HOST_UNREACHABLE).
+    WriteArtifact of this host, but for what passes, such as DISK_FULL, as long as it may; NOT_FOUND (HOST_NOT_FOUND),
+    UNAVAILABLE (HOST_UNREACHABLE).
     """
 
 @_typing.type_check_only
@@ -286,7 +291,7 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     """
     CancelUpload: _aio.UnaryUnaryMultiCallable[_artifact_pb2.CancelUploadRequest, _artifact_pb2.CancelUploadResponse]  # type: ignore[assignment]
     """CancelUpload drops an unfinished upload with what it has reserved; whoever writes it gets UPLOAD_CANCELLED. An artifact
-    that was made stays. Safe to repeat: with `allow_missing` an upload that is not there is a success.
+    that was made stays. An unfinished pull of this id ends with UPLOAD_CANCELLED, wherever it is. Safe to repeat: with `allow_missing` an upload that is not there is a success.
 
     Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND, also for a finished one), ABORTED
     (UPLOAD_IN_PROGRESS while it is being made visible).
@@ -382,14 +387,19 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     an hour without progress. It never splices two sources: it ends with ARTIFACT_NOT_FOUND if the artifact at the source
     has other bytes than when the pull began. Four pulls are at work at once, the others wait.
 
+    The upload by which it comes has the pull's id: GetUpload and ListUploads show it, and CancelUpload of this id ends the
+    pull, also while it waits.
+
     Safe to repeat with the same `pull_id` and fields, the ticket excepted: that joins the pull while it runs, and has its
-    outcome, artifact or error, for a day after it has ended. Other fields under the same id are REQUEST_ID_REUSED. Where the host has the
+    outcome, artifact or error, for a day after it has ended. Other fields under the same id are REQUEST_ID_REUSED. An
+    outcome does not change by waiting, so it has no RetryInfo: to try once more, take another id. Where the host has the
     bytes already, in an artifact that is nobody's or the same owner's, none are fetched.
 
     Errors that are no outcome, so that the call is to be repeated: UNAVAILABLE (SHUTTING_DOWN, TRANSPORT),
     RESOURCE_EXHAUSTED (TOO_MANY_UPLOADS). Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST),
     FAILED_PRECONDITION (REQUEST_ID_REUSED). Outcomes: what GetArtifact and ReadArtifact of the source answer with, and
-    WriteArtifact of this host, but for what passes; NOT_FOUND (HOST_NOT_FOUND), UNAVAILABLE (HOST_UNREACHABLE).
+    WriteArtifact of this host, but for what passes, such as DISK_FULL, as long as it may; NOT_FOUND (HOST_NOT_FOUND),
+    UNAVAILABLE (HOST_UNREACHABLE).
     """
 
 class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -501,7 +511,7 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_artifact_pb2.CancelUploadResponse, _abc.Awaitable[_artifact_pb2.CancelUploadResponse]]:
         """CancelUpload drops an unfinished upload with what it has reserved; whoever writes it gets UPLOAD_CANCELLED. An artifact
-        that was made stays. Safe to repeat: with `allow_missing` an upload that is not there is a success.
+        that was made stays. An unfinished pull of this id ends with UPLOAD_CANCELLED, wherever it is. Safe to repeat: with `allow_missing` an upload that is not there is a success.
 
         Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (UPLOAD_NOT_FOUND, also for a finished one), ABORTED
         (UPLOAD_IN_PROGRESS while it is being made visible).
@@ -651,14 +661,19 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         an hour without progress. It never splices two sources: it ends with ARTIFACT_NOT_FOUND if the artifact at the source
         has other bytes than when the pull began. Four pulls are at work at once, the others wait.
 
+        The upload by which it comes has the pull's id: GetUpload and ListUploads show it, and CancelUpload of this id ends the
+        pull, also while it waits.
+
         Safe to repeat with the same `pull_id` and fields, the ticket excepted: that joins the pull while it runs, and has its
-        outcome, artifact or error, for a day after it has ended. Other fields under the same id are REQUEST_ID_REUSED. Where the host has the
+        outcome, artifact or error, for a day after it has ended. Other fields under the same id are REQUEST_ID_REUSED. An
+        outcome does not change by waiting, so it has no RetryInfo: to try once more, take another id. Where the host has the
         bytes already, in an artifact that is nobody's or the same owner's, none are fetched.
 
         Errors that are no outcome, so that the call is to be repeated: UNAVAILABLE (SHUTTING_DOWN, TRANSPORT),
         RESOURCE_EXHAUSTED (TOO_MANY_UPLOADS). Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST),
         FAILED_PRECONDITION (REQUEST_ID_REUSED). Outcomes: what GetArtifact and ReadArtifact of the source answer with, and
-        WriteArtifact of this host, but for what passes; NOT_FOUND (HOST_NOT_FOUND), UNAVAILABLE (HOST_UNREACHABLE).
+        WriteArtifact of this host, but for what passes, such as DISK_FULL, as long as it may; NOT_FOUND (HOST_NOT_FOUND),
+        UNAVAILABLE (HOST_UNREACHABLE).
         """
 
 def add_ArtifactServiceServicer_to_server(servicer: ArtifactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
