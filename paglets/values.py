@@ -114,8 +114,8 @@ class ArtifactRef:
 
     Times are seconds since the epoch; `expires_at` is None for an artifact that stays until it is deleted. `etag` names
     this version of what is known of it and `updated_at` is when that was made. `corrupt` and `verified_at`, when its
-    stored bytes were last found right, are how it was when a host was asked for just this artifact, None where nobody
-    was asked. None of the four is compared: two references are equal if they say the same of the artifact.
+    stored bytes were last found right, are how it was when a host was asked for this artifact or a list, None where
+    nobody was asked. None of the four is compared: two references are equal if they say the same of the artifact.
     """
 
     host: str

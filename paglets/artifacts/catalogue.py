@@ -85,8 +85,7 @@ class Catalogue:
         if row is None:
             return None
         blob = Blob(row["digest"], row["generation"], row["size"])
-        ref = replace(ref_of(row, self._host), corrupt=bool(row["corrupt"]), verified_at=row["last_verified_at"])
-        return StoredArtifact(ref, blob)
+        return StoredArtifact(self._with_health(row), blob)
 
     async def find_inline(self, artifact_ids: Iterable[str]) -> dict[str, SmallArtifact]:
         """Those of the artifacts that have not expired and whose trusted bytes lie in the catalogue."""
@@ -109,7 +108,7 @@ class Catalogue:
             return read_page(connection, query, start, now, limit), before.cursor(before.last)
 
         rows, cursor = await self._ledger.read(work)
-        return [ref_of(row, self._host) for row in rows], cursor
+        return [self._with_health(row) for row in rows], cursor
 
     async def update(self, artifact_id: str, changes: ArtifactChanges, etag: str, limits: Limits) -> ArtifactRef | None:
         """Changes an artifact that has not expired; None where there is none.
@@ -181,6 +180,10 @@ class Catalogue:
         query = "SELECT min(expires_at) FROM artifacts WHERE expires_at IS NOT NULL"
         (found,) = await self._ledger.read(lambda connection: connection.execute(query).fetchone())
         return found
+
+    def _with_health(self, row: sqlite3.Row) -> ArtifactRef:
+        """The artifact with what is known of its bytes."""
+        return replace(ref_of(row, self._host), corrupt=bool(row["corrupt"]), verified_at=row["last_verified_at"])
 
     async def _remove_selected(self, deleted_at: float | None, query: str, *values: object) -> Removal:
         def work(connection: sqlite3.Connection) -> Removal:

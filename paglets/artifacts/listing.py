@@ -21,6 +21,9 @@ _ORDERS = {
 _ALIVE = "(expires_at IS NULL OR expires_at > :now)"
 # No byte of a text is FF, so it comes after whatever goes on from the prefix.
 _PREFIX = {">": "name >= :prefix", "<": "name < :prefix || CAST(x'FF' AS TEXT)"}
+# The health of the bytes is looked up for the rows of the page alone; it is no part of how they are found.
+_SELECT = """SELECT *, (SELECT corrupt FROM blobs b WHERE b.digest = artifacts.digest) AS corrupt,
+(SELECT last_verified_at FROM blobs b WHERE b.digest = artifacts.digest) AS last_verified_at FROM artifacts WHERE"""
 _LABEL = "EXISTS (SELECT 1 FROM json_each(labels) WHERE key = :key{0} AND :value{0} IN ('', value))"
 
 
@@ -51,5 +54,5 @@ def page_statement(query: ArtifactQuery, start: Position | None) -> tuple[str, d
         values |= {"after_artifact_id": start.artifact_id, f"after_{columns[0]}": start.key}
         terms.append(f"({', '.join(columns)}) {beyond} ({', '.join(f':after_{column}' for column in columns)})")
     order = ", ".join(f"{column} {way}" for column in columns)
-    parts = ("SELECT * FROM artifacts WHERE", " AND ".join(terms), "ORDER BY", order, "LIMIT :limit")
+    parts = (_SELECT, " AND ".join(terms), "ORDER BY", order, "LIMIT :limit")
     return " ".join(parts), values

@@ -8,14 +8,14 @@ from paglets.cli.artifact_get import get
 from paglets.cli.artifact_ls import list_artifacts
 from paglets.cli.artifact_pull import pull
 from paglets.cli.artifact_put import put
-from paglets.cli.artifact_record import artifact_record, known_record
+from paglets.cli.artifact_record import artifact_record, health_record, known_record
 from paglets.cli.artifact_update import update
 from paglets.cli.artifact_uploads import cancel, list_uploads
 from paglets.cli.artifact_usage import usage
 from paglets.cli.artifact_verify import verify
 from paglets.cli.artifact_watch import watch
 from paglets.cli.nouns import Noun
-from paglets.cli.output import note, time_text, write_json, write_record
+from paglets.cli.output import note, write_json, write_record
 from paglets.cli.session import Session
 from paglets.errors import NotFoundError, Resource
 
@@ -37,8 +37,8 @@ for verb in (put, get, verify):
 def stat(session: Session, artifact_id: str) -> None:
     """Describe an artifact, and whether its stored bytes are known to be wrong."""
     ref = session.run(lambda client: client.artifacts.ref(artifact_id))
-    health = {"corrupt": ref.corrupt, "verified": time_text(ref.verified_at)}
-    write_record({**(artifact_record(ref) if session.json else known_record(ref)), **health}, as_json=session.json)
+    record = artifact_record(ref) if session.json else known_record(ref)
+    write_record({**record, **health_record(ref)}, as_json=session.json)
 
 
 @artifact.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from paglets.artifacts.store import ArtifactOrder, ArtifactQuery
-from paglets.cli.artifact_record import artifact_record
+from paglets.cli.artifact_record import artifact_record, health_record
 from paglets.cli.nouns import Verb
 from paglets.cli.output import Record, size_text, write_json, write_table
 from paglets.cli.session import Session
@@ -60,7 +60,7 @@ async def _listed(client: Client, query: ArtifactQuery, *, as_json: bool) -> lis
         page = await client.artifacts.list(query, page_size=1000, page_token=token)
         for ref in page.refs:
             if as_json:
-                write_json(artifact_record(ref))
+                write_json({**artifact_record(ref), **health_record(ref)})
             else:
                 rows.append({**artifact_record(ref), "size": size_text(ref.size_bytes)})
         token = page.next_token

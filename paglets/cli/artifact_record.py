@@ -5,7 +5,7 @@ from __future__ import annotations
 from paglets.cli.output import Record, time_text
 from paglets.values import ArtifactRef
 
-__all__ = ["artifact_record", "known_record"]
+__all__ = ["artifact_record", "health_record", "known_record"]
 
 
 def artifact_record(ref: ArtifactRef) -> Record:
@@ -26,6 +26,11 @@ def artifact_record(ref: ArtifactRef) -> Record:
         "etag": ref.etag,
         "host": ref.host,
     }
+
+
+def health_record(ref: ArtifactRef) -> Record:
+    """What the host that was asked knows of the stored bytes."""
+    return {"corrupt": ref.corrupt, "verified": time_text(ref.verified_at)}
 
 
 def known_record(ref: ArtifactRef) -> Record:

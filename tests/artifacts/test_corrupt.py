@@ -80,6 +80,19 @@ async def test_damage_is_told_over_the_wire(
         await _all_refuse(RemoteArtifactStore(channel), artifact_id, folder)
 
 
+async def test_lists_tell_of_damage(local: LocalArtifactStore) -> None:
+    """A list says which artifacts are corrupt, and when the bytes of each were last found right."""
+    ids = [await put(local, bytes([number]) * len(DATA), artifact_id=f"a{number}") for number in range(2)]
+    cut(await local.blob_path(ids[1]))
+    await refused(read_all(local, ids[1]))
+    async with serving(local) as port, open_channel(f"127.0.0.1:{port}") as channel:
+        for store in (local, RemoteArtifactStore(channel)):
+            refs = (await store.list()).refs
+            assert [(ref.artifact_id, ref.corrupt) for ref in refs] == [(ids[0], False), (ids[1], True)]
+            assert [ref.verified_at for ref in refs] == [(await store.ref(each)).verified_at for each in ids]
+            assert None not in [ref.verified_at for ref in refs]
+
+
 @DAMAGES
 @pytest.mark.parametrize("known", [False, True])
 async def test_the_same_bytes_heal(root: Path, damage: Callable[[Path], None], *, known: bool) -> None:

@@ -232,7 +232,7 @@ class Artifact(_message.Message):
     """
     corrupt: _builtins.bool
     """Whether the host has found the stored bytes to be wrong or gone: reads are STORED_BLOB_CORRUPT until somebody writes the
-    same bytes again. Told by GetArtifact and ReadArtifact.
+    same bytes again. Told by GetArtifact, ListArtifacts, ReadArtifact and BatchReadArtifacts.
     """
     @_builtins.property
     def digest(self) -> _types_pb2.Digest:
@@ -257,7 +257,7 @@ class Artifact(_message.Message):
     @_builtins.property
     def verified_time(self) -> _timestamp_pb2.Timestamp:
         """When the host last found the digest in the stored bytes, at the latest when they were stored; a `corrupt` artifact's
-        bytes were still right then. Told by GetArtifact and ReadArtifact.
+        bytes were still right then. Told by the same.
         """
 
     def __init__(
