@@ -96,7 +96,7 @@ class Catalogue:
             return [connection.execute(_FIND_INLINE, each).fetchone() for each in values]
 
         rows = [row for row in await self._ledger.read(work) if row is not None]
-        refs = [replace(ref_of(row, self._host), verified_at=row["last_verified_at"]) for row in rows]
+        refs = [ref_of(row, self._host, verified_at=row["last_verified_at"]) for row in rows]
         return {ref.artifact_id: SmallArtifact(ref, row["data"]) for ref, row in zip(refs, rows, strict=True)}
 
     async def page(self, query: ArtifactQuery, start: Position | None, limit: int) -> tuple[list[ArtifactRef], str]:
@@ -183,7 +183,7 @@ class Catalogue:
 
     def _with_health(self, row: sqlite3.Row) -> ArtifactRef:
         """The artifact with what is known of its bytes."""
-        return replace(ref_of(row, self._host), corrupt=bool(row["corrupt"]), verified_at=row["last_verified_at"])
+        return ref_of(row, self._host, corrupt=bool(row["corrupt"]), verified_at=row["last_verified_at"])
 
     async def _remove_selected(self, deleted_at: float | None, query: str, *values: object) -> Removal:
         def work(connection: sqlite3.Connection) -> Removal:

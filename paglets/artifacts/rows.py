@@ -43,8 +43,8 @@ def values_of(ref: ArtifactRef) -> dict[str, object]:
     }
 
 
-def ref_of(row: sqlite3.Row, host: str) -> ArtifactRef:
-    """The artifact that a row of the store of `host` describes."""
+def ref_of(row: sqlite3.Row, host: str, *, corrupt: bool = False, verified_at: float | None = None) -> ArtifactRef:
+    """The artifact that a row of the store of `host` describes, with what is known of its bytes."""
     return ArtifactRef(
         host=host,
         artifact_id=row["artifact_id"],
@@ -59,4 +59,6 @@ def ref_of(row: sqlite3.Row, host: str) -> ArtifactRef:
         expires_at=row["expires_at"],
         etag=row["etag"],
         updated_at=row["updated_at"],
+        corrupt=corrupt,
+        verified_at=verified_at,
     )

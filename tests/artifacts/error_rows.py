@@ -277,6 +277,7 @@ _CHANGES = (
     Row("DeleteArtifact", _BAD, "INVALID_ID", lambda s: s.delete("A"), ("artifact_id",)),
     Row("DeleteArtifact", "NOT_FOUND", "ARTIFACT_NOT_FOUND", lambda s: s.delete("a"), resource=_ARTIFACT),
     Row("DeleteArtifact", "ABORTED", "ETAG_MISMATCH", by.delete_of_another_version, (), _FOUND, _ARTIFACT),
+    Row("DeleteArtifact", "RESOURCE_EXHAUSTED", "DISK_FULL", by.delete_without_any_room, retry_s=30, small_disk=True),
     Row("WatchArtifacts", _BAD, "MALFORMED_REQUEST", lambda s: s.watch("x"), ("cursor",)),
     Row("WatchArtifacts", "OUT_OF_RANGE", "CURSOR_EXPIRED", by.cursor_of_old, (), ("oldest",)),
     Row("WatchArtifacts", "RESOURCE_EXHAUSTED", "TOO_MANY_READS", by.second_watch, (), ("limit",), retry_s=1),

@@ -226,6 +226,16 @@ async def update_on_a_full_disk(scene: Scene) -> object:
         await scene.update(artifact_id="a", content_type="x" * 255, name="y" * 255)
 
 
+async def delete_without_any_room(scene: Scene) -> object:
+    """The disk has no room for a row, and others have taken what the store had kept for deletions."""
+    ids = [await put(scene.local, b"there") for _ in range(100)]
+    (scene.root / "spare").unlink()
+    fill_up(scene.root.parent / "ballast")
+    for artifact_id in ids:  # some rows fit into pages that are there
+        await scene.delete(artifact_id)
+    return None
+
+
 async def cursor_of_old(scene: Scene) -> object:
     """What happened after the cursor is kept no longer."""
     cursor = (await scene.local.list()).cursor

@@ -295,9 +295,11 @@ class ArtifactServiceServicer(object):
 
     def DeleteArtifact(self, request, context):
         """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
-        with `allow_missing` an absent artifact is a success.
+        with `allow_missing` an absent artifact is a success. A store keeps some room on the disk for deletions, so that a full
+        one is made emptier; DISK_FULL says that others have taken that too.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH), RESOURCE_EXHAUSTED
+        (DISK_FULL).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

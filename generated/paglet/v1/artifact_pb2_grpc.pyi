@@ -163,9 +163,11 @@ class ArtifactServiceStub:
     """
     DeleteArtifact: _grpc.UnaryUnaryMultiCallable[_artifact_pb2.DeleteArtifactRequest, _artifact_pb2.DeleteArtifactResponse]
     """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
-    with `allow_missing` an absent artifact is a success.
+    with `allow_missing` an absent artifact is a success. A store keeps some room on the disk for deletions, so that a full
+    one is made emptier; DISK_FULL says that others have taken that too.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH), RESOURCE_EXHAUSTED
+    (DISK_FULL).
     """
     WatchArtifacts: _grpc.UnaryStreamMultiCallable[_artifact_pb2.WatchArtifactsRequest, _artifact_pb2.WatchArtifactsResponse]
     """WatchArtifacts streams what becomes of the host's artifacts, each change once and in order, after it is durable. The
@@ -350,9 +352,11 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     """
     DeleteArtifact: _aio.UnaryUnaryMultiCallable[_artifact_pb2.DeleteArtifactRequest, _artifact_pb2.DeleteArtifactResponse]  # type: ignore[assignment]
     """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
-    with `allow_missing` an absent artifact is a success.
+    with `allow_missing` an absent artifact is a success. A store keeps some room on the disk for deletions, so that a full
+    one is made emptier; DISK_FULL says that others have taken that too.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH), RESOURCE_EXHAUSTED
+    (DISK_FULL).
     """
     WatchArtifacts: _aio.UnaryStreamMultiCallable[_artifact_pb2.WatchArtifactsRequest, _artifact_pb2.WatchArtifactsResponse]  # type: ignore[assignment]
     """WatchArtifacts streams what becomes of the host's artifacts, each change once and in order, after it is durable. The
@@ -606,9 +610,11 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_artifact_pb2.DeleteArtifactResponse, _abc.Awaitable[_artifact_pb2.DeleteArtifactResponse]]:
         """DeleteArtifact removes one artifact. Its bytes are freed once no other artifact and no reader uses them. Safe to repeat:
-        with `allow_missing` an absent artifact is a success.
+        with `allow_missing` an absent artifact is a success. A store keeps some room on the disk for deletions, so that a full
+        one is made emptier; DISK_FULL says that others have taken that too.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH).
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (ARTIFACT_NOT_FOUND), ABORTED (ETAG_MISMATCH), RESOURCE_EXHAUSTED
+        (DISK_FULL).
         """
 
     @_abc_1.abstractmethod
