@@ -33,7 +33,7 @@ from paglets.errors import InvalidArgumentError, PermissionDeniedError, Precondi
 from paglets.faults import arm_from_environment
 from paglets.host.files import FileRoots
 from paglets.host.host import Host
-from paglets.host.journal import Journal
+from paglets.host.journal.journal import Journal
 from paglets.host.parts import HostParts
 from paglets.host.peers import Peers
 from paglets.host.read_tickets import ReadTickets

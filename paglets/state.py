@@ -70,6 +70,13 @@ class StateCodec(Generic[StateT]):
         self._refuse_unknown(raw)
         return state
 
+    def to_json(self, state: StateT) -> str:
+        """A state as `from_json` takes it; bytes are base64. Raises STATE_INVALID for what JSON cannot tell."""
+        try:
+            return msgspec.json.encode(state).decode()
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise self._invalid(error) from error
+
     def load(self, data: bytes, version: int) -> StateT:
         """Decodes stored bytes of any version there is an upcaster for.
 

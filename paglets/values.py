@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
 from paglets.digest import Digest
 from paglets.errors import InvalidArgumentError
 
 __all__ = [
     "ArtifactRef",
+    "DeactivationPolicy",
     "FileMode",
     "HostRef",
     "JourneyInfo",
@@ -61,11 +64,43 @@ class PagletState(StrEnum):
     """Where in its life a paglet is."""
 
     ACTIVE = "active"
+    INACTIVE = "inactive"
     DEPARTING = "departing"
     ARRIVING = "arriving"
     FAILED = "failed"
     QUARANTINED = "quarantined"
     DISPOSED = "disposed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeactivationPolicy:
+    """What brings an inactive paglet back, beside being asked to.
+
+    With `activate_on_message` a call or a post does, else calls are refused and posts wait, if `queue_posts` lets them.
+    `activate_at` is a time in seconds since the epoch, None for never; one that has passed brings it back at once.
+    """
+
+    activate_on_message: bool = True
+    queue_posts: bool = True
+    activate_on_startup: bool = False
+    activate_at: float | None = None
+
+    @classmethod
+    def after(
+        cls,
+        seconds: float,
+        *,
+        activate_on_message: bool = True,
+        queue_posts: bool = True,
+        activate_on_startup: bool = False,
+    ) -> Self:
+        """A policy that brings the paglet back so many seconds from now."""
+        return cls(
+            activate_on_message=activate_on_message,
+            queue_posts=queue_posts,
+            activate_on_startup=activate_on_startup,
+            activate_at=time.time() + max(0.0, seconds),
+        )
 
 
 class JourneyPhase(StrEnum):

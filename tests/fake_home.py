@@ -20,7 +20,7 @@ from paglets.artifacts.store import ArtifactStore
 from paglets.core.paglet import Paglet
 from paglets.core.turn import StateCell, Turn, current_turn
 from paglets.errors import NotFoundError, PreconditionError
-from paglets.values import FileMode, HostRef, PagletFileRef
+from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef
 from tests.fake_files import confined, copy_in_one_step, describe, destination_below
 
 __all__ = ["FakeHome"]
@@ -58,6 +58,7 @@ class FakeHome:
         self.store = store
         self.files = dict(files or {})
         self.departures: list[str] = []
+        self.rests: list[DeactivationPolicy | None] = []
         self.disposals = 0
         self.mishaps: list[Exception] = []
         self._one_at_a_time = asyncio.Lock()
@@ -204,6 +205,10 @@ class FakeHome:
     def request_dispatch(self, target: str) -> None:
         """Notes the move when the running turn or body has ended well."""
         self._after(lambda: self.departures.append(target))
+
+    def request_deactivate(self, policy: DeactivationPolicy | None) -> None:
+        """Notes the rest when the running turn or body has ended well."""
+        self._after(lambda: self.rests.append(policy))
 
     def request_dispose(self) -> None:
         """Notes the end when the running turn or body has ended well."""

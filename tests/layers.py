@@ -55,6 +55,7 @@ KNOWS: Mapping[str, frozenset[str]] = {
         | {"artifacts.store", "directory.contract", "core", "client"}
         | {"wire.status"}  # outcomes of requests and journeys are kept as statuses
         | {"wire.digest", "wire.files"}  # the manifest of a journey is a message
+        | {"wire.policy"}  # what brings a paglet back travels with it
         | {"wire.channel_options"}  # a reply that fits no message must not be committed
     ),
 }

@@ -1,7 +1,8 @@
-"""`paglets paglet`: creates, finds, moves paglets and disposes of them."""
+"""`paglets paglet`: creates, finds, moves paglets, lays them down, and disposes of them."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -10,8 +11,8 @@ from paglets.cli.nouns import Noun
 from paglets.cli.output import Record, note, size_text, time_text, write_json, write_record, write_table
 from paglets.cli.progress import journey_bar
 from paglets.cli.session import Session
-from paglets.cli.types import read_text_argument
-from paglets.values import PagletInfo
+from paglets.cli.types import moment, read_text_argument, span
+from paglets.values import DeactivationPolicy, PagletInfo
 
 if TYPE_CHECKING:
     from paglets.client.client import Client
@@ -23,7 +24,7 @@ _COLUMNS = ("paglet_id", "type", "host", "state", "epoch", "error")
 
 @click.group(cls=Noun)
 def paglet() -> None:
-    """Create, find, move paglets, and dispose of them."""
+    """Create, find, move paglets, lay them down, and dispose of them."""
 
 
 @paglet.command()
@@ -90,11 +91,59 @@ def dispatch(session: Session, paglet_id: str, target: str) -> None:
         with journey_bar(f"{paglet_id} to {target}") as progress:
             return await client.dispatch(paglet_id, target, timeout_s=session.move_timeout_s, progress=progress)
 
-    info = session.run(moved)
-    if session.json:
-        write_json(_record(info))
-    else:
-        note(f"{info.paglet_id} is {info.state} on {info.host}")
+    _tell(session, session.run(moved))
+
+
+@paglet.command()
+@click.argument("paglet_id", metavar="ID")
+@click.option("--keep-on-message", is_flag=True, help="Refuse calls rather than bring it back for them.")
+@click.option("--refuse-posts", is_flag=True, help="Refuse posts, too, where they would not bring it back.")
+@click.option("--on-startup", is_flag=True, help="Bring it back when its host is started.")
+@click.option("--at", "activate_at", type=moment, metavar="TIME", help="Bring it back then: 2030-01-31T12:00:00Z.")
+@click.option("--after", type=span, metavar="SPAN", help="Bring it back after this time, e.g. 15m, 12h, 7d.")
+@click.pass_obj
+def deactivate(
+    session: Session,
+    paglet_id: str,
+    *,
+    keep_on_message: bool,
+    refuse_posts: bool,
+    on_startup: bool,
+    activate_at: float | None,
+    after: float | None,
+) -> None:
+    """Lay a paglet down on its host's disk, where it takes no memory; a call brings it back, unless told otherwise.
+
+    Of one that is inactive already this replaces what brings it back. Without options the paglet itself decides.
+    """
+    if activate_at is not None and after is not None:
+        raise click.UsageError("give --at or --after, not both")
+    policy = None
+    if keep_on_message or refuse_posts or on_startup or activate_at is not None or after is not None:
+        policy = DeactivationPolicy(
+            activate_on_message=not keep_on_message,
+            queue_posts=not refuse_posts,
+            activate_on_startup=on_startup,
+            activate_at=activate_at if after is None else time.time() + after,
+        )
+    info = session.run(lambda client: client.deactivate(paglet_id, policy))
+    _tell(session, info)
+
+
+@paglet.command()
+@click.argument("paglet_id", metavar="ID")
+@click.pass_obj
+def activate(session: Session, paglet_id: str) -> None:
+    """Bring an inactive paglet back, or try one again whose arrival failed."""
+    _tell(session, session.run(lambda client: client.activate(paglet_id)))
+
+
+@paglet.command()
+@click.argument("paglet_id", metavar="ID")
+@click.pass_obj
+def state(session: Session, paglet_id: str) -> None:
+    """Print the state of a paglet as JSON, as `create --state` takes it. One that is inactive stays so."""
+    click.echo(session.run(lambda client: client.state(paglet_id)))
 
 
 @paglet.command()
@@ -107,6 +156,14 @@ def dispose(session: Session, paglet_id: str) -> None:
         write_json({"paglet_id": paglet_id, "disposed": True})
     else:
         note(f"{paglet_id} is disposed of")
+
+
+def _tell(session: Session, info: PagletInfo) -> None:
+    """Says where a paglet is now, and in which state."""
+    if session.json:
+        write_json(_record(info))
+    else:
+        note(f"{info.paglet_id} is {info.state} on {info.host}")
 
 
 def _record(info: PagletInfo) -> Record:

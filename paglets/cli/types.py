@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ __all__ = [
     "byte_range",
     "label",
     "listening_address",
+    "moment",
     "read_text_argument",
     "size",
     "span",
@@ -93,6 +95,14 @@ def span(text: str) -> float:
     if seconds > _MAX_SECONDS:
         raise click.BadParameter(f"{text!r} is too long; give at most {_MAX_SECONDS // _SECONDS['w']}w, or nothing")
     return seconds
+
+
+def moment(text: str) -> float:
+    """Seconds since the epoch, from a date and time of ISO 8601; without an offset it is local time."""
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise click.BadParameter(f"{text!r} is no time; give e.g. 2030-01-31T12:00:00Z, or a local time") from error
 
 
 def timeout(value: object) -> float:

@@ -22,9 +22,10 @@ from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
 from paglets.core.paglet import Paglet
 from paglets.errors import InvalidArgumentError, UnavailableError
-from paglets.values import HostRef, JourneyInfo, PagletInfo, PagletProxyRef, check_id, new_id
+from paglets.values import DeactivationPolicy, HostRef, JourneyInfo, PagletInfo, PagletProxyRef, check_id, new_id
 from paglets.wire.lifecycle import paglet_info_from_message
 from paglets.wire.mesh import host_from_message
+from paglets.wire.policy import policy_to_message
 
 __all__ = ["Client", "Dataclass"]
 
@@ -168,6 +169,37 @@ class Client:
                 await beside.enter_async_context(watch)
             reply = await stub.DispatchPaglet(request, timeout=timeout_s)
         return paglet_info_from_message(reply.paglet)
+
+    async def deactivate(
+        self, paglet_id: str, policy: DeactivationPolicy | None = None, *, request_id: str = ""
+    ) -> PagletInfo:
+        """Lays a paglet down on its host's disk, where it takes no memory; safe to repeat with `request_id`.
+
+        `policy` says what brings it back; without one the paglet does. Of a paglet that is inactive already it replaces
+        the policy. Raises PAGLET_NOT_FOUND, ILLEGAL_TRANSITION, HOOK_FAILED, QUIESCE_TIMEOUT: it then goes on.
+        """
+        request = lifecycle_pb2.DeactivatePagletRequest(
+            request_id=request_id or new_id(),
+            paglet_id=paglet_id,
+            policy=None if policy is None else policy_to_message(policy),
+        )
+        return paglet_info_from_message((await self._lifecycle.DeactivatePaglet(request)).paglet)
+
+    async def activate(self, paglet_id: str) -> PagletInfo:
+        """Brings an inactive paglet back, and tries one that is FAILED again; safe to repeat.
+
+        Raises PAGLET_NOT_FOUND, HOOK_FAILED, STATE_UNREADABLE and what else keeps it from being read: it is as it was.
+        """
+        request = lifecycle_pb2.ActivatePagletRequest(paglet_id=paglet_id)
+        return paglet_info_from_message((await self._lifecycle.ActivatePaglet(request)).paglet)
+
+    async def state(self, paglet_id: str) -> str:
+        """The durable state of a paglet, as the JSON that `create` takes; an inactive one stays inactive.
+
+        Raises PAGLET_NOT_FOUND, and what keeps the state from being read.
+        """
+        request = lifecycle_pb2.GetPagletStateRequest(paglet_id=paglet_id)
+        return (await self._lifecycle.GetPagletState(request)).state_json
 
     async def dispose(self, paglet_id: str, *, request_id: str = "") -> None:
         """Ends a paglet for good, whatever its state; safe to repeat with `request_id`. Raises PAGLET_NOT_FOUND."""

@@ -64,9 +64,12 @@ class RemoteDirectory:
         limit: int = 1000,
         owner: str = "",
         type_name: str = "",
+        awake: bool = False,
     ) -> Sequence[PagletRow]:
         """Reads live rows with ids after `after` in order; fewer than `limit` (1 to 1000) means the last."""
-        request = directory_pb2.ListRowsRequest(page_size=limit, after=after, owner=owner, type=type_name)
+        request = directory_pb2.ListRowsRequest(
+            page_size=limit, after=after, owner=owner, type=type_name, only_awake=awake
+        )
         reply = await self._call(self._stub.ListRows, request)
         return [row_from_message(row) for row in reply.rows]
 

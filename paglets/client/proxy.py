@@ -16,7 +16,7 @@ from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
 from paglets.client.sending import send_to_paglet
 from paglets.core.sending import SENT_TTL_S, sent_write
-from paglets.values import JourneyInfo, PagletInfo, PagletProxyRef
+from paglets.values import DeactivationPolicy, JourneyInfo, PagletInfo, PagletProxyRef
 from paglets.wire.metadata import PAGLET_ID_KEY
 
 __all__ = ["PagletHome", "PagletProxy"]
@@ -52,6 +52,20 @@ class PagletHome(Protocol):
         progress_period_s: float = 0.25,
     ) -> PagletInfo:
         """Moves a paglet."""
+        ...
+
+    async def deactivate(
+        self, paglet_id: str, policy: DeactivationPolicy | None = None, *, request_id: str = ""
+    ) -> PagletInfo:
+        """Lays a paglet down."""
+        ...
+
+    async def activate(self, paglet_id: str) -> PagletInfo:
+        """Brings a paglet back."""
+        ...
+
+    async def state(self, paglet_id: str) -> str:
+        """Reads a paglet's state."""
         ...
 
     async def dispose(self, paglet_id: str, *, request_id: str = "") -> None:
@@ -119,6 +133,18 @@ class PagletProxy:
             progress=progress,
             progress_period_s=progress_period_s,
         )
+
+    async def deactivate(self, policy: DeactivationPolicy | None = None, *, request_id: str = "") -> PagletInfo:
+        """Lays the paglet down on its host's disk; as `Client.deactivate`."""
+        return await self.client.deactivate(self.paglet_id, policy, request_id=request_id)
+
+    async def activate(self) -> PagletInfo:
+        """Brings the paglet back; as `Client.activate`."""
+        return await self.client.activate(self.paglet_id)
+
+    async def state(self) -> str:
+        """The paglet's durable state as JSON; as `Client.state`."""
+        return await self.client.state(self.paglet_id)
 
     async def dispose(self, *, request_id: str = "") -> None:
         """Ends the paglet for good; as `Client.dispose`."""

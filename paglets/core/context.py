@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from paglets.artifacts.store import ArtifactStore
-from paglets.values import FileMode, HostRef, PagletFileRef
+from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef
 
 __all__ = ["Context"]
 
@@ -77,6 +77,10 @@ class Context(Protocol):
 
     def request_dispatch(self, target: str) -> None:
         """Moves the paglet when the running turn or background body has ended and been committed."""
+        ...
+
+    def request_deactivate(self, policy: DeactivationPolicy | None) -> None:
+        """Lets the paglet rest when the running turn or background body has ended and been committed."""
         ...
 
     def request_dispose(self) -> None:

@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from paglets.values import PagletFileRef
+from paglets.values import DeactivationPolicy, PagletFileRef
 
-__all__ = ["ActivationEvent", "ArrivalTarget", "CreationEvent", "DisposalEvent", "MobilityEvent"]
+__all__ = [
+    "ActivationEvent",
+    "ArrivalTarget",
+    "CreationEvent",
+    "DeactivationEvent",
+    "DeactivationRequest",
+    "DisposalEvent",
+    "MobilityEvent",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +38,33 @@ class MobilityEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class DeactivationRequest:
+    """Somebody wants the paglet to rest: `reason` as in `DeactivationEvent`, `policy` if one was asked for."""
+
+    reason: str
+    policy: DeactivationPolicy | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeactivationEvent:
+    """The paglet is about to rest on `host`.
+
+    `reason` is "deactivate" if that was asked for, "own" if the paglet asked for it, "shutdown" if its host ends: then
+    it stays ACTIVE, and is back when the host is. `policy` is what will bring it back.
+    """
+
+    host: str
+    reason: str
+    policy: DeactivationPolicy
+
+
+@dataclass(frozen=True, slots=True)
 class ActivationEvent:
-    """The paglet is back on `host`; `reason` is "restart" after the host was started again."""
+    """The paglet is back on `host`.
+
+    `reason` is "restart" after the host was started again, and of one that was inactive "activate" if that was asked
+    for, "message" for a call or a post, "startup" or "time" by its policy; "retry" of one that was FAILED.
+    """
 
     host: str
     reason: str

@@ -16,6 +16,8 @@ __all__ = ["TRANSITIONS", "LifecycleEvent", "diagram", "next_state"]
 class LifecycleEvent(StrEnum):
     """What can happen to a paglet as a whole."""
 
+    DEACTIVATE = "deactivate"
+    ACTIVATE = "activate"
     DEPART = "depart"
     ABORT = "abort"
     COMMIT = "commit"
@@ -29,10 +31,15 @@ class LifecycleEvent(StrEnum):
 _S, _E = PagletState, LifecycleEvent
 
 TRANSITIONS: dict[tuple[PagletState, LifecycleEvent], PagletState] = {
+    (_S.ACTIVE, _E.DEACTIVATE): _S.INACTIVE,
     (_S.ACTIVE, _E.DEPART): _S.DEPARTING,
     (_S.ACTIVE, _E.RESUME): _S.ACTIVE,
     (_S.ACTIVE, _E.QUARANTINE): _S.QUARANTINED,
     (_S.ACTIVE, _E.DISPOSE): _S.DISPOSED,
+    (_S.INACTIVE, _E.ACTIVATE): _S.ACTIVE,
+    (_S.FAILED, _E.ACTIVATE): _S.ACTIVE,
+    (_S.INACTIVE, _E.QUARANTINE): _S.QUARANTINED,
+    (_S.INACTIVE, _E.DISPOSE): _S.DISPOSED,
     (_S.DEPARTING, _E.ABORT): _S.ACTIVE,
     (_S.DEPARTING, _E.COMMIT): _S.ARRIVING,
     (_S.DEPARTING, _E.QUARANTINE): _S.QUARANTINED,

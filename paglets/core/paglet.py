@@ -15,14 +15,22 @@ from paglets.artifacts.store import ArtifactWrite
 from paglets.core import artifacts
 from paglets.core.context import Context
 from paglets.core.declared import reserved_names, state_argument
-from paglets.core.events import ActivationEvent, ArrivalTarget, CreationEvent, DisposalEvent, MobilityEvent
+from paglets.core.events import (
+    ActivationEvent,
+    ArrivalTarget,
+    CreationEvent,
+    DeactivationEvent,
+    DeactivationRequest,
+    DisposalEvent,
+    MobilityEvent,
+)
 from paglets.core.handlers import Handler, bind_handlers
 from paglets.core.sending import SENT_TTL_S, sent_write
 from paglets.core.sources import checked_mode, safe_name
 from paglets.core.turn import StateCell, current_turn
 from paglets.errors import NotFoundError, PagletError, Resource
 from paglets.state import StateCodec, Upcaster
-from paglets.values import ArtifactRef, FileMode, HostRef, PagletFileRef, PagletProxyRef, check_id
+from paglets.values import ArtifactRef, DeactivationPolicy, FileMode, HostRef, PagletFileRef, PagletProxyRef, check_id
 
 __all__ = ["Paglet", "PatternService"]
 
@@ -116,7 +124,7 @@ class Paglet(Generic[StateT]):
         """The last turn before a move; an exception gives the move up."""
 
     async def on_dispatch_aborted(self, error: PagletError) -> None:
-        """The first turn after a move that was given up: the paglet is where it was."""
+        """The first turn after a move, or a rest, that was given up: the paglet is where it was."""
 
     async def on_arrival(self, event: MobilityEvent) -> None:
         """The first turn at the new host; it may run again after a crash. An exception marks the paglet FAILED."""
@@ -124,14 +132,21 @@ class Paglet(Generic[StateT]):
     async def on_arrival_failed(self, error: PagletError) -> None:
         """The turn after an arrival turn that failed and was rolled back."""
 
+    async def on_deactivating(self, event: DeactivationEvent) -> None:
+        """The last turn before a rest, or before the host ends; an exception refuses a rest that was asked for."""
+
     async def on_activation(self, event: ActivationEvent) -> None:
-        """The first turn after the host was started again."""
+        """The first turn after a rest, or after the host was started again; an exception keeps the paglet at rest."""
 
     async def on_disposing(self, event: DisposalEvent) -> None:
         """The last turn of all; an exception is logged and does not keep the paglet alive."""
 
     async def run(self) -> None:
         """Work beside the turns, begun after creation, arrival and activation; cancelled when the paglet leaves."""
+
+    def deactivation_policy(self, request: DeactivationRequest) -> DeactivationPolicy:
+        """Asked before a rest what is to bring the paglet back: by default what was asked for, else the defaults."""
+        return request.policy or DeactivationPolicy()
 
     @classmethod
     def check_arrival(cls, state: StateT, target: ArrivalTarget) -> None:
@@ -163,6 +178,15 @@ class Paglet(Generic[StateT]):
         Raises INVALID_ID at once for a malformed name; a move that fails later calls `on_dispatch_aborted`.
         """
         self.context.request_dispatch(check_id(target, "target"))
+        return self.ref
+
+    def deactivate(self, policy: DeactivationPolicy | None = None) -> PagletProxyRef:
+        """Asks for a rest on the host's disk, begun when this turn or task body has ended and is committed.
+
+        `policy` says what brings the paglet back; without one `deactivation_policy` does. A rest that fails later calls
+        `on_dispatch_aborted`.
+        """
+        self.context.request_deactivate(policy)
         return self.ref
 
     def dispose(self) -> None:

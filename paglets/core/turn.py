@@ -9,12 +9,14 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from paglets.errors import InvalidArgumentError
 from paglets.state import StateCodec
+from paglets.values import DeactivationPolicy
 
-__all__ = ["OwnRequest", "StateCell", "Turn", "current_turn"]
+__all__ = ["OwnAction", "OwnRequest", "StateCell", "Turn", "current_turn"]
 
 StateT = TypeVar("StateT")
 
@@ -28,11 +30,21 @@ def current_turn() -> Turn[Any] | None:
     return turn if turn is not None and turn.open else None
 
 
+class OwnAction(StrEnum):
+    """What a paglet can ask to be done with itself."""
+
+    DISPATCH = "dispatch"
+    DEACTIVATE = "deactivate"
+    DISPOSE = "dispose"
+
+
 @dataclass(frozen=True, slots=True)
 class OwnRequest:
-    """What a paglet asks to be done with itself: a move to the host `target`, or, without one, its end."""
+    """What a paglet asks to be done with itself: a move to the host `target`, a rest with `policy`, or its end."""
 
+    action: OwnAction
     target: str = ""
+    policy: DeactivationPolicy | None = None
 
 
 class StateCell(Generic[StateT]):

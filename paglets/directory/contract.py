@@ -120,9 +120,12 @@ class Directory(Protocol):
         ...
 
     async def list(
-        self, *, after: str = "", limit: int = 1000, owner: str = "", type_name: str = ""
+        self, *, after: str = "", limit: int = 1000, owner: str = "", type_name: str = "", awake: bool = False
     ) -> Sequence[PagletRow]:
-        """Reads rows with ids after `after` in order, tombstones left out; fewer than `limit` means the last."""
+        """Reads rows with ids after `after` in order, tombstones left out; fewer than `limit` means the last.
+
+        With `awake`, inactive paglets are left out too.
+        """
         ...
 
     async def apply(

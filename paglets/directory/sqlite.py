@@ -80,10 +80,13 @@ class SqliteDirectory:
         limit: int = 1000,
         owner: str = "",
         type_name: str = "",
+        awake: bool = False,
     ) -> Sequence[PagletRow]:
         """Reads live rows with ids after `after` in order; fewer than `limit` (1 to 1000) means the last."""
         check_page(limit)
-        return await self._read(lambda connection: tables.list_rows(connection, after, limit, owner, type_name))
+        return await self._read(
+            lambda connection: tables.list_rows(connection, after, limit, owner, type_name, awake=awake)
+        )
 
     async def apply(
         self,

@@ -80,9 +80,13 @@ def find_row(connection: sqlite3.Connection, paglet_id: str) -> PagletRow | None
     return _row(found) if found else None
 
 
-def list_rows(connection: sqlite3.Connection, after: str, limit: int, owner: str, type_name: str) -> list[PagletRow]:
+def list_rows(
+    connection: sqlite3.Connection, after: str, limit: int, owner: str, type_name: str, *, awake: bool
+) -> list[PagletRow]:
     """Live rows after an id, ordered by id; an empty `owner` or `type_name` stands for any."""
     conditions, values = ["paglet_id > ?", "state <> 'disposed'"], [after]
+    if awake:
+        conditions.append("state <> 'inactive'")
     for column, wanted in (("owner", owner), ("type", type_name)):
         if wanted:
             conditions.append(f"{column} = ?")

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any
 
 from paglets.core.turn import OwnRequest, Turn
-from paglets.errors import PagletError
+from paglets.errors import DeadlineError, InternalError, PagletError, PreconditionError
 from paglets.host.runner import Runner, attempt
 
-__all__ = ["Activities"]
+__all__ = ["Activities", "hook_failed", "hook_limits"]
 
 _log = logging.getLogger(__name__)
 _body_outputs: ContextVar[list[Callable[[], None]] | None] = ContextVar("paglets_body", default=None)
@@ -120,3 +121,22 @@ class Activities:
         await self._runner.settle()
         for output in outputs:
             output()
+
+
+def hook_failed(hook: str, error: InternalError) -> PreconditionError:
+    """What a hook that failed unexpectedly refuses; the incident goes with it."""
+    return PreconditionError(
+        "HOOK_FAILED", f"{hook} failed: {error.message}", metadata={**error.metadata, "hook": hook}
+    )
+
+
+@asynccontextmanager
+async def hook_limits(hook: str, timeout_s: float) -> AsyncGenerator[None]:
+    """For the block that runs a hook which may refuse: raises HOOK_FAILED, QUIESCE_TIMEOUT."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError as error:
+        raise DeadlineError("QUIESCE_TIMEOUT", f"{hook} did not end within {timeout_s:g} s") from error
+    except InternalError as error:
+        raise hook_failed(hook, error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -23,8 +23,8 @@ from paglets.errors import (
     Resource,
 )
 from paglets.faults import point
+from paglets.host.activities import hook_failed
 from paglets.host.parts import HostParts
-from paglets.host.records import StoredPaglet
 from paglets.host.replies import require_same
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
@@ -101,19 +101,8 @@ class Births:
         try:
             first = await resident.activities.first_hook(resident.paglet.on_creation, event)
         except InternalError as error:
-            raise PreconditionError(
-                "HOOK_FAILED",
-                f"on_creation failed: {error.message}",
-                metadata={**error.metadata, "hook": "on_creation"},
-            ) from error
-        cell = resident.runner.cell
-        stored = StoredPaglet(
-            paglet_id=resident.paglet_id,
-            type=request.type,
-            epoch=0,
-            state=cell.latest,
-            state_version=cell.codec.version,
-        )
+            raise hook_failed("on_creation", error) from error
+        stored = replace(resident.stored(), epoch=0)
         try:
             point("create.journal.before")
             files = tuple(resident.files.values())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from paglets.artifacts.store import ArtifactStore
-from paglets.core.turn import OwnRequest, current_turn
+from paglets.core.turn import OwnAction, OwnRequest, current_turn
 from paglets.errors import NotFoundError, Resource
 from paglets.host.activities import Activities
 from paglets.host.files import RegisteredFile, register
@@ -16,7 +16,7 @@ from paglets.host.gate import not_found
 from paglets.host.parts import HostParts
 from paglets.host.runner import Runner
 from paglets.host.stores import artifact_store
-from paglets.values import FileMode, HostRef, PagletFileRef, PagletState, check_id
+from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef, PagletState, check_id
 
 __all__ = ["HostContext"]
 
@@ -93,11 +93,15 @@ class HostContext:
 
     def request_dispatch(self, target: str) -> None:
         """Moves the paglet when the running turn or body has ended well."""
-        self._activities.request(OwnRequest(target))
+        self._activities.request(OwnRequest(OwnAction.DISPATCH, target))
+
+    def request_deactivate(self, policy: DeactivationPolicy | None) -> None:
+        """Lets the paglet rest when the running turn or body has ended well."""
+        self._activities.request(OwnRequest(OwnAction.DEACTIVATE, policy=policy))
 
     def request_dispose(self) -> None:
         """Ends the paglet when the running turn or body has ended well."""
-        self._activities.request(OwnRequest())
+        self._activities.request(OwnRequest(OwnAction.DISPOSE))
 
     async def register_file(self, path: Path, name: str, mode: FileMode) -> PagletFileRef:
         """Reads a file once and keeps its registration durably."""

@@ -76,17 +76,26 @@ class Gate:
         self._require_present()
         self._opened.clear()
         try:
+            ended = await self.drained(timeout_s)
+        except BaseException:
+            self.reopen()
+            raise
+        if not ended:
+            self.reopen()
+            raise DeadlineError(
+                "QUIESCE_TIMEOUT",
+                f"the running turn of paglet {self._paglet_id} did not end within {timeout_s:g} s",
+                resource=Resource("paglet", self._paglet_id),
+            )
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Waits for the end of the running turn; False when it does not end within `timeout_s` seconds."""
+        try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
-        except BaseException as error:
-            self.reopen()
-            if isinstance(error, TimeoutError):
-                raise DeadlineError(
-                    "QUIESCE_TIMEOUT",
-                    f"the running turn of paglet {self._paglet_id} did not end within {timeout_s:g} s",
-                    resource=Resource("paglet", self._paglet_id),
-                ) from error
-            raise
+        except TimeoutError:
+            return False
+        return True
 
     def reopen(self) -> None:
         """Lets the waiting in again."""

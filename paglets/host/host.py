@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from dataclasses import replace
+from dataclasses import dataclass
 
-from paglets.core.events import DisposalEvent
-from paglets.core.lifecycle import LifecycleEvent, next_state
-from paglets.directory.contract import Guard, HostRegistration, PagletRow
+from paglets.core.turn import OwnAction
+from paglets.directory.contract import HostRegistration, PagletRow
 from paglets.errors import (
     DeadlineError,
     NotFoundError,
@@ -18,20 +16,23 @@ from paglets.errors import (
     Resource,
     UnavailableError,
 )
-from paglets.faults import point
 from paglets.host.arrival import ARRIVAL_POINTS, Arrivals
 from paglets.host.births import BIRTH_POINTS, Births, CreateRequest
+from paglets.host.comeback import COMEBACK_POINTS, Comeback
 from paglets.host.departure import Departures, MoveRequest
+from paglets.host.dormant import WAKING_POINTS, Dormant
+from paglets.host.ending import DISPOSAL_POINTS, Endings
 from paglets.host.gate import moved, not_found, shutting_down
 from paglets.host.given_up import refuse
 from paglets.host.move import DEPARTURE_POINTS
 from paglets.host.parts import HostParts
 from paglets.host.pulls import Pulls
-from paglets.host.recovery import RECOVERY_POINTS, Recovery
+from paglets.host.recovery import Recovery
 from paglets.host.resident import Resident
-from paglets.host.residents import Residents
+from paglets.host.residents import Residents, load_state
+from paglets.host.rest import REST_POINTS, RestRequest, Rests
 from paglets.host.runner import attempt
-from paglets.host.settle import backoff, settle_write, until_reached
+from paglets.host.settle import backoff, until_reached
 from paglets.host.tasks import Tasks
 from paglets.values import JourneyInfo, PagletState
 from paglets.wire.status import from_status_bytes
@@ -41,11 +42,25 @@ __all__ = ["HOST_POINTS", "Host"]
 _log = logging.getLogger(__name__)
 _WATCHED = "watched_revision"
 
-DISPOSAL_POINTS = ("dispose.directory.before", "dispose.directory.after", "dispose.journal.after")
-"""The named points of a disposal."""
-
-HOST_POINTS = (*BIRTH_POINTS, *DEPARTURE_POINTS, *ARRIVAL_POINTS, *RECOVERY_POINTS, *DISPOSAL_POINTS)
+HOST_POINTS = (
+    *BIRTH_POINTS,
+    *DEPARTURE_POINTS,
+    *ARRIVAL_POINTS,
+    *REST_POINTS,
+    *WAKING_POINTS,
+    *COMEBACK_POINTS,
+    *DISPOSAL_POINTS,
+)
 """Every named point between two durable steps of paglets; pulls and the store have their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class PagletStateText:
+    """A state as JSON, the version of the state class that reads it, and the paglet's epoch."""
+
+    json: str
+    version: int
+    epoch: int
 
 
 class Host:
@@ -63,6 +78,10 @@ class Host:
         self._ready = asyncio.Event()
         self._closing = False
         self._tasks = Tasks("a request of a paglet")
+        self.dormant = Dormant(parts, self.residents, self._tasks)
+        self.rests = Rests(parts, self.residents, self.dormant, self._tasks)
+        self.endings = Endings(parts, self.residents, self.dormant, self._tasks, self.resident)
+        self._comeback = Comeback(parts, self.residents, self._tasks)
         self._loops = Tasks("the host's upkeep")
 
     @property
@@ -79,8 +98,17 @@ class Host:
         """
         await until_reached(self._register)
         self._loops.start(self._keep_lease())
-        await Recovery(self.parts, self.residents, self.departures, self.arrivals, self._tasks).run()
+        await Recovery(
+            self.parts,
+            self.residents,
+            departures=self.departures,
+            arrivals=self.arrivals,
+            comeback=self._comeback,
+            dormant=self.dormant,
+            tasks=self._tasks,
+        ).run()
         self._loops.start(self._watch_rows())
+        self._loops.start(self._bring_back())
         self._ready.set()
         await self.pulls.resume()
 
@@ -96,6 +124,11 @@ class Host:
                 await self.parts.directory.lease_revoke(self.name, self._uid)
             except PagletError as error:
                 _log.warning("the mesh was not told that host %s leaves: %s", self.name, error)
+
+    async def _bring_back(self) -> None:
+        """Brings back what a start does, one batch after another, then whatever has its time."""
+        await self._comeback.run()
+        await self.dormant.keep_time()
 
     async def _register(self) -> None:
         registration = HostRegistration(
@@ -143,7 +176,10 @@ class Host:
         async for row in self.parts.directory.watch(revision):
             self.arrivals.row_changed(row)
             if row.state is PagletState.DISPOSED:
-                await self._delete_with_owner(row.paglet_id)
+                if row.paglet_id in self.dormant:  # a restart cut its end
+                    await self.parts.journal.forget_paglet(row.paglet_id, row.epoch)
+                    self.dormant.remove(row.paglet_id)
+                await self.endings.delete_with_owner(row.paglet_id)
                 await self.parts.journal.set_meta(_WATCHED, str(row.revision))
 
     async def create(self, request: CreateRequest) -> PagletRow:
@@ -164,8 +200,11 @@ class Host:
                 raise shutting_down() from error
 
     async def resident(self, paglet_id: str) -> Resident | None:
-        """The paglet if it is this host's: a transfer that may bring it here is looked at, and waited for."""
-        found = self.residents.get(paglet_id)
+        """The paglet if it is this host's and awake.
+
+        One that a restart has not brought back yet is brought now; a transfer that may bring it here is waited for.
+        """
+        found = self.residents.get(paglet_id) or await self._comeback.resident(paglet_id)
         if found is not None:
             return found
         incoming = self.arrivals.of_paglet(paglet_id)
@@ -175,6 +214,18 @@ class Host:
         if incoming.arriving and self.residents.get(paglet_id) is None:
             await asyncio.wait([incoming.ended])
         return self.residents.get(paglet_id)
+
+    async def called(self, paglet_id: str, *, awake_only: bool) -> Resident | None:
+        """The paglet if it is this host's, brought back for a call unless `awake_only`. Raises as waking does."""
+        if paglet_id in self.dormant:
+            return await self.dormant.wake_for_message(paglet_id, awake_only=awake_only)
+        return await self.resident(paglet_id)
+
+    async def activated(self, paglet_id: str) -> Resident | None:
+        """The paglet if it is this host's, brought back whatever its policy says. Raises as waking does."""
+        if paglet_id in self.dormant:
+            return await self.dormant.wake(paglet_id, "activate")
+        return await self.resident(paglet_id)
 
     async def row(self, paglet_id: str) -> PagletRow:
         """The row of a living paglet. Raises PAGLET_NOT_FOUND."""
@@ -188,6 +239,8 @@ class Host:
         found = await self.resident(row.paglet_id)
         if found is not None:
             return found
+        if row.state is PagletState.INACTIVE:
+            self.dormant.add(row.paglet_id)
         if row.state is PagletState.QUARANTINED:
             raise PreconditionError(
                 "STATE_UNREADABLE",
@@ -205,6 +258,36 @@ class Host:
         """The journey of a paglet that leaves this host."""
         found = self.departures.journey(paglet_id)
         return found.info() if found is not None else None
+
+    async def state(self, paglet_id: str) -> PagletStateText | None:
+        """The durable state of a paglet of this host; an inactive one stays inactive. None for one that is elsewhere.
+
+        Raises TYPE_NOT_ALLOWED, STATE_VERSION_UNSUPPORTED, STATE_UNREADABLE.
+        """
+        if paglet_id in self.dormant:
+            stored = await self.parts.journal.required(paglet_id)
+            codec = self.parts.registry.get(stored.type).codec
+            state = await load_state(self.parts.registry.get(stored.type), stored.state, stored.state_version)
+            return PagletStateText(codec.to_json(state), codec.version, stored.epoch)
+        resident = await self.resident(paglet_id)
+        if resident is None:
+            return None
+        cell = resident.runner.cell
+        return PagletStateText(cell.codec.to_json(cell.view), cell.codec.version, resident.row.epoch)
+
+    # To rest, and back.
+
+    async def deactivate(self, paglet_id: str, request: RestRequest) -> PagletRow | None:
+        """Lays a paglet of this host down; None for one that is elsewhere. Raises as `Rests` does."""
+        if paglet_id in self.dormant:
+            return await self.rests.rearrange(await self.row(paglet_id), request)
+        resident = await self.resident(paglet_id)
+        return None if resident is None else await self.rests.rest(resident, request)
+
+    async def activate(self, paglet_id: str) -> PagletRow | None:
+        """Brings a paglet of this host back, or tries a FAILED one again; None for one that is elsewhere."""
+        resident = await self.activated(paglet_id)
+        return None if resident is None else await self.dormant.retry(resident)
 
     # Moving.
 
@@ -255,83 +338,14 @@ class Host:
         if wanted is None or (journey is not None and not journey.committed.is_set()):
             return
         try:
-            if wanted.target:
-                self.departures.start(resident, MoveRequest(wanted.target, own=wanted))
-            else:
-                await self.end_paglet(resident.row, "", b"")
+            match wanted.action:
+                case OwnAction.DISPATCH:
+                    self.departures.start(resident, MoveRequest(wanted.target, own=wanted))
+                case OwnAction.DEACTIVATE:
+                    await self.rests.rest(resident, RestRequest(wanted.policy, own=wanted))
+                case OwnAction.DISPOSE:
+                    await self.endings.end(resident.row, "", b"")
         except UnavailableError as error:
             _log.info("what paglet %s asked for is done elsewhere, or later: %s", resident.paglet_id, error)
         except PagletError as error:
             await refuse(self.parts, resident, wanted, error)
-
-    # The end of a paglet.
-
-    async def end_paglet(self, row: PagletRow, request_id: str, fingerprint: bytes) -> None:
-        """Ends a paglet of this host, whatever it is doing and whatever becomes of the caller.
-
-        The tombstone in the directory is the commit; what goes with the paglet is deleted on every host thereafter.
-        Raises PAGLET_MOVED when it has just left.
-        """
-        await self._tasks.shielded(self._end_paglet(row, request_id, fingerprint))
-
-    async def _end_paglet(self, row: PagletRow, request_id: str, fingerprint: bytes) -> None:
-        resident = await self.resident(row.paglet_id)
-        if resident is None:
-            row = await self.row(row.paglet_id)
-            await self._entomb(row, request_id, fingerprint)
-        else:
-            row = await self._end_resident(resident, request_id, fingerprint)
-        point("dispose.directory.after")
-        await self.parts.journal.forget_paglet(row.paglet_id, row.epoch)
-        point("dispose.journal.after")
-        await self._delete_with_owner(row.paglet_id)
-
-    async def _end_resident(self, resident: Resident, request_id: str, fingerprint: bytes) -> PagletRow:
-        async with resident.life:
-            if self.residents.get(resident.paglet_id) is not resident:
-                raise moved(resident.paglet_id)
-            await self._last_turn(resident)
-            resident.runner.fence(closed=True)
-            try:
-                await self._entomb(resident.row, request_id, fingerprint)
-            except BaseException:
-                resident.runner.fence(closed=False)
-                resident.open()
-                raise
-            self.residents.remove(resident)
-            resident.leave(not_found(resident.paglet_id))
-            return resident.row
-
-    async def _entomb(self, row: PagletRow, request_id: str, fingerprint: bytes) -> None:
-        if row.owner != self.name or row.intent is not None:
-            raise moved(row.paglet_id)
-        state = next_state(row.paglet_id, row.state, LifecycleEvent.DISPOSE)
-        wanted = replace(
-            row,
-            state=state,
-            request_id=request_id,
-            earlier_request_id=row.request_id,
-            fingerprint=fingerprint,
-            error="",
-        )
-        point("dispose.directory.before")
-        await settle_write(self.parts.directory, Guard.on(row), wanted)
-
-    async def _delete_with_owner(self, paglet_id: str) -> None:
-        """Deletes what goes with a paglet that is gone, and nothing of a later one of the same id.
-
-        Whatever a later one has here was committed after its row was inserted, so after this look at the clock.
-        """
-        before = time.time()
-        row = await self.parts.directory.get(paglet_id)
-        if row is None or row.state is PagletState.DISPOSED:
-            await self.parts.store.delete_owner(paglet_id, created_until=before)
-
-    async def _last_turn(self, resident: Resident) -> None:
-        """Quiets a paglet that is to end. What does not end in time is fenced: it commits nothing any more."""
-        try:
-            await resident.quiet(self.parts.settings.quiesce_s)
-            async with asyncio.timeout(self.parts.settings.quiesce_s):
-                await resident.activities.hook(resident.paglet.on_disposing, DisposalEvent(self.name))
-        except (PagletError, TimeoutError) as error:
-            _log.error("the last turn of paglet %s failed, it ends all the same: %s", resident.paglet_id, error)

@@ -151,23 +151,16 @@ class Landing:
 
     async def _settle(self, incoming: Incoming, resident: Resident, error: PagletError | None) -> None:
         """Keeps the paglet, what moved with it and how its first turn ended, in one step."""
-        manifest, cell = incoming.manifest, resident.runner.cell
+        manifest = incoming.manifest
         status = to_status(self._failure(incoming, error)).SerializeToString() if error is not None else b""
         if manifest.request_id:
             key = (manifest.principal, manifest.request_id)
             resident.book.add(resident.book.make(key, manifest.fingerprint, status=status))
         kept = replace(incoming.kept, phase=ArrivalPhase.ARRIVED, snapshot=b"", status=status)
-        paglet = StoredPaglet(
-            paglet_id=manifest.paglet_id,
-            type=manifest.type,
-            epoch=resident.row.epoch,
-            state=cell.latest,
-            state_version=cell.codec.version,
-        )
         files = tuple(resident.files.values())
         settled = Settled(
             arrival=kept,
-            paglet=paglet,
+            paglet=resident.stored(),
             replies=resident.book.all(),
             files=files,
             own_request=resident.own_request,

@@ -15,8 +15,9 @@ from paglet.v1 import transfer_pb2
 from paglets.core.events import MobilityEvent
 from paglets.core.lifecycle import LifecycleEvent, next_state
 from paglets.directory.contract import Guard, Intent, JourneyRecord
-from paglets.errors import ConflictError, DeadlineError, InternalError, PagletError, PreconditionError
+from paglets.errors import ConflictError, PagletError
 from paglets.faults import point
+from paglets.host.activities import hook_limits
 from paglets.host.files import require_unchanged
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
@@ -89,17 +90,8 @@ class Move:
     async def _last_turn(self) -> None:
         departure, resident = self.journey.departure, self.resident
         event = MobilityEvent(self._parts.name, departure.target, departure.transfer_id)
-        try:
-            async with asyncio.timeout(self._parts.settings.quiesce_s):
-                await resident.activities.hook(resident.paglet.on_dispatching, event)
-        except TimeoutError as error:
-            raise DeadlineError("QUIESCE_TIMEOUT", "on_dispatching did not end within the quiesce timeout") from error
-        except InternalError as error:
-            raise PreconditionError(
-                "HOOK_FAILED",
-                f"on_dispatching failed: {error.message}",
-                metadata={**error.metadata, "hook": "on_dispatching"},
-            ) from error
+        async with hook_limits("on_dispatching", self._parts.settings.quiesce_s):
+            await resident.activities.hook(resident.paglet.on_dispatching, event)
 
     async def intend(self) -> None:
         """Step 2: from here nobody but this journey changes the owner, whatever is restarted."""

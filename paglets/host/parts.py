@@ -12,7 +12,7 @@ from paglets.artifacts.store import ServedStore
 from paglets.config import HostSettings
 from paglets.directory.contract import Directory
 from paglets.host.files import FileRoots
-from paglets.host.journal import Journal
+from paglets.host.journal.journal import Journal
 from paglets.host.peers import Peers
 from paglets.host.registry import TypeRegistry
 

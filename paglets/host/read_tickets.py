@@ -14,7 +14,7 @@ from collections.abc import Callable
 import msgspec
 
 from paglets.errors import InvalidArgumentError, PermissionDeniedError, Resource
-from paglets.host.journal import Journal
+from paglets.host.journal.journal import Journal
 from paglets.values import ArtifactRef, check_id
 
 __all__ = ["TICKET_TTL_S", "ReadTickets"]

@@ -81,6 +81,13 @@ class ReplyBook:
             evicted.append(key)
         return evicted
 
+    def keep(self, key: tuple[str, str], fingerprint: bytes) -> tuple[StoredReply | None, list[tuple[str, str]]]:
+        """Keeps that a request without a reply has run, if it has an id; also the keys of those that had to go."""
+        if not key[1]:
+            return None, []
+        made = self.make(key, fingerprint)
+        return made, self.add(made)
+
     def _put(self, reply: StoredReply) -> None:
         self._remove(reply.key)
         self._replies[reply.key] = reply

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from paglets.core.events import ActivationEvent
+from paglets.core.events import ActivationEvent, DeactivationEvent
 from paglets.core.paglet import Paglet
 from paglets.core.turn import OwnRequest, Turn
 from paglets.directory.contract import PagletRow
@@ -17,9 +17,10 @@ from paglets.host.activities import Activities
 from paglets.host.calls import Calls
 from paglets.host.files import RegisteredFile
 from paglets.host.gate import moved, shutting_down
+from paglets.host.records import StoredPaglet
 from paglets.host.replies import ReplyBook
 from paglets.host.runner import Runner
-from paglets.values import PagletState
+from paglets.values import DeactivationPolicy, PagletState
 
 __all__ = ["Resident"]
 
@@ -61,6 +62,17 @@ class Resident:
     def paglet_id(self) -> str:
         """The paglet's id."""
         return self.row.paglet_id
+
+    def stored(self) -> StoredPaglet:
+        """The paglet as its last turn left it, for the journal."""
+        cell = self.runner.cell
+        return StoredPaglet(
+            paglet_id=self.paglet_id,
+            type=self.row.type,
+            epoch=self.row.epoch,
+            state=cell.latest,
+            state_version=cell.codec.version,
+        )
 
     async def activate(self, timeout_s: float) -> None:
         """Tells the paglet that its host was restarted, in the first turn of its new life; nothing keeps it from it."""
@@ -119,11 +131,26 @@ class Resident:
         self.activities.abandon()  # of a paglet that was ended though it could not be quieted
 
     async def stop(self, timeout_s: float) -> None:
-        """Ends everything at the host's own end: whoever waits is sent away, what runs may finish in time."""
+        """Ends everything at the host's own end: whoever waits is sent away, what runs may finish in time.
+
+        Then the paglet has its last turn before the host ends; it is durable, or as if it had not been.
+        """
         self.gate.shut(shutting_down())
         await self.calls.stop(timeout_s)
-        await self.activities.cancel(timeout_s)
+        ended = await self.activities.cancel(timeout_s) and await self.gate.drained(timeout_s)
         await self.runner.settle()
+        if ended and type(self.paglet).on_deactivating is not Paglet[Any].on_deactivating:
+            await self._last_turn(timeout_s)
+
+    async def _last_turn(self, timeout_s: float) -> None:
+        if self.row.state is not PagletState.ACTIVE:
+            return
+        event = DeactivationEvent(self.row.owner, "shutdown", DeactivationPolicy())
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.activities.hook(self.paglet.on_deactivating, event)
+        except (PagletError, TimeoutError) as error:
+            _log.error("on_deactivating of paglet %s failed as its host ends: %r", self.paglet_id, error)
 
     def _require_sound(self) -> None:
         if self.row.state is PagletState.FAILED:

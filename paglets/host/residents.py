@@ -73,7 +73,6 @@ class Residents:
         cell.check_size(cell.latest)
         gate = Gate(row.paglet_id, Mailbox(row.paglet_id, settings.mailbox.max_calls, settings.mailbox.max_bytes))
         runner = Runner(row.paglet_id, cell, gate, self._parts.journal, self._parts.limiter)
-        limits = ReplyLimits(settings.dedupe_keep_s, settings.dedupe_max_replies, settings.dedupe_max_bytes)
         activities = Activities(row.paglet_id, runner)
         registered = {file.name: file for file in files}
         context = HostContext(self._parts, row.paglet_id, runner, activities, registered)
@@ -82,10 +81,16 @@ class Residents:
             paglet_type(context, cell),
             runner=runner,
             activities=activities,
-            book=ReplyBook(row.paglet_id, limits, replies),
+            book=self.book(row.paglet_id, replies),
             files=registered,
             fulfil=self._fulfil,
         )
+
+    def book(self, paglet_id: str, replies: Iterable[StoredReply]) -> ReplyBook:
+        """The outcomes of a paglet's requests, oldest first, within this host's limits."""
+        settings = self._parts.settings
+        limits = ReplyLimits(settings.dedupe_keep_s, settings.dedupe_max_replies, settings.dedupe_max_bytes)
+        return ReplyBook(paglet_id, limits, replies)
 
 
 async def load_state(paglet_type: type[Paglet[Any]], data: bytes, version: int) -> Any:  # noqa: ANN401 - as declared

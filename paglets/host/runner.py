@@ -19,7 +19,7 @@ from paglets.core.mailbox import Ticket
 from paglets.core.turn import OwnRequest, StateCell, Turn, current_turn
 from paglets.errors import ConflictError, PagletError, PreconditionError, Resource, as_paglet_error
 from paglets.host.gate import Gate
-from paglets.host.journal import Journal
+from paglets.host.journal.journal import Journal
 from paglets.host.records import StoredReply
 
 __all__ = ["Runner", "attempt", "is_cancelled"]

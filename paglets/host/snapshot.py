@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from paglet.v1 import transfer_pb2
-from paglets.core.turn import OwnRequest
+from paglets.core.turn import OwnAction, OwnRequest
+from paglets.errors import InvalidArgumentError
 from paglets.host.files import RegisteredFile
 from paglets.host.records import Departure, StoredReply
 from paglets.host.resident import Resident
 from paglets.values import PagletFileRef
 from paglets.wire.digest import digest_from_message, digest_to_message
 from paglets.wire.files import file_mode_from_message, file_mode_to_message
+from paglets.wire.policy import policy_from_message, policy_to_message
 
 __all__ = [
     "delivered_file",
@@ -22,6 +24,10 @@ __all__ = [
     "replies_of",
     "snapshot_of",
 ]
+
+
+_ACTIONS = {action: transfer_pb2.OwnAction.Value(f"OWN_ACTION_{action.name}") for action in OwnAction}
+_ACTIONS_BACK = {number: action for action, number in _ACTIONS.items()}
 
 
 def file_artifact(transfer_id: str, index: int) -> str:
@@ -49,13 +55,25 @@ def snapshot_of(resident: Resident) -> transfer_pb2.Snapshot:
         state=cell.latest,
         state_version=cell.codec.version,
         replies=replies,
-        own_request=None if wanted is None else transfer_pb2.OwnRequest(target=wanted.target),
+        own_request=None if wanted is None else _own_request_to_message(wanted),
     )
 
 
 def own_request_of(snapshot: transfer_pb2.Snapshot) -> OwnRequest | None:
-    """What the paglet of a snapshot asked to be done with itself, and was not done yet."""
-    return OwnRequest(snapshot.own_request.target) if snapshot.HasField("own_request") else None
+    """What the paglet of a snapshot asked to be done with itself, and was not done yet. Raises MALFORMED_REQUEST."""
+    if not snapshot.HasField("own_request"):
+        return None
+    wanted = snapshot.own_request
+    action = _ACTIONS_BACK.get(wanted.action)
+    if action is None:
+        raise InvalidArgumentError("MALFORMED_REQUEST", f"unknown own request {wanted.action}", field="own_request")
+    policy = policy_from_message(wanted.policy, "own_request.policy") if wanted.HasField("policy") else None
+    return OwnRequest(action, wanted.target, policy)
+
+
+def _own_request_to_message(wanted: OwnRequest) -> transfer_pb2.OwnRequest:
+    policy = None if wanted.policy is None else policy_to_message(wanted.policy)
+    return transfer_pb2.OwnRequest(target=wanted.target, action=_ACTIONS[wanted.action], policy=policy)
 
 
 def replies_of(snapshot: transfer_pb2.Snapshot) -> list[StoredReply]:

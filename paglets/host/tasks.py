@@ -29,13 +29,17 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
-    async def shielded(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs work to its end, whatever becomes of the caller, who has its outcome if he is still there."""
+    def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begins a task whose outcome is for whoever awaits it, if anyone does."""
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # the caller may be gone
-        return await asyncio.shield(task)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    async def shielded(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs work to its end, whatever becomes of the caller, who has its outcome if he is still there."""
+        return await asyncio.shield(self.begin(work))
 
     async def close(self, timeout_s: float = 0.0) -> None:
         """Lets the tasks end within `timeout_s` seconds, then cancels and awaits the rest."""

@@ -48,7 +48,11 @@ class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
     ) -> directory_pb2.ListRowsResponse:
         """Reads one page of rows."""
         rows = await self._directory.list(
-            after=request.after, limit=request.page_size, owner=request.owner, type_name=request.type
+            after=request.after,
+            limit=request.page_size,
+            owner=request.owner,
+            type_name=request.type,
+            awake=request.only_awake,
         )
         return directory_pb2.ListRowsResponse(rows=map(row_to_message, rows))
 

@@ -61,7 +61,7 @@ class Door(grpc.GenericRpcHandler):
         )
 
         async def here() -> bytes | None:
-            resident = await self._host.resident(meta.paglet_id)
+            resident = await self._host.called(meta.paglet_id, awake_only=meta.awake_only)
             if resident is None:
                 return None
             context.set_trailing_metadata(self._router.signpost(meta.paglet_id))
@@ -78,7 +78,7 @@ class Door(grpc.GenericRpcHandler):
         async def describe(requests: AsyncIterator[bytes], context: ServerContext) -> AsyncGenerator[bytes]:
             meta = self._router.meta(context)
             await self._host.wait_ready(meta.timeout_s)
-            if await self._host.resident(meta.paglet_id) is not None:
+            if meta.paglet_id in self._host.dormant or await self._host.resident(meta.paglet_id) is not None:
                 answers = self._own_reflection(path, requests, context)
             else:
                 answers = self._forwarded(path, meta, requests)

@@ -1,4 +1,4 @@
-"""LifecycleService: create, find, move and dispose of paglets, on whichever host they are."""
+"""LifecycleService: create, find, move, lay down, bring back and dispose of paglets, on whichever host they are."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ from paglets.host.departure import MoveRequest
 from paglets.host.host import Host
 from paglets.host.registry import services_of
 from paglets.host.replies import fingerprint_of
+from paglets.host.rest import RestRequest
 from paglets.services.guard import ServerContext
 from paglets.services.paging import page_size, page_start, page_token
 from paglets.services.routing import Router, check_request_id, remaining_s
 from paglets.values import PagletInfo, PagletState, check_id
 from paglets.wire.lifecycle import paglet_info_to_message
+from paglets.wire.policy import policy_from_message
 
 __all__ = ["LifecycleServicer"]
 
 _GET = "/paglet.v1.LifecycleService/GetPaglet"
 _DISPATCH = "/paglet.v1.LifecycleService/DispatchPaglet"
+_DEACTIVATE = "/paglet.v1.LifecycleService/DeactivatePaglet"
+_ACTIVATE = "/paglet.v1.LifecycleService/ActivatePaglet"
+_STATE = "/paglet.v1.LifecycleService/GetPagletState"
 _DISPOSE = "/paglet.v1.LifecycleService/DisposePaglet"
 _MAX_STATE_JSON = 1024 * 1024
 _REPLY_MARGIN_S = 0.25
@@ -95,7 +100,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
         )
 
         async def here() -> bytes | None:
-            resident = await self._host.resident(meta.paglet_id)
+            resident = await self._host.activated(meta.paglet_id)
             if resident is None:
                 return None
             row = await self._host.dispatch(resident, move, max(0.0, meta.timeout_s - _REPLY_MARGIN_S))
@@ -103,6 +108,56 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
 
         reply = await self._router.unary(context, meta, _DISPATCH, request.SerializeToString(), here)
         return pb.DispatchPagletResponse.FromString(reply)
+
+    async def DeactivatePaglet(
+        self, request: pb.DeactivatePagletRequest, context: ServerContext
+    ) -> pb.DeactivatePagletResponse:
+        """Lays a paglet down, on whichever host it is; of one that rests already the policy is replaced."""
+        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
+        check_request_id(request.request_id, "request_id")
+        policy = policy_from_message(request.policy, "policy") if request.HasField("policy") else None
+        rest = RestRequest(policy, request_id=request.request_id, fingerprint=_fingerprint(request))
+
+        async def here() -> bytes | None:
+            row = await self._host.deactivate(meta.paglet_id, rest)
+            if row is None:
+                return None
+            return pb.DeactivatePagletResponse(paglet=await self._describe(row)).SerializeToString()
+
+        reply = await self._router.unary(context, meta, _DEACTIVATE, request.SerializeToString(), here)
+        return pb.DeactivatePagletResponse.FromString(reply)
+
+    async def ActivatePaglet(
+        self, request: pb.ActivatePagletRequest, context: ServerContext
+    ) -> pb.ActivatePagletResponse:
+        """Brings a paglet back, on whichever host it is."""
+        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
+
+        async def here() -> bytes | None:
+            row = await self._host.activate(meta.paglet_id)
+            if row is None:
+                return None
+            return pb.ActivatePagletResponse(paglet=await self._describe(row)).SerializeToString()
+
+        reply = await self._router.unary(context, meta, _ACTIVATE, request.SerializeToString(), here)
+        return pb.ActivatePagletResponse.FromString(reply)
+
+    async def GetPagletState(
+        self, request: pb.GetPagletStateRequest, context: ServerContext
+    ) -> pb.GetPagletStateResponse:
+        """Reads the durable state of a paglet, on whichever host it is."""
+        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
+
+        async def here() -> bytes | None:
+            found = await self._host.state(meta.paglet_id)
+            if found is None:
+                return None
+            return pb.GetPagletStateResponse(
+                state_json=found.json, state_version=found.version, epoch=found.epoch
+            ).SerializeToString()
+
+        reply = await self._router.unary(context, meta, _STATE, request.SerializeToString(), here)
+        return pb.GetPagletStateResponse.FromString(reply)
 
     async def DisposePaglet(self, request: pb.DisposePagletRequest, context: ServerContext) -> pb.DisposePagletResponse:
         """Ends a paglet, on whichever host it is."""
@@ -116,7 +171,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
             row = await self._host.row(meta.paglet_id)
             if row.owner != self._host.name:
                 return None
-            await self._host.end_paglet(row, request.request_id, _fingerprint(request))
+            await self._host.endings.end(row, request.request_id, _fingerprint(request))
             return b""
 
         await self._router.unary(context, meta, _DISPOSE, request.SerializeToString(), here)

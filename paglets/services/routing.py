@@ -17,7 +17,15 @@ from paglets.errors import InvalidArgumentError, NotFoundError, PagletError, Res
 from paglets.host.host import Host
 from paglets.services.guard import ServerContext
 from paglets.values import check_id
-from paglets.wire.metadata import EPOCH_KEY, HOPS_KEY, HOST_KEY, PAGLET_ID_KEY, REQUEST_ID_KEY, TO_KEY
+from paglets.wire.metadata import (
+    EPOCH_KEY,
+    HOPS_KEY,
+    HOST_KEY,
+    PAGLET_ID_KEY,
+    REQUEST_ID_KEY,
+    REQUIRE_ACTIVE_KEY,
+    TO_KEY,
+)
 from paglets.wire.status import DETAILS_KEY, from_rpc_error, has_details
 
 __all__ = ["CallMeta", "Router", "check_request_id", "pass_on", "remaining_s"]
@@ -34,13 +42,15 @@ RawMetadata = tuple[tuple[str, str | bytes], ...]
 class CallMeta:
     """What the metadata of a call say: paglet, request id, hops so far; and the seconds that are left for it.
 
-    `to` is the uid of the host that the one before means; empty when a client calls.
+    `to` is the uid of the host that the one before means; empty when a client calls. With `awake_only` an inactive
+    paglet is left alone.
     """
 
     paglet_id: str
     request_id: str
     hops: int
     to: str
+    awake_only: bool
     timeout_s: float
     metadata: RawMetadata
 
@@ -49,13 +59,14 @@ class CallMeta:
         """Reads the metadata of a call. Raises INVALID_ID, MALFORMED_REQUEST."""
         metadata: RawMetadata = tuple(context.invocation_metadata() or ())
         found = dict(metadata)
-        _require_once(metadata, PAGLET_ID_KEY, REQUEST_ID_KEY)
+        _require_once(metadata, PAGLET_ID_KEY, REQUEST_ID_KEY, REQUIRE_ACTIVE_KEY)
         request_id = check_request_id(str(found.get(REQUEST_ID_KEY, "")), REQUEST_ID_KEY)
         return cls(
             paglet_id=check_id(paglet_id or str(found.get(PAGLET_ID_KEY, "")), "paglet_id"),
             request_id=request_id,
             hops=_hops(str(found.get(HOPS_KEY, "0"))),
             to=str(found.get(TO_KEY, "")),
+            awake_only=_is_true(str(found.get(REQUIRE_ACTIVE_KEY, "false"))),
             timeout_s=remaining_s(context, default_timeout_s),
             metadata=metadata,
         )
@@ -241,6 +252,14 @@ def _require_once(metadata: RawMetadata, *keys: str) -> None:
     for key in keys:
         if sum(found == key for found, _ in metadata) > 1:
             raise InvalidArgumentError("MALFORMED_REQUEST", f"the metadata name {key} more than once", field=key)
+
+
+def _is_true(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise InvalidArgumentError(
+            "MALFORMED_REQUEST", f"{REQUIRE_ACTIVE_KEY} is true or false, got {text!r}", field=REQUIRE_ACTIVE_KEY
+        )
+    return text == "true"
 
 
 def _hops(text: str) -> int:

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["EPOCH_KEY", "FROM_KEY", "HOPS_KEY", "HOST_KEY", "PAGLET_ID_KEY", "REPLAYED_KEY", "REQUEST_ID_KEY", "TO_KEY"]
+__all__ = [
+    "EPOCH_KEY",
+    "FROM_KEY",
+    "HOPS_KEY",
+    "HOST_KEY",
+    "PAGLET_ID_KEY",
+    "REPLAYED_KEY",
+    "REQUEST_ID_KEY",
+    "REQUIRE_ACTIVE_KEY",
+    "TO_KEY",
+]
 
 PAGLET_ID_KEY: Final = "paglet-id"
 """Names the paglet that a call is for; the one key that a client in any language needs."""
 
 REQUEST_ID_KEY: Final = "paglet-request-id"
 """Any text of at most 128 characters that makes a unary call safe to repeat: it is run once, whatever happens."""
+
+REQUIRE_ACTIVE_KEY: Final = "paglet-require-active"
+"""`true` refuses the call when the paglet is inactive, rather than bringing it back for it."""
 
 HOPS_KEY: Final = "paglet-hops"
 """Between hosts: how often the call was forwarded."""

@@ -14,7 +14,7 @@ from paglets.client.artifacts import RemoteArtifactStore
 from paglets.client.channel import open_channel
 from paglets.digest import Digest
 from paglets.errors import InvalidArgumentError, NotFoundError, PermissionDeniedError
-from paglets.host.journal import Journal
+from paglets.host.journal.journal import Journal
 from paglets.host.read_tickets import ReadTickets
 from paglets.testing import local_host
 from paglets.values import ArtifactRef

@@ -151,3 +151,19 @@ def test_call_of_a_pattern_with_any_inside(mesh: Mesh) -> None:
     assert waited["task"]["result"]["@type"].endswith("paglet.v1.FileTransferResult")
     assert waited["task"]["result"]["size_bytes"] == "5"
     assert mesh.cli("paglet", "dispose", "carrier").code == 0
+
+
+def test_rest_and_back(mesh: Mesh) -> None:
+    """A paglet is laid down with options that say what brings it back, its state is read, and it is brought back."""
+    mesh.cli("paglet", "create", COUNTER, "--id", "sleeper", "--state", '{"value":7}')
+    laid = mesh.cli("paglet", "deactivate", "sleeper", "--keep-on-message", "--after", "1h", "--json").record
+    assert laid["state"] == "inactive"
+    assert json.loads(mesh.cli("paglet", "state", "sleeper").out)["value"] == 7
+    assert mesh.cli("paglet", "show", "sleeper", "--json").record["state"] == "inactive"
+    back = mesh.cli("paglet", "activate", "sleeper")
+    assert "sleeper is active on alpha" in back.err
+    both = mesh.cli("paglet", "deactivate", "sleeper", "--at", "2030-01-31T12:00:00Z", "--after", "1h")
+    assert (both.code, "not both" in both.err) == (2, True)
+    assert mesh.cli("paglet", "deactivate", "sleeper", "--at", "soon").code == 2
+    assert mesh.cli("paglet", "activate", "nobody").code == 69
+    assert mesh.cli("paglet", "dispose", "sleeper").code == 0

@@ -149,6 +149,24 @@ class _Lifecycle(lifecycle_pb2_grpc.LifecycleServiceServicer):
         await self._script.note("DispatchPaglet", request, context)
         return lifecycle_pb2.DispatchPagletResponse(paglet=paglet(request.paglet_id, host=request.target))
 
+    async def DeactivatePaglet(
+        self, request: lifecycle_pb2.DeactivatePagletRequest, context: ServerContext
+    ) -> lifecycle_pb2.DeactivatePagletResponse:
+        await self._script.note("DeactivatePaglet", request, context)
+        return lifecycle_pb2.DeactivatePagletResponse(paglet=paglet(request.paglet_id))
+
+    async def ActivatePaglet(
+        self, request: lifecycle_pb2.ActivatePagletRequest, context: ServerContext
+    ) -> lifecycle_pb2.ActivatePagletResponse:
+        await self._script.note("ActivatePaglet", request, context)
+        return lifecycle_pb2.ActivatePagletResponse(paglet=paglet(request.paglet_id))
+
+    async def GetPagletState(
+        self, request: lifecycle_pb2.GetPagletStateRequest, context: ServerContext
+    ) -> lifecycle_pb2.GetPagletStateResponse:
+        await self._script.note("GetPagletState", request, context)
+        return lifecycle_pb2.GetPagletStateResponse(state_json="{}", state_version=1, epoch=3)
+
     async def DisposePaglet(
         self, request: lifecycle_pb2.DisposePagletRequest, context: ServerContext
     ) -> lifecycle_pb2.DisposePagletResponse:

@@ -138,10 +138,11 @@ async def test_no_query_scans_the_table(tmp_path: Path) -> None:
     """Lists, watches and hosts are answered from an index, in its order, however many rows there are."""
     reads: list[Callable[[sqlite3.Connection], object]] = [
         lambda connection: tables.find_row(connection, "cart"),
-        lambda connection: tables.list_rows(connection, "cart", 10, "", ""),
-        lambda connection: tables.list_rows(connection, "cart", 10, "alpha", ""),
-        lambda connection: tables.list_rows(connection, "cart", 10, "", "shop.Cart"),
-        lambda connection: tables.list_rows(connection, "cart", 10, "alpha", "shop.Cart"),
+        lambda connection: tables.list_rows(connection, "cart", 10, "", "", awake=False),
+        lambda connection: tables.list_rows(connection, "cart", 10, "alpha", "", awake=False),
+        lambda connection: tables.list_rows(connection, "cart", 10, "", "shop.Cart", awake=False),
+        lambda connection: tables.list_rows(connection, "cart", 10, "alpha", "shop.Cart", awake=False),
+        lambda connection: tables.list_rows(connection, "cart", 10, "alpha", "", awake=True),
         lambda connection: tables.rows_after(connection, 7, 10),
         lambda connection: leases.list_hosts(connection, 0.0),
     ]
@@ -152,5 +153,11 @@ async def test_no_query_scans_the_table(tmp_path: Path) -> None:
     for plan in found:
         assert "TEMP B-TREE" not in plan
         assert "SCAN paglets" not in plan
-    for at, index in ((2, "by_owner"), (3, "by_type"), (5, "by_revision"), (6, "COVERING INDEX paglets_by_owner")):
+    for at, index in (
+        (2, "by_owner"),
+        (3, "by_type"),
+        (5, "by_owner"),
+        (6, "by_revision"),
+        (7, "COVERING INDEX paglets_by_owner"),
+    ):
         assert index in found[at]

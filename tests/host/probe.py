@@ -13,10 +13,18 @@ from typing import Any
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.wrappers_pb2 import StringValue
 
-from paglets.core.events import ActivationEvent, ArrivalTarget, CreationEvent, DisposalEvent, MobilityEvent
+from paglets.core.events import (
+    ActivationEvent,
+    ArrivalTarget,
+    CreationEvent,
+    DeactivationEvent,
+    DeactivationRequest,
+    DisposalEvent,
+    MobilityEvent,
+)
 from paglets.errors import PagletError, PreconditionError
 from paglets.patterns.operations import OperationPaglet
-from paglets.values import FileMode
+from paglets.values import DeactivationPolicy, FileMode
 from tests.host.probe_service import PROBE
 from tests.host.stage import STAGE
 
@@ -28,7 +36,7 @@ SECRET = "/root/hunter2"  # noqa: S105 - a word to look for
 
 @dataclass
 class ProbeState:
-    """What a probe keeps. `refuse` names hooks that raise, or `go HOST`; `wild` is for what cannot be kept."""
+    """What a probe keeps. `refuse` names hooks that raise, or `go HOST`, or `shutdown` to be told; `wild` is for what cannot be kept."""
 
     lines: list[str] = field(default_factory=list[str])
     refuse: dict[str, str] = field(default_factory=dict[str, str])
@@ -127,6 +135,8 @@ class Probe(OperationPaglet[ProbeState]):
             await self.wait_state(lambda _: True)
         elif word == "dispose":
             self.dispose()
+        elif word == "deactivate":
+            self.deactivate(DeactivationPolicy(activate_on_message=rest != "keep"))
         return StringValue()
 
     async def wrong(self, request: StringValue) -> StringValue:
@@ -179,9 +189,25 @@ class Probe(OperationPaglet[ProbeState]):
         """The first turn at the target."""
         await self._hook("on_arrival")
 
+    def deactivation_policy(self, request: DeactivationRequest) -> DeactivationPolicy:
+        """What was asked for, or, if the state says so, no policy at all."""
+        wrong: Any = "wrong"
+        return wrong if "deactivation_policy" in self.state.refuse else super().deactivation_policy(request)
+
+    async def on_deactivating(self, event: DeactivationEvent) -> None:
+        """The last turn before a rest."""
+        STAGE.note(f"deactivating {event.reason}")
+        if event.reason != "shutdown" or "shutdown" in self.state.refuse:
+            self.state.lines.append("rests")
+        await self._hook("on_deactivating")
+
     async def on_activation(self, event: ActivationEvent) -> None:
-        """After a restart."""
+        """After a restart, or a rest."""
         STAGE.note("activated")
+        STAGE.note(f"activated {event.reason}")
+        if event.reason != "restart":
+            self.state.lines.append("woken")
+            await self._hook("on_activation")
 
     async def on_disposing(self, event: DisposalEvent) -> None:
         """The last turn of all."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from paglets.host.journal import Journal
+from paglets.host.journal.journal import Journal
 
 __all__ = ["HeldCommits"]
 

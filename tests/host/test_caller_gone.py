@@ -58,7 +58,7 @@ async def test_dispose_is_finished_without_its_caller(alpha: Site, monkeypatch: 
 
     monkeypatch.setattr(Probe, "on_disposing", last_turn)
     await alpha.client.create(PROBE_TYPE, paglet_id="probe")
-    ending = Midway(monkeypatch, alpha.host, "end_paglet")
+    ending = Midway(monkeypatch, alpha.host.endings, "end")
     applied = Midway(monkeypatch, alpha.host.parts.directory, "apply", after=True)
     if where == "directory":
         applied.hold()

@@ -51,7 +51,7 @@ async def test_late_tombstone_spares_what_a_later_life_owns(
     """A host that is late with the end of a paglet deletes nothing of the next one of the same id, which came to it."""
     store = late.beta.host.parts.store
     deleting = Midway(monkeypatch, store, "delete_owner", which=partial(operator.eq, "probe"))
-    later = Midway(monkeypatch, late.beta.host, "_delete_with_owner", which=partial(operator.eq, "other"))
+    later = Midway(monkeypatch, late.beta.host.endings, "delete_with_owner", which=partial(operator.eq, "other"))
     if where == "told":
         STAGE.hold("probe ended")
     else:

@@ -235,6 +235,7 @@ async def test_file_8_restart(tmp_path: Path) -> None:
             await probe(beta).register_file("b.txt", mode=FileMode.MOVE)
             before = list(probe(beta).registered_files())
         beta = await site(stack, tmp_path, "beta", join=alpha.running.address)
+        await beta.host.resident("probe")  # it comes back when it is asked for
         assert list(probe(beta).registered_files()) == before
         assert [file.path.read_bytes() for file in before] == [CONTENT, b"here"]
 

@@ -158,7 +158,7 @@ async def test_replies_survive_a_restart(tmp_path: Path) -> None:
         assert (reply.text, reply.replayed) == ("a", True)
         replayed = await refused(ask(again.channel, "probe", "Fail", "refused", request_id="r-2"))
         assert replace(replayed, trailing={}) == replace(failed, trailing={})
-        assert STAGE.notes[-1] == "activated"
+        assert STAGE.notes[-1] == "activated restart"
 
 
 async def test_replies_move_along(mesh: Mesh) -> None:

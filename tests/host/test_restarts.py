@@ -18,7 +18,7 @@ from paglets.client.client import Client
 from paglets.core.events import ActivationEvent
 from paglets.host import farewell, files
 from paglets.host.files import RegisteredFile
-from paglets.host.journal import Journal
+from paglets.host.journal.journal import Journal
 from paglets.testing import send_signal
 from paglets.values import PagletState
 from tests.host.conftest import Mesh, Site, site
@@ -83,6 +83,8 @@ async def test_state_class_that_raises_is_quarantined(
         patch.setattr(Probe.codec, "load", failing)
         async with AsyncExitStack() as second:
             alpha = await site(second, tmp_path, "alpha")
+            with pytest.raises(grpc.aio.AioRpcError, match="cannot be read"):
+                await ask(alpha.channel, "bad", "Append", "b")
             assert (await alpha.client.get("bad")).state is PagletState.QUARANTINED
             assert (await ask(alpha.channel, "good", "Append", "b")).text == "good b"
     alpha = await site(stack, tmp_path, "alpha")
@@ -166,7 +168,7 @@ async def _waits(client: Client) -> bool:
 _FAILING_DISK = """
 import asyncio, resource, signal, sys
 from pathlib import Path
-from paglets.host.journal import Journal
+from paglets.host.journal.journal import Journal
 
 async def main():
     journal = Journal.open(Path(sys.argv[1]))

@@ -96,11 +96,11 @@ def _host_problems(host: HostProcess) -> list[str]:
 
 
 def _journal_problems(journal: Path) -> Iterator[str]:
-    for table in ("departures", "arrivals"):
-        count = len(rows(journal, f"SELECT transfer_id FROM {table}"))  # noqa: S608 - the names above
+    for table in ("departures", "arrivals", "dormant"):
+        count = len(rows(journal, f"SELECT 1 FROM {table}"))  # noqa: S608 - the names above
         if count:
             yield f"{count} {table} in the journal"
-    for table in ("replies", "files"):
+    for table in ("replies", "files", "own_requests"):
         query = f"SELECT count(*) FROM {table} WHERE paglet_id NOT IN (SELECT paglet_id FROM paglets)"  # noqa: S608 - the names above
         ((count,),) = rows(journal, query)
         if count:

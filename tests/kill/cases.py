@@ -8,7 +8,7 @@ from itertools import product
 
 from tests.kill.kills import Kill, Kills
 
-__all__ = ["BIRTHS", "ENDS", "JOURNEYS", "LAYOUTS", "PAIRS", "RESTARTS", "STRANGE", "Layout", "points"]
+__all__ = ["BIRTHS", "ENDS", "JOURNEYS", "LAYOUTS", "PAIRS", "RESTARTS", "RESTS", "STRANGE", "Layout", "points"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,14 @@ BIRTHS = [
 ENDS = [
     Kill(victim="target", point=f"dispose.{name}") for name in ("directory.before", "directory.after", "journal.after")
 ]
+RESTS = [
+    Kill(victim="source", point=f"{step}.{name}")
+    for step, names in (
+        ("deactivate", ("quiesce.before", "journal.before", "directory.before", "directory.after")),
+        ("activate", ("directory.before", "directory.after", "journal.after")),
+    )
+    for name in names
+]
 RESTARTS = [Kill(victim="source", point=f"recovery.raise.{name}") for name in ("before", "after")]
 
 STRANGE = _target("arrival.turn.before", "arrival.settle.after")
@@ -96,4 +104,4 @@ def points() -> Iterator[str]:
     """The points of all cases but the pairs, which are drawn."""
     for cases in JOURNEYS.values():
         yield from (kill.point for case in cases for kill in case.kills)
-    yield from (kill.point for kill in (*BIRTHS, *ENDS, *RESTARTS))
+    yield from (kill.point for kill in (*BIRTHS, *ENDS, *RESTS, *RESTARTS))

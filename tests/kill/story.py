@@ -63,6 +63,10 @@ class Story:
         await self.writers.more()
         await self.settled_at(target)
 
+    async def rest(self) -> None:
+        """Asks for a rest until it is acknowledged; whoever writes ends it."""
+        await self.clients[self.mesh.directory].deactivate(self.paglet_id, request_id=new_id())
+
     async def settled_at(self, owner: str, *, is_kept: bool = False) -> None:
         """Waits until the mesh is quiet, and looks whether the paglet is whole where it should be, and only there.
 

@@ -8,7 +8,7 @@ from tests.kill.kills import Kill, Kills, arm, deaths
 from tests.kill.mesh import Mesh
 from tests.kill.story import begun_story
 
-__all__ = ["birth", "end", "journey", "restart", "strangeness"]
+__all__ = ["birth", "end", "journey", "rest", "restart", "strangeness"]
 
 
 async def journey(mesh: Mesh, case: Kills) -> None:
@@ -54,6 +54,22 @@ async def end(mesh: Mesh, kill: Kill) -> None:
         await story.check_ledger(mesh.target)
         async with deaths(mesh, story):
             await story.end()
+
+
+async def rest(mesh: Mesh, kill: Kill) -> None:
+    """A paglet is laid down and woken by who writes to it, through a death of its host."""
+    await arm(mesh, [kill])
+    async with begun_story(mesh) as story:
+        async with story.writers as writers:
+            await writers.more()
+            async with deaths(mesh, story):
+                await story.rest()
+                await writers.more()
+            await story.settled_at(mesh.source)
+            await story.rest()
+            await story.move(mesh.target)
+        await story.check_ledger(mesh.target)
+        await story.end()
 
 
 async def restart(mesh: Mesh, kill: Kill) -> None:

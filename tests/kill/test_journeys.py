@@ -62,6 +62,14 @@ async def test_a_disposal_survives(meshes: Meshes, kill: Kill) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kill", cases.RESTS, ids=str)
+async def test_a_rest_survives(meshes: Meshes, kill: Kill) -> None:
+    """Laid down and woken through a death, it has lost nothing and is in one place."""
+    async with meshes.mesh("third") as mesh:
+        await survival.rest(mesh, kill)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", cases.RESTARTS, ids=str)
 async def test_a_restart_survives(meshes: Meshes, kill: Kill) -> None:
     """A host that is killed while it raises its epochs raises them again."""

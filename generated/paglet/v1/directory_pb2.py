@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from paglet.v1 import types_pb2 as paglet_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19paglet/v1/directory.proto\x12\tpaglet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15paglet/v1/types.proto\"-\n\x06Intent\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"\xab\x02\n\tPagletRow\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12%\n\x05state\x18\x05 \x01(\x0e\x32\x16.paglet.v1.PagletState\x12!\n\x06intent\x18\x06 \x01(\x0b\x32\x11.paglet.v1.Intent\x12\x10\n\x08revision\x18\x07 \x01(\x03\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\t \x01(\x0c\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x0b \x01(\t\x12\x1a\n\x12\x65\x61rlier_request_id\x18\x0c \x01(\t\"]\n\x05Guard\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x62sent\x18\x02 \x01(\x08\x12\r\n\x05owner\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x13\n\x0btransfer_id\x18\x05 \x01(\t\"N\n\x08RowWrite\x12\x1f\n\x05guard\x18\x01 \x01(\x0b\x32\x10.paglet.v1.Guard\x12!\n\x03row\x18\x02 \x01(\x0b\x32\x14.paglet.v1.PagletRow\"\x8e\x01\n\rJourneyRecord\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12%\n\x05state\x18\x05 \x01(\x0e\x32\x16.paglet.v1.PagletState\x12\x0e\n\x06status\x18\x06 \x01(\x0c\"\"\n\rGetRowRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\"3\n\x0eGetRowResponse\x12!\n\x03row\x18\x01 \x01(\x0b\x32\x14.paglet.v1.PagletRow\"P\n\x0fListRowsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\"6\n\x10ListRowsResponse\x12\"\n\x04rows\x18\x01 \x03(\x0b\x32\x14.paglet.v1.PagletRow\"s\n\x10\x41pplyRowsRequest\x12#\n\x06writes\x18\x01 \x03(\x0b\x32\x13.paglet.v1.RowWrite\x12*\n\x08journeys\x18\x02 \x03(\x0b\x32\x18.paglet.v1.JourneyRecord\x12\x0e\n\x06\x66orget\x18\x03 \x03(\t\"7\n\x11\x41pplyRowsResponse\x12\"\n\x04rows\x18\x01 \x03(\x0b\x32\x14.paglet.v1.PagletRow\"*\n\x10WatchRowsRequest\x12\x16\n\x0e\x61\x66ter_revision\x18\x01 \x01(\x03\"6\n\x11WatchRowsResponse\x12!\n\x03row\x18\x01 \x01(\x0b\x32\x14.paglet.v1.PagletRow\"(\n\x11GetJourneyRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\"?\n\x12GetJourneyResponse\x12)\n\x07journey\x18\x01 \x01(\x0b\x32\x18.paglet.v1.JourneyRecord\"\xaa\x01\n\x07HostRow\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\r\n\x05types\x18\x05 \x03(\t\x12\x0e\n\x06online\x18\x06 \x01(\x08\x12-\n\tseen_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cpaglet_count\x18\x08 \x01(\x03\"_\n\x13RegisterHostRequest\x12 \n\x04host\x18\x01 \x01(\x0b\x32\x12.paglet.v1.HostRow\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x16\n\x14RegisterHostResponse\"T\n\x0fKeepHostRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x12\n\x10KeepHostResponse\".\n\x11RevokeHostRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\"\x14\n\x12RevokeHostResponse\"\x15\n\x13ListHostRowsRequest\"9\n\x14ListHostRowsResponse\x12!\n\x05hosts\x18\x01 \x03(\x0b\x32\x12.paglet.v1.HostRow2\xcd\x05\n\x10\x44irectoryService\x12\x42\n\x06GetRow\x12\x18.paglet.v1.GetRowRequest\x1a\x19.paglet.v1.GetRowResponse\"\x03\x90\x02\x01\x12H\n\x08ListRows\x12\x1a.paglet.v1.ListRowsRequest\x1a\x1b.paglet.v1.ListRowsResponse\"\x03\x90\x02\x01\x12\x46\n\tApplyRows\x12\x1b.paglet.v1.ApplyRowsRequest\x1a\x1c.paglet.v1.ApplyRowsResponse\x12M\n\tWatchRows\x12\x1b.paglet.v1.WatchRowsRequest\x1a\x1c.paglet.v1.WatchRowsResponse\"\x03\x90\x02\x01\x30\x01\x12N\n\nGetJourney\x12\x1c.paglet.v1.GetJourneyRequest\x1a\x1d.paglet.v1.GetJourneyResponse\"\x03\x90\x02\x01\x12T\n\x0cRegisterHost\x12\x1e.paglet.v1.RegisterHostRequest\x1a\x1f.paglet.v1.RegisterHostResponse\"\x03\x90\x02\x02\x12H\n\x08KeepHost\x12\x1a.paglet.v1.KeepHostRequest\x1a\x1b.paglet.v1.KeepHostResponse\"\x03\x90\x02\x02\x12N\n\nRevokeHost\x12\x1c.paglet.v1.RevokeHostRequest\x1a\x1d.paglet.v1.RevokeHostResponse\"\x03\x90\x02\x02\x12T\n\x0cListHostRows\x12\x1e.paglet.v1.ListHostRowsRequest\x1a\x1f.paglet.v1.ListHostRowsResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19paglet/v1/directory.proto\x12\tpaglet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15paglet/v1/types.proto\"-\n\x06Intent\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\"\xab\x02\n\tPagletRow\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12%\n\x05state\x18\x05 \x01(\x0e\x32\x16.paglet.v1.PagletState\x12!\n\x06intent\x18\x06 \x01(\x0b\x32\x11.paglet.v1.Intent\x12\x10\n\x08revision\x18\x07 \x01(\x03\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\t \x01(\x0c\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x65rror\x18\x0b \x01(\t\x12\x1a\n\x12\x65\x61rlier_request_id\x18\x0c \x01(\t\"]\n\x05Guard\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x62sent\x18\x02 \x01(\x08\x12\r\n\x05owner\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x03\x12\x13\n\x0btransfer_id\x18\x05 \x01(\t\"N\n\x08RowWrite\x12\x1f\n\x05guard\x18\x01 \x01(\x0b\x32\x10.paglet.v1.Guard\x12!\n\x03row\x18\x02 \x01(\x0b\x32\x14.paglet.v1.PagletRow\"\x8e\x01\n\rJourneyRecord\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0e\n\x06target\x18\x04 \x01(\t\x12%\n\x05state\x18\x05 \x01(\x0e\x32\x16.paglet.v1.PagletState\x12\x0e\n\x06status\x18\x06 \x01(\x0c\"\"\n\rGetRowRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\"3\n\x0eGetRowResponse\x12!\n\x03row\x18\x01 \x01(\x0b\x32\x14.paglet.v1.PagletRow\"d\n\x0fListRowsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\t\x12\r\n\x05owner\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x12\n\nonly_awake\x18\x05 \x01(\x08\"6\n\x10ListRowsResponse\x12\"\n\x04rows\x18\x01 \x03(\x0b\x32\x14.paglet.v1.PagletRow\"s\n\x10\x41pplyRowsRequest\x12#\n\x06writes\x18\x01 \x03(\x0b\x32\x13.paglet.v1.RowWrite\x12*\n\x08journeys\x18\x02 \x03(\x0b\x32\x18.paglet.v1.JourneyRecord\x12\x0e\n\x06\x66orget\x18\x03 \x03(\t\"7\n\x11\x41pplyRowsResponse\x12\"\n\x04rows\x18\x01 \x03(\x0b\x32\x14.paglet.v1.PagletRow\"*\n\x10WatchRowsRequest\x12\x16\n\x0e\x61\x66ter_revision\x18\x01 \x01(\x03\"6\n\x11WatchRowsResponse\x12!\n\x03row\x18\x01 \x01(\x0b\x32\x14.paglet.v1.PagletRow\"(\n\x11GetJourneyRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\"?\n\x12GetJourneyResponse\x12)\n\x07journey\x18\x01 \x01(\x0b\x32\x18.paglet.v1.JourneyRecord\"\xaa\x01\n\x07HostRow\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\r\n\x05types\x18\x05 \x03(\t\x12\x0e\n\x06online\x18\x06 \x01(\x08\x12-\n\tseen_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cpaglet_count\x18\x08 \x01(\x03\"_\n\x13RegisterHostRequest\x12 \n\x04host\x18\x01 \x01(\x0b\x32\x12.paglet.v1.HostRow\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x16\n\x14RegisterHostResponse\"T\n\x0fKeepHostRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x12\n\x10KeepHostResponse\".\n\x11RevokeHostRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\"\x14\n\x12RevokeHostResponse\"\x15\n\x13ListHostRowsRequest\"9\n\x14ListHostRowsResponse\x12!\n\x05hosts\x18\x01 \x03(\x0b\x32\x12.paglet.v1.HostRow2\xcd\x05\n\x10\x44irectoryService\x12\x42\n\x06GetRow\x12\x18.paglet.v1.GetRowRequest\x1a\x19.paglet.v1.GetRowResponse\"\x03\x90\x02\x01\x12H\n\x08ListRows\x12\x1a.paglet.v1.ListRowsRequest\x1a\x1b.paglet.v1.ListRowsResponse\"\x03\x90\x02\x01\x12\x46\n\tApplyRows\x12\x1b.paglet.v1.ApplyRowsRequest\x1a\x1c.paglet.v1.ApplyRowsResponse\x12M\n\tWatchRows\x12\x1b.paglet.v1.WatchRowsRequest\x1a\x1c.paglet.v1.WatchRowsResponse\"\x03\x90\x02\x01\x30\x01\x12N\n\nGetJourney\x12\x1c.paglet.v1.GetJourneyRequest\x1a\x1d.paglet.v1.GetJourneyResponse\"\x03\x90\x02\x01\x12T\n\x0cRegisterHost\x12\x1e.paglet.v1.RegisterHostRequest\x1a\x1f.paglet.v1.RegisterHostResponse\"\x03\x90\x02\x02\x12H\n\x08KeepHost\x12\x1a.paglet.v1.KeepHostRequest\x1a\x1b.paglet.v1.KeepHostResponse\"\x03\x90\x02\x02\x12N\n\nRevokeHost\x12\x1c.paglet.v1.RevokeHostRequest\x1a\x1d.paglet.v1.RevokeHostResponse\"\x03\x90\x02\x02\x12T\n\x0cListHostRows\x12\x1e.paglet.v1.ListHostRowsRequest\x1a\x1f.paglet.v1.ListHostRowsResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -65,39 +65,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETROWRESPONSE']._serialized_start=833
   _globals['_GETROWRESPONSE']._serialized_end=884
   _globals['_LISTROWSREQUEST']._serialized_start=886
-  _globals['_LISTROWSREQUEST']._serialized_end=966
-  _globals['_LISTROWSRESPONSE']._serialized_start=968
-  _globals['_LISTROWSRESPONSE']._serialized_end=1022
-  _globals['_APPLYROWSREQUEST']._serialized_start=1024
-  _globals['_APPLYROWSREQUEST']._serialized_end=1139
-  _globals['_APPLYROWSRESPONSE']._serialized_start=1141
-  _globals['_APPLYROWSRESPONSE']._serialized_end=1196
-  _globals['_WATCHROWSREQUEST']._serialized_start=1198
-  _globals['_WATCHROWSREQUEST']._serialized_end=1240
-  _globals['_WATCHROWSRESPONSE']._serialized_start=1242
-  _globals['_WATCHROWSRESPONSE']._serialized_end=1296
-  _globals['_GETJOURNEYREQUEST']._serialized_start=1298
-  _globals['_GETJOURNEYREQUEST']._serialized_end=1338
-  _globals['_GETJOURNEYRESPONSE']._serialized_start=1340
-  _globals['_GETJOURNEYRESPONSE']._serialized_end=1403
-  _globals['_HOSTROW']._serialized_start=1406
-  _globals['_HOSTROW']._serialized_end=1576
-  _globals['_REGISTERHOSTREQUEST']._serialized_start=1578
-  _globals['_REGISTERHOSTREQUEST']._serialized_end=1673
-  _globals['_REGISTERHOSTRESPONSE']._serialized_start=1675
-  _globals['_REGISTERHOSTRESPONSE']._serialized_end=1697
-  _globals['_KEEPHOSTREQUEST']._serialized_start=1699
-  _globals['_KEEPHOSTREQUEST']._serialized_end=1783
-  _globals['_KEEPHOSTRESPONSE']._serialized_start=1785
-  _globals['_KEEPHOSTRESPONSE']._serialized_end=1803
-  _globals['_REVOKEHOSTREQUEST']._serialized_start=1805
-  _globals['_REVOKEHOSTREQUEST']._serialized_end=1851
-  _globals['_REVOKEHOSTRESPONSE']._serialized_start=1853
-  _globals['_REVOKEHOSTRESPONSE']._serialized_end=1873
-  _globals['_LISTHOSTROWSREQUEST']._serialized_start=1875
-  _globals['_LISTHOSTROWSREQUEST']._serialized_end=1896
-  _globals['_LISTHOSTROWSRESPONSE']._serialized_start=1898
-  _globals['_LISTHOSTROWSRESPONSE']._serialized_end=1955
-  _globals['_DIRECTORYSERVICE']._serialized_start=1958
-  _globals['_DIRECTORYSERVICE']._serialized_end=2675
+  _globals['_LISTROWSREQUEST']._serialized_end=986
+  _globals['_LISTROWSRESPONSE']._serialized_start=988
+  _globals['_LISTROWSRESPONSE']._serialized_end=1042
+  _globals['_APPLYROWSREQUEST']._serialized_start=1044
+  _globals['_APPLYROWSREQUEST']._serialized_end=1159
+  _globals['_APPLYROWSRESPONSE']._serialized_start=1161
+  _globals['_APPLYROWSRESPONSE']._serialized_end=1216
+  _globals['_WATCHROWSREQUEST']._serialized_start=1218
+  _globals['_WATCHROWSREQUEST']._serialized_end=1260
+  _globals['_WATCHROWSRESPONSE']._serialized_start=1262
+  _globals['_WATCHROWSRESPONSE']._serialized_end=1316
+  _globals['_GETJOURNEYREQUEST']._serialized_start=1318
+  _globals['_GETJOURNEYREQUEST']._serialized_end=1358
+  _globals['_GETJOURNEYRESPONSE']._serialized_start=1360
+  _globals['_GETJOURNEYRESPONSE']._serialized_end=1423
+  _globals['_HOSTROW']._serialized_start=1426
+  _globals['_HOSTROW']._serialized_end=1596
+  _globals['_REGISTERHOSTREQUEST']._serialized_start=1598
+  _globals['_REGISTERHOSTREQUEST']._serialized_end=1693
+  _globals['_REGISTERHOSTRESPONSE']._serialized_start=1695
+  _globals['_REGISTERHOSTRESPONSE']._serialized_end=1717
+  _globals['_KEEPHOSTREQUEST']._serialized_start=1719
+  _globals['_KEEPHOSTREQUEST']._serialized_end=1803
+  _globals['_KEEPHOSTRESPONSE']._serialized_start=1805
+  _globals['_KEEPHOSTRESPONSE']._serialized_end=1823
+  _globals['_REVOKEHOSTREQUEST']._serialized_start=1825
+  _globals['_REVOKEHOSTREQUEST']._serialized_end=1871
+  _globals['_REVOKEHOSTRESPONSE']._serialized_start=1873
+  _globals['_REVOKEHOSTRESPONSE']._serialized_end=1893
+  _globals['_LISTHOSTROWSREQUEST']._serialized_start=1895
+  _globals['_LISTHOSTROWSREQUEST']._serialized_end=1916
+  _globals['_LISTHOSTROWSRESPONSE']._serialized_start=1918
+  _globals['_LISTHOSTROWSRESPONSE']._serialized_end=1975
+  _globals['_DIRECTORYSERVICE']._serialized_start=1978
+  _globals['_DIRECTORYSERVICE']._serialized_end=2695
 # @@protoc_insertion_point(module_scope)

@@ -283,6 +283,7 @@ class ListRowsRequest(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
+    ONLY_AWAKE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many rows at most, 1 to 1000."""
     after: _builtins.str
@@ -291,6 +292,8 @@ class ListRowsRequest(_message.Message):
     """Only rows of this owner; empty for all."""
     type: _builtins.str
     """Only rows of this type; empty for all."""
+    only_awake: _builtins.bool
+    """Whether to leave the inactive ones out."""
     def __init__(
         self,
         *,
@@ -298,10 +301,11 @@ class ListRowsRequest(_message.Message):
         after: _builtins.str = ...,
         owner: _builtins.str = ...,
         type: _builtins.str = ...,
+        only_awake: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "owner", b"owner", "page_size", b"page_size", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "only_awake", b"only_awake", "owner", b"owner", "page_size", b"page_size", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

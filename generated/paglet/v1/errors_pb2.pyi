@@ -176,6 +176,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: the read ticket is not valid for this read. Metadata: cause, one of `tampered` (it is no ticket of this
     host), `artifact`, `digest` (the artifact has other bytes now), `audience`, `expired`.
     """
+    ERROR_REASON_PAGLET_INACTIVE: _ErrorReason.ValueType  # 70
+    """FAILED_PRECONDITION: the paglet is inactive, and a call does not bring it back, or was told not to. ActivatePaglet does."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable, machine-readable cause of an error."""
@@ -330,4 +332,6 @@ ERROR_REASON_TICKET_INVALID: ErrorReason.ValueType  # 64
 """PERMISSION_DENIED: the read ticket is not valid for this read. Metadata: cause, one of `tampered` (it is no ticket of this
 host), `artifact`, `digest` (the artifact has other bytes now), `audience`, `expired`.
 """
+ERROR_REASON_PAGLET_INACTIVE: ErrorReason.ValueType  # 70
+"""FAILED_PRECONDITION: the paglet is inactive, and a call does not bring it back, or was told not to. ActivatePaglet does."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -394,6 +394,160 @@ class DispatchPagletResponse(_message.Message):
 Global___DispatchPagletResponse: _TypeAlias = DispatchPagletResponse  # noqa: Y015
 
 @_typing.final
+class DeactivatePagletRequest(_message.Message):
+    """DeactivatePagletRequest says what to let rest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the request safe to repeat: any text of at most 128 characters, e.g. a UUID; empty for none."""
+    paglet_id: _builtins.str
+    """The paglet; required."""
+    @_builtins.property
+    def policy(self) -> _types_pb2.DeactivationPolicy:
+        """What is to bring it back; unset for a policy of the paglet's own choice."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        paglet_id: _builtins.str = ...,
+        policy: _types_pb2.DeactivationPolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paglet_id", b"paglet_id", "policy", b"policy", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeactivatePagletRequest: _TypeAlias = DeactivatePagletRequest  # noqa: Y015
+
+@_typing.final
+class DeactivatePagletResponse(_message.Message):
+    """DeactivatePagletResponse describes the paglet at rest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGLET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def paglet(self) -> Global___Paglet:
+        """The paglet: INACTIVE."""
+
+    def __init__(
+        self,
+        *,
+        paglet: Global___Paglet | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["paglet", b"paglet"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paglet", b"paglet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeactivatePagletResponse: _TypeAlias = DeactivatePagletResponse  # noqa: Y015
+
+@_typing.final
+class ActivatePagletRequest(_message.Message):
+    """ActivatePagletRequest names a paglet to bring back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    paglet_id: _builtins.str
+    """The paglet; required."""
+    def __init__(
+        self,
+        *,
+        paglet_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paglet_id", b"paglet_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivatePagletRequest: _TypeAlias = ActivatePagletRequest  # noqa: Y015
+
+@_typing.final
+class ActivatePagletResponse(_message.Message):
+    """ActivatePagletResponse describes the paglet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGLET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def paglet(self) -> Global___Paglet:
+        """The paglet: ACTIVE."""
+
+    def __init__(
+        self,
+        *,
+        paglet: Global___Paglet | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["paglet", b"paglet"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paglet", b"paglet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivatePagletResponse: _TypeAlias = ActivatePagletResponse  # noqa: Y015
+
+@_typing.final
+class GetPagletStateRequest(_message.Message):
+    """GetPagletStateRequest names a paglet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    paglet_id: _builtins.str
+    """The paglet; required."""
+    def __init__(
+        self,
+        *,
+        paglet_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paglet_id", b"paglet_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPagletStateRequest: _TypeAlias = GetPagletStateRequest  # noqa: Y015
+
+@_typing.final
+class GetPagletStateResponse(_message.Message):
+    """GetPagletStateResponse holds a state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_JSON_FIELD_NUMBER: _builtins.int
+    STATE_VERSION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    state_json: _builtins.str
+    """The state as CreatePaglet takes it; bytes are base64."""
+    state_version: _builtins.int
+    """The version of the state class that reads it."""
+    epoch: _builtins.int
+    """The paglet's epoch."""
+    def __init__(
+        self,
+        *,
+        state_json: _builtins.str = ...,
+        state_version: _builtins.int = ...,
+        epoch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "state_json", b"state_json", "state_version", b"state_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPagletStateResponse: _TypeAlias = GetPagletStateResponse  # noqa: Y015
+
+@_typing.final
 class DisposePagletRequest(_message.Message):
     """DisposePagletRequest names a paglet to dispose of."""
 

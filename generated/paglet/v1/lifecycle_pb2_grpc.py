@@ -55,6 +55,21 @@ class LifecycleServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_lifecycle__pb2.DispatchPagletRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_lifecycle__pb2.DispatchPagletResponse.FromString,
                 _registered_method=True)
+        self.DeactivatePaglet = channel.unary_unary(
+                '/paglet.v1.LifecycleService/DeactivatePaglet',
+                request_serializer=paglet_dot_v1_dot_lifecycle__pb2.DeactivatePagletRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_lifecycle__pb2.DeactivatePagletResponse.FromString,
+                _registered_method=True)
+        self.ActivatePaglet = channel.unary_unary(
+                '/paglet.v1.LifecycleService/ActivatePaglet',
+                request_serializer=paglet_dot_v1_dot_lifecycle__pb2.ActivatePagletRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_lifecycle__pb2.ActivatePagletResponse.FromString,
+                _registered_method=True)
+        self.GetPagletState = channel.unary_unary(
+                '/paglet.v1.LifecycleService/GetPagletState',
+                request_serializer=paglet_dot_v1_dot_lifecycle__pb2.GetPagletStateRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_lifecycle__pb2.GetPagletStateResponse.FromString,
+                _registered_method=True)
         self.DisposePaglet = channel.unary_unary(
                 '/paglet.v1.LifecycleService/DisposePaglet',
                 request_serializer=paglet_dot_v1_dot_lifecycle__pb2.DisposePagletRequest.SerializeToString,
@@ -115,6 +130,43 @@ class LifecycleServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeactivatePaglet(self, request, context):
+        """DeactivatePaglet lets a paglet rest: it ends its work, is kept on its host's disk and takes no memory until something
+        brings it back. The reply comes when that is durable.
+
+        Safe to repeat with the same request_id. Of an inactive paglet the policy alone is replaced.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION
+        (ILLEGAL_TRANSITION, REQUEST_ID_REUSED, HOOK_FAILED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT), UNAVAILABLE
+        (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivatePaglet(self, request, context):
+        """ActivatePaglet brings an inactive paglet back, and tries one that is FAILED again. The reply comes when it takes calls.
+        Safe to repeat: of an active paglet it changes nothing.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION (HOOK_FAILED,
+        ILLEGAL_TRANSITION, TYPE_NOT_ALLOWED, STATE_VERSION_UNSUPPORTED, STATE_UNREADABLE; the paglet is as it was),
+        UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPagletState(self, request, context):
+        """GetPagletState reads the durable state of a paglet as JSON; an inactive one stays inactive. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION (TYPE_NOT_ALLOWED,
+        STATE_VERSION_UNSUPPORTED, STATE_UNREADABLE, also for one that JSON cannot tell in 4 MiB), UNAVAILABLE
+        (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DisposePaglet(self, request, context):
         """DisposePaglet ends a paglet for good, whatever state it is in, with the artifacts that go with their owner. Files
         outside the store are left alone.
@@ -150,6 +202,21 @@ def add_LifecycleServiceServicer_to_server(servicer, server):
                     servicer.DispatchPaglet,
                     request_deserializer=paglet_dot_v1_dot_lifecycle__pb2.DispatchPagletRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_lifecycle__pb2.DispatchPagletResponse.SerializeToString,
+            ),
+            'DeactivatePaglet': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeactivatePaglet,
+                    request_deserializer=paglet_dot_v1_dot_lifecycle__pb2.DeactivatePagletRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_lifecycle__pb2.DeactivatePagletResponse.SerializeToString,
+            ),
+            'ActivatePaglet': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivatePaglet,
+                    request_deserializer=paglet_dot_v1_dot_lifecycle__pb2.ActivatePagletRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_lifecycle__pb2.ActivatePagletResponse.SerializeToString,
+            ),
+            'GetPagletState': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPagletState,
+                    request_deserializer=paglet_dot_v1_dot_lifecycle__pb2.GetPagletStateRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_lifecycle__pb2.GetPagletStateResponse.SerializeToString,
             ),
             'DisposePaglet': grpc.unary_unary_rpc_method_handler(
                     servicer.DisposePaglet,
@@ -266,6 +333,87 @@ class LifecycleService(object):
             '/paglet.v1.LifecycleService/DispatchPaglet',
             paglet_dot_v1_dot_lifecycle__pb2.DispatchPagletRequest.SerializeToString,
             paglet_dot_v1_dot_lifecycle__pb2.DispatchPagletResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeactivatePaglet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.LifecycleService/DeactivatePaglet',
+            paglet_dot_v1_dot_lifecycle__pb2.DeactivatePagletRequest.SerializeToString,
+            paglet_dot_v1_dot_lifecycle__pb2.DeactivatePagletResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivatePaglet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.LifecycleService/ActivatePaglet',
+            paglet_dot_v1_dot_lifecycle__pb2.ActivatePagletRequest.SerializeToString,
+            paglet_dot_v1_dot_lifecycle__pb2.ActivatePagletResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPagletState(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.LifecycleService/GetPagletState',
+            paglet_dot_v1_dot_lifecycle__pb2.GetPagletStateRequest.SerializeToString,
+            paglet_dot_v1_dot_lifecycle__pb2.GetPagletStateResponse.FromString,
             options,
             channel_credentials,
             insecure,

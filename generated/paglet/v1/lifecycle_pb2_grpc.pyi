@@ -66,6 +66,31 @@ class LifecycleServiceStub:
     ABORTED (JOURNEY_ABORTED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT, DEADLINE_EXCEEDED), UNAVAILABLE (HOST_UNREACHABLE,
     DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT).
     """
+    DeactivatePaglet: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.DeactivatePagletRequest, _lifecycle_pb2.DeactivatePagletResponse]
+    """DeactivatePaglet lets a paglet rest: it ends its work, is kept on its host's disk and takes no memory until something
+    brings it back. The reply comes when that is durable.
+
+    Safe to repeat with the same request_id. Of an inactive paglet the policy alone is replaced.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION
+    (ILLEGAL_TRANSITION, REQUEST_ID_REUSED, HOOK_FAILED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT), UNAVAILABLE
+    (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+    """
+    ActivatePaglet: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.ActivatePagletRequest, _lifecycle_pb2.ActivatePagletResponse]
+    """ActivatePaglet brings an inactive paglet back, and tries one that is FAILED again. The reply comes when it takes calls.
+    Safe to repeat: of an active paglet it changes nothing.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION (HOOK_FAILED,
+    ILLEGAL_TRANSITION, TYPE_NOT_ALLOWED, STATE_VERSION_UNSUPPORTED, STATE_UNREADABLE; the paglet is as it was),
+    UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+    """
+    GetPagletState: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.GetPagletStateRequest, _lifecycle_pb2.GetPagletStateResponse]
+    """GetPagletState reads the durable state of a paglet as JSON; an inactive one stays inactive. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION (TYPE_NOT_ALLOWED,
+    STATE_VERSION_UNSUPPORTED, STATE_UNREADABLE, also for one that JSON cannot tell in 4 MiB), UNAVAILABLE
+    (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+    """
     DisposePaglet: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.DisposePagletRequest, _lifecycle_pb2.DisposePagletResponse]
     """DisposePaglet ends a paglet for good, whatever state it is in, with the artifacts that go with their owner. Files
     outside the store are left alone.
@@ -113,6 +138,31 @@ class LifecycleServiceAsyncStub(LifecycleServiceStub):
     PERMISSION_DENIED (PATH_OUTSIDE_ROOTS, DESTINATION_UNWRITABLE), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL),
     ABORTED (JOURNEY_ABORTED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT, DEADLINE_EXCEEDED), UNAVAILABLE (HOST_UNREACHABLE,
     DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT).
+    """
+    DeactivatePaglet: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.DeactivatePagletRequest, _lifecycle_pb2.DeactivatePagletResponse]  # type: ignore[assignment]
+    """DeactivatePaglet lets a paglet rest: it ends its work, is kept on its host's disk and takes no memory until something
+    brings it back. The reply comes when that is durable.
+
+    Safe to repeat with the same request_id. Of an inactive paglet the policy alone is replaced.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION
+    (ILLEGAL_TRANSITION, REQUEST_ID_REUSED, HOOK_FAILED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT), UNAVAILABLE
+    (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+    """
+    ActivatePaglet: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.ActivatePagletRequest, _lifecycle_pb2.ActivatePagletResponse]  # type: ignore[assignment]
+    """ActivatePaglet brings an inactive paglet back, and tries one that is FAILED again. The reply comes when it takes calls.
+    Safe to repeat: of an active paglet it changes nothing.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION (HOOK_FAILED,
+    ILLEGAL_TRANSITION, TYPE_NOT_ALLOWED, STATE_VERSION_UNSUPPORTED, STATE_UNREADABLE; the paglet is as it was),
+    UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+    """
+    GetPagletState: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.GetPagletStateRequest, _lifecycle_pb2.GetPagletStateResponse]  # type: ignore[assignment]
+    """GetPagletState reads the durable state of a paglet as JSON; an inactive one stays inactive. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION (TYPE_NOT_ALLOWED,
+    STATE_VERSION_UNSUPPORTED, STATE_UNREADABLE, also for one that JSON cannot tell in 4 MiB), UNAVAILABLE
+    (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
     """
     DisposePaglet: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.DisposePagletRequest, _lifecycle_pb2.DisposePagletResponse]  # type: ignore[assignment]
     """DisposePaglet ends a paglet for good, whatever state it is in, with the artifacts that go with their owner. Files
@@ -182,6 +232,49 @@ class LifecycleServiceServicer(metaclass=_abc_1.ABCMeta):
         PERMISSION_DENIED (PATH_OUTSIDE_ROOTS, DESTINATION_UNWRITABLE), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL),
         ABORTED (JOURNEY_ABORTED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT, DEADLINE_EXCEEDED), UNAVAILABLE (HOST_UNREACHABLE,
         DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT).
+        """
+
+    @_abc_1.abstractmethod
+    def DeactivatePaglet(
+        self,
+        request: _lifecycle_pb2.DeactivatePagletRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.DeactivatePagletResponse, _abc.Awaitable[_lifecycle_pb2.DeactivatePagletResponse]]:
+        """DeactivatePaglet lets a paglet rest: it ends its work, is kept on its host's disk and takes no memory until something
+        brings it back. The reply comes when that is durable.
+
+        Safe to repeat with the same request_id. Of an inactive paglet the policy alone is replaced.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION
+        (ILLEGAL_TRANSITION, REQUEST_ID_REUSED, HOOK_FAILED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT), UNAVAILABLE
+        (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+        """
+
+    @_abc_1.abstractmethod
+    def ActivatePaglet(
+        self,
+        request: _lifecycle_pb2.ActivatePagletRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.ActivatePagletResponse, _abc.Awaitable[_lifecycle_pb2.ActivatePagletResponse]]:
+        """ActivatePaglet brings an inactive paglet back, and tries one that is FAILED again. The reply comes when it takes calls.
+        Safe to repeat: of an active paglet it changes nothing.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION (HOOK_FAILED,
+        ILLEGAL_TRANSITION, TYPE_NOT_ALLOWED, STATE_VERSION_UNSUPPORTED, STATE_UNREADABLE; the paglet is as it was),
+        UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+        """
+
+    @_abc_1.abstractmethod
+    def GetPagletState(
+        self,
+        request: _lifecycle_pb2.GetPagletStateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.GetPagletStateResponse, _abc.Awaitable[_lifecycle_pb2.GetPagletStateResponse]]:
+        """GetPagletState reads the durable state of a paglet as JSON; an inactive one stays inactive. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION (TYPE_NOT_ALLOWED,
+        STATE_VERSION_UNSUPPORTED, STATE_UNREADABLE, also for one that JSON cannot tell in 4 MiB), UNAVAILABLE
+        (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
         """
 
     @_abc_1.abstractmethod

@@ -72,6 +72,34 @@ TRANSFER_PHASE_ARRIVED: TransferPhase.ValueType  # 3
 """The owner has changed and the arrival turn has ended, well or not."""
 Global___TransferPhase: _TypeAlias = TransferPhase  # noqa: Y015
 
+class _OwnAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OwnActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OwnAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OWN_ACTION_UNSPECIFIED: _OwnAction.ValueType  # 0
+    """Never sent."""
+    OWN_ACTION_DISPATCH: _OwnAction.ValueType  # 1
+    """A move to another host."""
+    OWN_ACTION_DEACTIVATE: _OwnAction.ValueType  # 2
+    """A rest on the host's disk."""
+    OWN_ACTION_DISPOSE: _OwnAction.ValueType  # 3
+    """Its end."""
+
+class OwnAction(_OwnAction, metaclass=_OwnActionEnumTypeWrapper):
+    """OwnAction says what a paglet asked to be done with itself."""
+
+OWN_ACTION_UNSPECIFIED: OwnAction.ValueType  # 0
+"""Never sent."""
+OWN_ACTION_DISPATCH: OwnAction.ValueType  # 1
+"""A move to another host."""
+OWN_ACTION_DEACTIVATE: OwnAction.ValueType  # 2
+"""A rest on the host's disk."""
+OWN_ACTION_DISPOSE: OwnAction.ValueType  # 3
+"""Its end."""
+Global___OwnAction: _TypeAlias = OwnAction  # noqa: Y015
+
 @_typing.final
 class TransferFile(_message.Message):
     """TransferFile is a registered file on a journey."""
@@ -175,16 +203,26 @@ class OwnRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TARGET_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
     target: _builtins.str
-    """The host to move to; empty when it asked for its end."""
+    """The host to move to, of DISPATCH."""
+    action: Global___OwnAction.ValueType
+    """What it asked for."""
+    @_builtins.property
+    def policy(self) -> _types_pb2.DeactivationPolicy:
+        """What is to bring it back, of DEACTIVATE."""
+
     def __init__(
         self,
         *,
         target: _builtins.str = ...,
+        action: Global___OwnAction.ValueType = ...,
+        policy: _types_pb2.DeactivationPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "policy", b"policy", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

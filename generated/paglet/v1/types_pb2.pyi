@@ -5,6 +5,7 @@ Messages that more than one paglet service uses."""
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -59,6 +60,8 @@ class _PagletStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PagletSta
     """The host cannot read the stored state. Its bytes are kept; calls are refused until a host that can read it is started."""
     PAGLET_STATE_DISPOSED: _PagletState.ValueType  # 6
     """The paglet is gone for good. Terminal; the id may be used again."""
+    PAGLET_STATE_INACTIVE: _PagletState.ValueType  # 7
+    """The paglet rests on its host's disk and takes no memory. What brings it back is in its policy; ActivatePaglet does."""
 
 class PagletState(_PagletState, metaclass=_PagletStateEnumTypeWrapper):
     """PagletState says where in its life a paglet is."""
@@ -79,6 +82,8 @@ PAGLET_STATE_QUARANTINED: PagletState.ValueType  # 5
 """The host cannot read the stored state. Its bytes are kept; calls are refused until a host that can read it is started."""
 PAGLET_STATE_DISPOSED: PagletState.ValueType  # 6
 """The paglet is gone for good. Terminal; the id may be used again."""
+PAGLET_STATE_INACTIVE: PagletState.ValueType  # 7
+"""The paglet rests on its host's disk and takes no memory. What brings it back is in its policy; ActivatePaglet does."""
 Global___PagletState: _TypeAlias = PagletState  # noqa: Y015
 
 @_typing.final
@@ -110,3 +115,39 @@ class Digest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Digest: _TypeAlias = Digest  # noqa: Y015
+
+@_typing.final
+class DeactivationPolicy(_message.Message):
+    """DeactivationPolicy says what brings an inactive paglet back, beside ActivatePaglet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEEP_ON_MESSAGE_FIELD_NUMBER: _builtins.int
+    REFUSE_POSTS_FIELD_NUMBER: _builtins.int
+    ACTIVATE_ON_STARTUP_FIELD_NUMBER: _builtins.int
+    ACTIVATE_TIME_FIELD_NUMBER: _builtins.int
+    keep_on_message: _builtins.bool
+    """Whether a call or a post does not bring it back: calls are then refused with PAGLET_INACTIVE."""
+    refuse_posts: _builtins.bool
+    """Whether posts are refused, too, while it is inactive; else they wait, if they do not bring it back."""
+    activate_on_startup: _builtins.bool
+    """Whether the next start of its host brings it back."""
+    @_builtins.property
+    def activate_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is brought back, by the clock of its host; unset for never, and a time that has passed for at once."""
+
+    def __init__(
+        self,
+        *,
+        keep_on_message: _builtins.bool = ...,
+        refuse_posts: _builtins.bool = ...,
+        activate_on_startup: _builtins.bool = ...,
+        activate_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_on_startup", b"activate_on_startup", "activate_time", b"activate_time", "keep_on_message", b"keep_on_message", "refuse_posts", b"refuse_posts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeactivationPolicy: _TypeAlias = DeactivationPolicy  # noqa: Y015

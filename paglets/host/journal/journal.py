@@ -16,8 +16,23 @@ from pathlib import Path
 import msgspec
 
 from paglets.core.turn import OwnRequest
-from paglets.errors import ConflictError, Resource
+from paglets.errors import PreconditionError, Resource
 from paglets.host.files import RegisteredFile
+from paglets.host.journal.dormant import DormantRows
+from paglets.host.journal.rows import (
+    LAYOUT,
+    SCHEMA,
+    drop_own_request,
+    forget_paglet,
+    not_kept,
+    pull_of,
+    put_arrival,
+    put_files,
+    put_own_request,
+    put_paglet,
+    put_replies,
+    reply_of,
+)
 from paglets.host.records import Arrival, Departure, Settled, StoredPaglet, StoredPull, StoredReply
 from paglets.sqlite import Database
 
@@ -25,38 +40,21 @@ __all__ = ["Journal"]
 
 _log = logging.getLogger(__name__)
 
-_LAYOUT = 2
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE paglets (
-    paglet_id TEXT PRIMARY KEY, type TEXT NOT NULL, epoch INTEGER NOT NULL,
-    state BLOB NOT NULL, state_version INTEGER NOT NULL);
-CREATE TABLE replies (
-    paglet_id TEXT NOT NULL, principal TEXT NOT NULL, request_id TEXT NOT NULL, fingerprint BLOB NOT NULL,
-    create_ms INTEGER NOT NULL, reply BLOB NOT NULL, status BLOB NOT NULL, dropped INTEGER NOT NULL,
-    PRIMARY KEY (paglet_id, principal, request_id)) WITHOUT ROWID;
-CREATE TABLE files (
-    paglet_id TEXT NOT NULL, name TEXT NOT NULL, file BLOB NOT NULL, PRIMARY KEY (paglet_id, name)) WITHOUT ROWID;
-CREATE TABLE own_requests (paglet_id TEXT PRIMARY KEY, target TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE departures (transfer_id TEXT PRIMARY KEY, departure BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE arrivals (
-    transfer_id TEXT PRIMARY KEY, phase TEXT NOT NULL, attempt INTEGER NOT NULL,
-    manifest BLOB NOT NULL, snapshot BLOB NOT NULL, status BLOB NOT NULL);
-CREATE TABLE pulls (pull_id TEXT PRIMARY KEY, ended_at REAL NOT NULL, pull BLOB NOT NULL) WITHOUT ROWID;
-CREATE INDEX pulls_by_end ON pulls (ended_at);
-"""
-
 
 class Journal:
-    """Durable rows of one host. Every method that writes returns when the write is durable."""
+    """Durable rows of one host. Every method that writes returns when the write is durable.
+
+    What is kept of inactive paglets is in `dormant`.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.dormant = DormantRows(database)
 
     @classmethod
     def open(cls, path: Path) -> Journal:
         """Opens or makes the journal file; blocking."""
-        return cls(Database(path, _SCHEMA, version=_LAYOUT, on_failure=_end_process))
+        return cls(Database(path, SCHEMA, version=LAYOUT, on_failure=_end_process))
 
     async def close(self) -> None:
         """Finishes what is queued and closes the file."""
@@ -84,12 +82,12 @@ class Journal:
         """Reads one pull."""
         query = "SELECT pull FROM pulls WHERE pull_id = ?"
         row = await self._database.read(lambda db: db.execute(query, (pull_id,)).fetchone())
-        return None if row is None else _pull(row)
+        return None if row is None else pull_of(row)
 
     async def running_pulls(self) -> list[StoredPull]:
         """The pulls that have not ended."""
         query = "SELECT pull FROM pulls WHERE ended_at = 0.0 ORDER BY pull_id"
-        return [_pull(row) for row in await self._database.read(lambda db: db.execute(query).fetchall())]
+        return [pull_of(row) for row in await self._database.read(lambda db: db.execute(query).fetchall())]
 
     async def drop_pulls(self, ended_until: float) -> None:
         """Forgets pulls that ended until then, seconds since the epoch."""
@@ -113,11 +111,11 @@ class Journal:
         def work(db: sqlite3.Connection) -> None:
             row = db.execute("SELECT epoch FROM paglets WHERE paglet_id = ?", (paglet.paglet_id,)).fetchone()
             if row is not None and row["epoch"] > after_epoch:
-                raise _not_kept(paglet.paglet_id, "lives here already")
-            _forget_paglet(db, paglet.paglet_id)
-            _put_paglet(db, paglet)
-            _put_files(db, paglet.paglet_id, files)
-            _put_own_request(db, paglet.paglet_id, own_request)
+                raise not_kept(paglet.paglet_id, "lives here already")
+            forget_paglet(db, paglet.paglet_id)
+            put_paglet(db, paglet)
+            put_files(db, paglet.paglet_id, files)
+            put_own_request(db, paglet.paglet_id, own_request)
 
         await self._database.write(work)
 
@@ -142,13 +140,9 @@ class Journal:
             else:
                 found = len(db.execute("SELECT 1 FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchall())
             if not found:
-                raise _not_kept(paglet_id, "is no longer on this host; the turn was rolled back")
-            for key in evicted:
-                db.execute(
-                    "DELETE FROM replies WHERE paglet_id = ? AND principal = ? AND request_id = ?", (paglet_id, *key)
-                )
-            _put_replies(db, paglet_id, () if reply is None else (reply,))
-            _put_own_request(db, paglet_id, own_request)
+                raise not_kept(paglet_id, "is no longer on this host; the turn was rolled back")
+            put_replies(db, paglet_id, () if reply is None else (reply,), evicted)
+            put_own_request(db, paglet_id, own_request)
 
         return self._database.submit(work)
 
@@ -164,6 +158,17 @@ class Journal:
         )
         return None if row is None else StoredPaglet(**dict(row))
 
+    async def required(self, paglet_id: str) -> StoredPaglet:
+        """As `paglet`, for one that must be there. Raises STATE_UNREADABLE."""
+        stored = await self.paglet(paglet_id)
+        if stored is None:
+            raise PreconditionError(
+                "STATE_UNREADABLE",
+                f"the journal has no state for paglet {paglet_id}",
+                resource=Resource("paglet", paglet_id),
+            )
+        return stored
+
     async def paglet_ids(self) -> list[str]:
         """The ids of all paglets kept here."""
         rows = await self._database.read(lambda db: db.execute("SELECT paglet_id FROM paglets").fetchall())
@@ -173,17 +178,17 @@ class Journal:
         """The stored outcomes of a paglet's requests, oldest first."""
         statement = "SELECT * FROM replies WHERE paglet_id = ? ORDER BY create_ms, request_id"
         rows = await self._database.read(lambda db: db.execute(statement, (paglet_id,)).fetchall())
-        return [_reply(row) for row in rows]
+        return [reply_of(row) for row in rows]
 
     async def own_request(self, paglet_id: str) -> OwnRequest | None:
         """What a paglet asked to be done with itself, and was not done yet."""
-        statement = "SELECT target FROM own_requests WHERE paglet_id = ?"
+        statement = "SELECT request FROM own_requests WHERE paglet_id = ?"
         row = await self._database.read(lambda db: db.execute(statement, (paglet_id,)).fetchone())
-        return None if row is None else OwnRequest(row["target"])
+        return None if row is None else msgspec.msgpack.decode(row["request"], type=OwnRequest)
 
     async def drop_own_request(self, paglet_id: str, request: OwnRequest) -> None:
         """Drops what a paglet asked for, unless it asked for something else since."""
-        await self._database.write(lambda db: _drop_own_request(db, paglet_id, request))
+        await self._database.write(lambda db: drop_own_request(db, paglet_id, request))
 
     async def forget_paglet(self, paglet_id: str, up_to_epoch: int) -> None:
         """Drops a paglet with its replies and registrations, unless a later life of its id is kept by now.
@@ -194,7 +199,7 @@ class Journal:
         def work(db: sqlite3.Connection) -> None:
             row = db.execute("SELECT epoch FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchone()
             if row is not None and (row["epoch"] == up_to_epoch or 0 < row["epoch"] < up_to_epoch):
-                _forget_paglet(db, paglet_id)
+                forget_paglet(db, paglet_id)
 
         await self._database.write(work)
 
@@ -205,7 +210,7 @@ class Journal:
 
         def work(db: sqlite3.Connection) -> None:
             if db.execute("SELECT 1 FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchone():
-                _put_files(db, paglet_id, (file,))
+                put_files(db, paglet_id, (file,))
 
         await self._database.write(work)
 
@@ -233,7 +238,7 @@ class Journal:
             db.execute("INSERT OR REPLACE INTO departures VALUES (?, ?)", row)
             db.execute("UPDATE paglets SET epoch = ? WHERE paglet_id = ?", (departure.epoch, departure.paglet_id))
             if own_request is not None:
-                _drop_own_request(db, departure.paglet_id, own_request)
+                drop_own_request(db, departure.paglet_id, own_request)
 
         await self._database.write(work)
 
@@ -251,7 +256,7 @@ class Journal:
             if row is None or row["epoch"] != departure.epoch:  # gone, or a later paglet of the same id
                 return
             if left:
-                _forget_paglet(db, departure.paglet_id)
+                forget_paglet(db, departure.paglet_id)
             elif epoch:
                 db.execute("UPDATE paglets SET epoch = ? WHERE paglet_id = ?", (epoch, departure.paglet_id))
 
@@ -259,7 +264,7 @@ class Journal:
 
     async def put_arrival(self, arrival: Arrival) -> None:
         """Keeps a journey of which this host is the target, replacing what was known of it."""
-        await self._database.write(lambda db: _put_arrival(db, arrival))
+        await self._database.write(lambda db: put_arrival(db, arrival))
 
     async def arrivals(self) -> list[Arrival]:
         """All journeys of which this host is the target."""
@@ -271,86 +276,18 @@ class Journal:
 
         def work(db: sqlite3.Connection) -> None:
             paglet = settled.paglet
-            _forget_paglet(db, paglet.paglet_id)
-            _put_paglet(db, paglet)
-            _put_replies(db, paglet.paglet_id, settled.replies)
-            _put_files(db, paglet.paglet_id, settled.files)
-            _put_own_request(db, paglet.paglet_id, settled.own_request)
-            _put_arrival(db, settled.arrival)
+            forget_paglet(db, paglet.paglet_id)
+            put_paglet(db, paglet)
+            put_replies(db, paglet.paglet_id, settled.replies)
+            put_files(db, paglet.paglet_id, settled.files)
+            put_own_request(db, paglet.paglet_id, settled.own_request)
+            put_arrival(db, settled.arrival)
 
         await self._database.write(work)
 
     async def drop_arrival(self, transfer_id: str) -> None:
         """Drops the record of a transfer to this host."""
         await self._database.write(lambda db: db.execute("DELETE FROM arrivals WHERE transfer_id = ?", (transfer_id,)))
-
-
-def _not_kept(paglet_id: str, why: str) -> ConflictError:
-    return ConflictError("EPOCH_FENCED", f"paglet {paglet_id} {why}", resource=Resource("paglet", paglet_id))
-
-
-def _forget_paglet(db: sqlite3.Connection, paglet_id: str) -> None:
-    db.execute("DELETE FROM paglets WHERE paglet_id = ?", (paglet_id,))
-    db.execute("DELETE FROM replies WHERE paglet_id = ?", (paglet_id,))
-    db.execute("DELETE FROM files WHERE paglet_id = ?", (paglet_id,))
-    db.execute("DELETE FROM own_requests WHERE paglet_id = ?", (paglet_id,))
-
-
-def _put_paglet(db: sqlite3.Connection, paglet: StoredPaglet) -> None:
-    row = (paglet.paglet_id, paglet.type, paglet.epoch, paglet.state, paglet.state_version)
-    db.execute("INSERT INTO paglets VALUES (?, ?, ?, ?, ?)", row)
-
-
-def _put_replies(db: sqlite3.Connection, paglet_id: str, replies: Iterable[StoredReply]) -> None:
-    rows = [
-        (
-            paglet_id,
-            kept.principal,
-            kept.request_id,
-            kept.fingerprint,
-            kept.create_ms,
-            kept.reply,
-            kept.status,
-            kept.dropped,
-        )
-        for kept in replies
-    ]
-    db.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-
-def _put_files(db: sqlite3.Connection, paglet_id: str, files: Iterable[RegisteredFile]) -> None:
-    rows = [(paglet_id, file.name, msgspec.msgpack.encode(file)) for file in files]
-    db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
-
-
-def _pull(row: sqlite3.Row) -> StoredPull:
-    return msgspec.msgpack.decode(row["pull"], type=StoredPull)
-
-
-def _put_own_request(db: sqlite3.Connection, paglet_id: str, request: OwnRequest | None) -> None:
-    if request is not None:
-        db.execute("INSERT OR REPLACE INTO own_requests VALUES (?, ?)", (paglet_id, request.target))
-
-
-def _drop_own_request(db: sqlite3.Connection, paglet_id: str, request: OwnRequest) -> None:
-    db.execute("DELETE FROM own_requests WHERE paglet_id = ? AND target = ?", (paglet_id, request.target))
-
-
-def _put_arrival(db: sqlite3.Connection, arrival: Arrival) -> None:
-    row = (arrival.transfer_id, arrival.phase, arrival.attempt, arrival.manifest, arrival.snapshot, arrival.status)
-    db.execute("INSERT OR REPLACE INTO arrivals VALUES (?, ?, ?, ?, ?, ?)", row)
-
-
-def _reply(row: sqlite3.Row) -> StoredReply:
-    return StoredReply(
-        principal=row["principal"],
-        request_id=row["request_id"],
-        fingerprint=row["fingerprint"],
-        create_ms=row["create_ms"],
-        reply=row["reply"],
-        status=row["status"],
-        dropped=bool(row["dropped"]),
-    )
 
 
 def _end_process(error: sqlite3.Error) -> None:

@@ -1,0 +1,142 @@
+"""The active paglets that a restart finds: each comes back when somebody asks for it, the rest a batch after another.
+
+A paglet is served again only after its epoch was raised: nothing of the life before can be mistaken for its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from paglets.core.lifecycle import LifecycleEvent, next_state
+from paglets.directory.contract import Guard, PagletRow, RowWrite
+from paglets.errors import ConflictError, PagletError
+from paglets.faults import point
+from paglets.host.parts import HostParts
+from paglets.host.resident import Resident
+from paglets.host.residents import Residents
+from paglets.host.settle import until_reached
+from paglets.host.tasks import Tasks
+from paglets.values import PagletState
+
+__all__ = ["COMEBACK_POINTS", "Comeback"]
+
+_log = logging.getLogger(__name__)
+_BATCH = 200
+
+COMEBACK_POINTS = ("recovery.raise.before", "recovery.raise.after")
+"""The named points of a restart."""
+
+
+class Comeback:
+    """The paglets of one host that are to come back after a restart. `tasks` owns what outlives its caller."""
+
+    def __init__(self, parts: HostParts, residents: Residents, tasks: Tasks) -> None:
+        self._parts = parts
+        self._residents = residents
+        self._tasks = tasks
+        self._waiting: dict[str, PagletRow] = {}
+        self._coming: dict[str, asyncio.Future[None]] = {}
+
+    def expect(self, rows: Iterable[PagletRow]) -> None:
+        """Paglets that are this host's alone, as the directory says, and are not loaded yet."""
+        self._waiting.update((row.paglet_id, row) for row in rows)
+
+    async def resident(self, paglet_id: str) -> Resident | None:
+        """The paglet, if it comes back; who waits for it has it before the others."""
+        if paglet_id in self._waiting:
+            self._tasks.start(self._bring([paglet_id]))
+            await asyncio.sleep(0)
+        coming = self._coming.get(paglet_id)
+        if coming is not None:
+            await asyncio.wait([coming])
+        return self._residents.get(paglet_id)
+
+    async def run(self) -> None:
+        """Brings all of them back."""
+        while self._waiting:
+            await self._bring(list(self._waiting)[:_BATCH])
+
+    async def _bring(self, paglet_ids: Sequence[str]) -> None:
+        rows = [row for row in (self._waiting.pop(found, None) for found in paglet_ids) if row is not None]
+        loop = asyncio.get_running_loop()
+        self._coming.update((row.paglet_id, loop.create_future()) for row in rows)
+        try:
+            for row in await self.raise_epochs(rows):
+                await self.begin(row)
+                self._came(row.paglet_id)
+        finally:
+            for row in rows:
+                self._came(row.paglet_id)
+
+    def _came(self, paglet_id: str) -> None:
+        coming = self._coming.pop(paglet_id, None)
+        if coming is not None:
+            coming.set_result(None)
+
+    async def raise_epochs(self, rows: Sequence[PagletRow]) -> Sequence[PagletRow]:
+        """Raises the epochs of rows, durable here and in the directory; those that are no longer here are left out."""
+        raised = await self._raise(rows)
+        await self._parts.journal.set_epochs((row.paglet_id, row.epoch) for row in raised)
+        return raised
+
+    async def _raise(self, rows: Sequence[PagletRow]) -> list[PagletRow]:
+        """Together; one by one when one of them is no longer as it was read."""
+
+        async def attempt() -> list[PagletRow]:
+            current = [await self._parts.directory.get(row.paglet_id) for row in rows] if again else rows
+            mine = [row for row in current if row is not None and row.owner == self._parts.name and not row.intent]
+            again.append(True)
+            return list(await self._parts.directory.apply([_raised(row) for row in mine]))
+
+        again: list[bool] = []
+        point("recovery.raise.before")
+        try:
+            raised = await until_reached(attempt)
+        except ConflictError:
+            if len(rows) == 1:
+                return []
+            raised = [row for one in rows for row in await self._raise([one])]
+        point("recovery.raise.after")
+        return raised
+
+    async def begin(self, row: PagletRow) -> None:
+        """Loads a paglet and begins its first turn, for which nobody waits but who has to do with the paglet."""
+        resident = await self.load(row)
+        if resident is None:
+            return
+        self._residents.add(resident)
+        begun = asyncio.Event()
+
+        async def first_turn() -> None:
+            async with resident.life:
+                begun.set()
+                await resident.activate(self._parts.settings.quiesce_s)
+                resident.open()
+
+        self._tasks.start(first_turn())
+        await begun.wait()
+
+    async def load(self, row: PagletRow) -> Resident | None:
+        """The paglet as the journal keeps it; None when it cannot be read: it is then quarantined, its bytes kept."""
+        try:
+            return await self._residents.load(row, await self._parts.journal.required(row.paglet_id))
+        except PagletError as error:
+            await self._quarantine(row, error)
+            return None
+
+    async def _quarantine(self, row: PagletRow, error: PagletError) -> None:
+        _log.error("paglet %s cannot be read and is quarantined: %s", row.paglet_id, error)
+        state = next_state(row.paglet_id, row.state, LifecycleEvent.QUARANTINE)
+        epoch = row.epoch + (row.intent is not None)  # taking an intent back raises the epoch
+        write = RowWrite(Guard.on(row), replace(row, state=state, intent=None, epoch=epoch, error=error.message))
+        await until_reached(lambda: self._parts.directory.apply([write]))
+
+
+def _raised(row: PagletRow) -> RowWrite:
+    """The write that raises a row's epoch; a quarantined paglet is tried again."""
+    state = next_state(row.paglet_id, row.state, LifecycleEvent.RESUME)
+    error = row.error if state is PagletState.FAILED else ""
+    return RowWrite(Guard.on(row), replace(row, state=state, epoch=row.epoch + 1, error=error))

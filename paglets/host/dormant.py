@@ -1,0 +1,182 @@
+"""Paglets that rest on this host's disk, and what brings them back: a call, a start, a time, or being asked to.
+
+The directory says who is INACTIVE, the journal what is to bring it back. The first turn is run before the directory is
+told, which is the commit: whatever fails or is cut before that leaves the paglet as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import replace
+from weakref import WeakValueDictionary
+
+from paglets.core.events import ActivationEvent
+from paglets.core.lifecycle import LifecycleEvent, next_state
+from paglets.directory.contract import Guard, PagletRow
+from paglets.errors import PagletError, PreconditionError, Resource
+from paglets.faults import point
+from paglets.host.activities import hook_limits
+from paglets.host.gate import moved, not_found
+from paglets.host.parts import HostParts
+from paglets.host.resident import Resident
+from paglets.host.residents import Residents
+from paglets.host.settle import settle_write
+from paglets.host.tasks import Tasks
+from paglets.values import PagletState
+
+__all__ = ["WAKING_POINTS", "Dormant"]
+
+_log = logging.getLogger(__name__)
+_LONGEST_WAIT_S = 60.0
+_TRY_AGAIN_S = 60.0
+
+WAKING_POINTS = ("activate.directory.before", "activate.directory.after", "activate.journal.after")
+"""The named points of an activation, in the order of its steps."""
+
+
+class Dormant:
+    """The inactive paglets of one host. `tasks` owns what outlives its caller."""
+
+    def __init__(self, parts: HostParts, residents: Residents, tasks: Tasks) -> None:
+        self._parts = parts
+        self._residents = residents
+        self._tasks = tasks
+        self._inactive: set[str] = set()
+        self._coming: dict[str, asyncio.Task[Resident]] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._timed = asyncio.Event()
+
+    def __contains__(self, paglet_id: str) -> bool:
+        return paglet_id in self._inactive
+
+    def add(self, paglet_id: str) -> None:
+        """The paglet rests here, as the directory says."""
+        self._inactive.add(paglet_id)
+        self.rearranged()
+
+    def remove(self, paglet_id: str) -> None:
+        """The paglet has ended, or is awake."""
+        self._inactive.discard(paglet_id)
+
+    def rearranged(self) -> None:
+        """The time at which some paglet is to come back may have changed."""
+        self._timed.set()
+
+    def lock(self, paglet_id: str) -> asyncio.Lock:
+        """Who holds it is alone in waking an inactive paglet, and in doing anything else with it."""
+        return self._locks.setdefault(paglet_id, asyncio.Lock())
+
+    async def wake_for_message(self, paglet_id: str, *, awake_only: bool) -> Resident:
+        """Brings a paglet back for a call. Raises PAGLET_INACTIVE if its policy or the caller wants none of that."""
+        if awake_only or not (await self._parts.journal.dormant.policy(paglet_id)).activate_on_message:
+            raise PreconditionError(
+                "PAGLET_INACTIVE",
+                f"paglet {paglet_id} is inactive, and calls do not bring it back; activate it",
+                resource=Resource("paglet", paglet_id),
+                metadata={"host": self._parts.name},
+            )
+        return await self.wake(paglet_id, "message")
+
+    async def wake(self, paglet_id: str, reason: str) -> Resident:
+        """Brings an inactive paglet back, to the end whatever becomes of the caller; who comes meanwhile joins.
+
+        Raises PAGLET_NOT_FOUND, PAGLET_MOVED when it is not inactive here, HOOK_FAILED, TYPE_NOT_ALLOWED,
+        STATE_VERSION_UNSUPPORTED, STATE_INVALID, STATE_UNREADABLE: it then stays inactive.
+        """
+        coming = self._coming.get(paglet_id)
+        if coming is None:
+            coming = self._coming[paglet_id] = self._tasks.begin(self._wake(paglet_id, reason))
+            coming.add_done_callback(lambda _: self._coming.pop(paglet_id, None))
+        return await asyncio.shield(coming)
+
+    async def _wake(self, paglet_id: str, reason: str) -> Resident:
+        async with self.lock(paglet_id):
+            row = await self._parts.directory.get(paglet_id)
+            if row is None or row.state is PagletState.DISPOSED:
+                raise not_found(paglet_id)
+            if row.owner != self._parts.name or row.state is not PagletState.INACTIVE:
+                self.remove(paglet_id)
+                raise moved(paglet_id)
+            resident = await self._residents.load(row, await self._parts.journal.required(paglet_id))
+            async with resident.life:
+                await self._rise(resident, reason)
+            return resident
+
+    async def retry(self, resident: Resident) -> PagletRow:
+        """Tries a paglet again whose arrival had failed; of one that is active it changes nothing.
+
+        Raises ILLEGAL_TRANSITION, QUIESCE_TIMEOUT, HOOK_FAILED: it then stays FAILED.
+        """
+        return await self._tasks.shielded(self._retry(resident))
+
+    async def _retry(self, resident: Resident) -> PagletRow:
+        async with resident.life:
+            if self._residents.get(resident.paglet_id) is not resident:
+                raise moved(resident.paglet_id)
+            if resident.row.state is PagletState.ACTIVE:
+                return resident.row
+            next_state(resident.paglet_id, resident.row.state, LifecycleEvent.ACTIVATE)
+            await resident.quiet(self._parts.settings.quiesce_s)
+            try:
+                await self._rise(resident, "retry")
+            except BaseException:
+                resident.open()
+                raise
+            return resident.row
+
+    async def _rise(self, resident: Resident, reason: str) -> None:
+        """The first turn, then the directory's word, which is the commit; a turn that fails changes nothing."""
+        row, paglet = resident.row, resident.paglet
+        event = ActivationEvent(self._parts.name, reason)
+
+        async with hook_limits("on_activation", self._parts.settings.quiesce_s):
+            first = await resident.activities.first_hook(paglet.on_activation, event)
+        state = next_state(row.paglet_id, row.state, LifecycleEvent.ACTIVATE)
+        wanted = replace(row, state=state, epoch=row.epoch + 1, error="")
+        point("activate.directory.before")
+        resident.row = await settle_write(self._parts.directory, Guard.on(row), wanted)
+        point("activate.directory.after")
+        self.remove(row.paglet_id)
+        await self._parts.journal.dormant.wake(resident.stored(), first.request)
+        point("activate.journal.after")
+        self._residents.add(resident)
+        resident.open(first)
+
+    # By itself.
+
+    async def recover(self, *, awake: Collection[str]) -> None:
+        """Reads who rests here: those of which a policy is kept, but for those that the directory says are `awake`."""
+        kept = await self._parts.journal.dormant.ids()
+        await self._parts.journal.dormant.drop([paglet_id for paglet_id in kept if paglet_id in awake])
+        self._inactive.update(paglet_id for paglet_id in kept if paglet_id not in awake)
+
+    async def keep_time(self) -> None:
+        """Brings back those that a start does, one after another, and then everyone when its time comes."""
+        for paglet_id in await self._parts.journal.dormant.on_startup():
+            await self._wake_alone(paglet_id, "startup")
+        while True:
+            self._timed.clear()
+            for paglet_id in await self._parts.journal.dormant.due(time.time()):
+                if not await self._wake_alone(paglet_id, "time"):
+                    await self._parts.journal.dormant.postpone(paglet_id, time.time() + _TRY_AGAIN_S)
+            following = await self._parts.journal.dormant.next_time()
+            pause_s = _LONGEST_WAIT_S if following is None else following - time.time()
+            with suppress(TimeoutError):  # never long: somebody may set the clock
+                async with asyncio.timeout(min(max(0.0, pause_s), _LONGEST_WAIT_S)):
+                    await self._timed.wait()
+
+    async def _wake_alone(self, paglet_id: str, reason: str) -> bool:
+        """Brings a paglet back that nobody waits for; whether it is awake, or gone."""
+        try:
+            await self.wake(paglet_id, reason)
+        except PagletError as error:
+            if error.reason in {"PAGLET_NOT_FOUND", "PAGLET_MOVED"}:
+                await self._parts.journal.dormant.drop([paglet_id])
+                return True
+            _log.error("paglet %s stays inactive: %s", paglet_id, error)
+            return False
+        return True

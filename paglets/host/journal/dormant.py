@@ -1,0 +1,122 @@
+"""What the journal keeps of inactive paglets, beside the paglets themselves: what is to bring them back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+import msgspec
+
+from paglets.core.turn import OwnRequest
+from paglets.host.journal.rows import (
+    drop_own_request,
+    not_kept,
+    put_dormant,
+    put_own_request,
+    put_replies,
+    update_paglet,
+)
+from paglets.host.records import StoredPaglet, StoredReply
+from paglets.sqlite import Database
+from paglets.values import DeactivationPolicy
+
+__all__ = ["DormantRows"]
+
+
+class DormantRows:
+    """Rows of one host. What writes returns when the write is durable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def rest(
+        self,
+        paglet: StoredPaglet,
+        policy: DeactivationPolicy,
+        *,
+        reply: StoredReply | None = None,
+        evicted: Sequence[tuple[str, str]] = (),
+        done: OwnRequest | None = None,
+        wanted: OwnRequest | None = None,
+    ) -> None:
+        """Keeps a paglet as its last turn left it, with its policy, and the outcome of the request for it.
+
+        `done` is the paglet's own request that this fulfils, `wanted` what it asked for in its last turn. Raises
+        EPOCH_FENCED when the paglet is not kept here.
+        """
+
+        def work(db: sqlite3.Connection) -> None:
+            if not update_paglet(db, paglet):
+                raise not_kept(paglet.paglet_id, "is not on this host")
+            put_dormant(db, paglet.paglet_id, policy)
+            put_replies(db, paglet.paglet_id, () if reply is None else (reply,), evicted)
+            if done is not None:
+                drop_own_request(db, paglet.paglet_id, done)
+            put_own_request(db, paglet.paglet_id, wanted)
+
+        await self._database.write(work)
+
+    async def wake(self, paglet: StoredPaglet, wanted: OwnRequest | None) -> None:
+        """Keeps a paglet as its first turn left it, and forgets its policy."""
+
+        def work(db: sqlite3.Connection) -> None:
+            if not update_paglet(db, paglet):
+                raise not_kept(paglet.paglet_id, "is not on this host")
+            db.execute("DELETE FROM dormant WHERE paglet_id = ?", (paglet.paglet_id,))
+            put_own_request(db, paglet.paglet_id, wanted)
+
+        await self._database.write(work)
+
+    async def replace(
+        self,
+        paglet_id: str,
+        policy: DeactivationPolicy,
+        reply: StoredReply | None = None,
+        evicted: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Keeps another policy, with the outcome of the request for it."""
+
+        def work(db: sqlite3.Connection) -> None:
+            put_dormant(db, paglet_id, policy)
+            put_replies(db, paglet_id, () if reply is None else (reply,), evicted)
+
+        await self._database.write(work)
+
+    async def drop(self, paglet_ids: Sequence[str]) -> None:
+        """Forgets the policies of paglets that are not inactive."""
+        ids = [(paglet_id,) for paglet_id in paglet_ids]
+        await self._database.write(lambda db: db.executemany("DELETE FROM dormant WHERE paglet_id = ?", ids))
+
+    async def policy(self, paglet_id: str) -> DeactivationPolicy:
+        """What is to bring a paglet back; the defaults for one of which nothing is kept."""
+        query = "SELECT policy FROM dormant WHERE paglet_id = ?"
+        row = await self._database.read(lambda db: db.execute(query, (paglet_id,)).fetchone())
+        return DeactivationPolicy() if row is None else msgspec.msgpack.decode(row["policy"], type=DeactivationPolicy)
+
+    async def ids(self) -> list[str]:
+        """All paglets of which a policy is kept."""
+        return await self._ids("SELECT paglet_id FROM dormant")
+
+    async def on_startup(self) -> list[str]:
+        """Those that a start brings back."""
+        return await self._ids("SELECT paglet_id FROM dormant WHERE on_startup")
+
+    async def due(self, now: float) -> list[str]:
+        """Those whose time has come."""
+        return await self._ids("SELECT paglet_id FROM dormant WHERE activate_at <= ? ORDER BY activate_at", now)
+
+    async def next_time(self) -> float | None:
+        """When the next one's time comes, seconds since the epoch; None for never."""
+        query = "SELECT MIN(activate_at) AS first FROM dormant WHERE activate_at IS NOT NULL"
+        row = await self._database.read(lambda db: db.execute(query).fetchone())
+        found: float | None = row["first"]
+        return found
+
+    async def postpone(self, paglet_id: str, until: float) -> None:
+        """Puts the time of one off, without a change of its policy."""
+        query = "UPDATE dormant SET activate_at = ? WHERE paglet_id = ?"
+        await self._database.write(lambda db: db.execute(query, (until, paglet_id)))
+
+    async def _ids(self, query: str, *values: float) -> list[str]:
+        rows = await self._database.read(lambda db: db.execute(query, values).fetchall())
+        return [row["paglet_id"] for row in rows]
