@@ -36,7 +36,10 @@ SECRET = "/root/hunter2"  # noqa: S105 - a word to look for
 
 @dataclass
 class ProbeState:
-    """What a probe keeps. `refuse` names hooks that raise, or `go HOST`, or `shutdown` to be told; `wild` is for what cannot be kept."""
+    """What a probe keeps. `refuse` names hooks that raise, or `go HOST`; `wild` is for what cannot be kept.
+
+    With a key `shutdown` in `refuse` it notes the end of its host.
+    """
 
     lines: list[str] = field(default_factory=list[str])
     refuse: dict[str, str] = field(default_factory=dict[str, str])
