@@ -10,6 +10,7 @@ import os
 import queue
 import sqlite3
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -44,7 +45,7 @@ class _Job(Generic[T]):
             return
         connection.execute("SAVEPOINT job")
         try:
-            self._result = self.work(connection)
+            self._result = _done(self.work, connection)
         except Exception as error:
             self._error = error
             if not connection.in_transaction:  # SQLite gave up the whole batch, e.g. because the disk is full
@@ -54,7 +55,7 @@ class _Job(Generic[T]):
 
     def _run_alone(self, connection: sqlite3.Connection) -> None:
         try:
-            self._result = self.work(connection)
+            self._result = _done(self.work, connection)
         except Exception as error:
             self._error = error
             if not connection.in_transaction:
@@ -151,7 +152,7 @@ class Database:
         if connection is None:
             connection = self._local.connection = self._connect()
             self._reader_connections.append(connection)
-        return work(connection)
+        return _done(work, connection)
 
     def _write_loop(self) -> None:
         while (first := self._jobs.get()) is not None:
@@ -187,6 +188,22 @@ class Database:
                 job.fail(error)
             if self._on_failure is not None:
                 self._on_failure(error)
+
+
+def _done(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:
+    """Does the work and leaves no cursor behind, neither in what it returns nor in the frames of what it raises.
+
+    A cursor resets its statement when it goes, in whatever thread that is: in another one than the connection's it does
+    so in the middle of somebody else's use of the same statement.
+    """
+    try:
+        result = work(connection)
+    except BaseException as error:
+        traceback.clear_frames(error.__traceback__)
+        raise
+    if isinstance(result, sqlite3.Cursor):
+        result.close()
+    return result
 
 
 def _settle(batch: list[_Job[Any]]) -> None:

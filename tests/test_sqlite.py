@@ -167,3 +167,21 @@ async def test_the_folder_of_a_host_is_durable(tmp_path: Path, synced: list[Path
     """The name of a host's data folder is durable before anything is kept there."""
     async with local_host(data=tmp_path / "data"):
         assert synced[0] == tmp_path
+
+
+async def test_no_cursor_leaves_its_thread(database: Database) -> None:
+    """What a write returns or raises holds no cursor: it would break into the statements of others."""
+    statement, rows = "INSERT OR REPLACE INTO numbers VALUES (?)", [(1,), (2,)]
+    cursor = await database.write(lambda db: db.executemany(statement, rows))
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        cursor.fetchone()
+
+    def failing(db: sqlite3.Connection) -> None:
+        held = db.execute("SELECT n FROM numbers")
+        raise LookupError(held.fetchone()[0])
+
+    for attempt in (database.write, database.read):
+        with pytest.raises(LookupError) as caught:
+            await attempt(failing)
+        frames = [frame.frame.f_locals for frame in caught.traceback if frame.name == "failing"]
+        assert frames == [{}]
