@@ -60,6 +60,10 @@ def new_id_after(now: float) -> str:
     return f"{int(now * 1000) & (1 << 48) - 1:012x}{uuid.uuid4().hex[12:]}"
 
 
+_END_OF_TIME = 253_402_300_800.0
+"""Where timestamps end, in seconds since the epoch: the year 10000."""
+
+
 class PagletState(StrEnum):
     """Where in its life a paglet is."""
 
@@ -84,6 +88,15 @@ class DeactivationPolicy:
     queue_posts: bool = True
     activate_on_startup: bool = False
     activate_at: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises MALFORMED_REQUEST for a time that is none."""
+        if self.activate_at is not None and not 0.0 < self.activate_at < _END_OF_TIME:
+            raise InvalidArgumentError(
+                "MALFORMED_REQUEST",
+                f"activate_at is no time between 1970 and 9999: {self.activate_at}",
+                field="activate_at",
+            )
 
     @classmethod
     def after(

@@ -17,6 +17,7 @@ from paglets.faults import point
 from paglets.host.parts import HostParts
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
+from paglets.host.runner import attempt
 from paglets.host.settle import until_reached
 from paglets.host.tasks import Tasks
 from paglets.values import PagletState
@@ -46,26 +47,35 @@ class Comeback:
 
     async def resident(self, paglet_id: str) -> Resident | None:
         """The paglet, if it comes back; who waits for it has it before the others."""
-        if paglet_id in self._waiting:
-            self._tasks.start(self._bring([paglet_id]))
-            await asyncio.sleep(0)
+        rows = self._take([paglet_id])
+        if rows:
+            self._tasks.start(self._bring(rows))
         coming = self._coming.get(paglet_id)
         if coming is not None:
             await asyncio.wait([coming])
         return self._residents.get(paglet_id)
 
     async def run(self) -> None:
-        """Brings all of them back."""
-        while self._waiting:
-            await self._bring(list(self._waiting)[:_BATCH])
+        """Brings all of them back. One that fails for reasons of the host's own waits for somebody to ask for it."""
+        expected = list(self._waiting)
+        for start in range(0, len(expected), _BATCH):
+            await self._bring(self._take(expected[start : start + _BATCH]))
 
-    async def _bring(self, paglet_ids: Sequence[str]) -> None:
+    def _take(self, paglet_ids: Iterable[str]) -> list[PagletRow]:
+        """The rows of those that wait still; from now on they are coming."""
         rows = [row for row in (self._waiting.pop(found, None) for found in paglet_ids) if row is not None]
         loop = asyncio.get_running_loop()
         self._coming.update((row.paglet_id, loop.create_future()) for row in rows)
+        return rows
+
+    async def _bring(self, rows: Sequence[PagletRow]) -> None:
         try:
             for row in await self.raise_epochs(rows):
-                await self.begin(row)
+                try:
+                    await attempt(self.begin(row), f"the return of paglet {row.paglet_id}")
+                except PagletError as error:
+                    _log.error("paglet %s has not come back yet: %s", row.paglet_id, error)
+                    self._waiting[row.paglet_id] = row
                 self._came(row.paglet_id)
         finally:
             for row in rows:

@@ -24,6 +24,7 @@ from paglets.host.gate import moved, not_found
 from paglets.host.parts import HostParts
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
+from paglets.host.runner import attempt
 from paglets.host.settle import settle_write
 from paglets.host.tasks import Tasks
 from paglets.values import PagletState
@@ -91,12 +92,12 @@ class Dormant:
         if coming is None:
             coming = self._coming[paglet_id] = self._tasks.begin(self._wake(paglet_id, reason))
             coming.add_done_callback(lambda _: self._coming.pop(paglet_id, None))
-        return await asyncio.shield(coming)
+        return await self._tasks.outcome(coming)
 
     async def _wake(self, paglet_id: str, reason: str) -> Resident:
         async with self.lock(paglet_id):
             row = await self._parts.directory.get(paglet_id)
-            if row is None or row.state is PagletState.DISPOSED:
+            if row is None:
                 raise not_found(paglet_id)
             if row.owner != self._parts.name or row.state is not PagletState.INACTIVE:
                 self.remove(paglet_id)
@@ -172,7 +173,7 @@ class Dormant:
     async def _wake_alone(self, paglet_id: str, reason: str) -> bool:
         """Brings a paglet back that nobody waits for; whether it is awake, or gone."""
         try:
-            await self.wake(paglet_id, reason)
+            await attempt(self.wake(paglet_id, reason), f"the activation of paglet {paglet_id}")
         except PagletError as error:
             if error.reason in {"PAGLET_NOT_FOUND", "PAGLET_MOVED"}:
                 await self._parts.journal.dormant.drop([paglet_id])

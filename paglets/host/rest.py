@@ -88,9 +88,7 @@ class Rests:
                 if self._residents.get(resident.paglet_id) is resident:
                     resident.open()
                 raise
-            for output in last.outputs:
-                output()
-            return resident.row
+            return resident.row  # what its last turn began beside the turns has ended with it
 
     async def _last_turn(self, resident: Resident, request: RestRequest) -> tuple[Turn[Any], DeactivationPolicy]:
         """Asks the paglet what is to bring it back, and lets it end its work."""
@@ -143,10 +141,12 @@ class Rests:
             if row.paglet_id not in self._dormant:
                 raise moved(row.paglet_id)
             book = self._residents.book(row.paglet_id, await self._parts.journal.replies(row.paglet_id))
-            if request.policy is not None and not (request.request_id and _was_run(book, request)):
-                reply, evicted = book.keep(request.key, request.fingerprint)
-                await self._parts.journal.dormant.replace(row.paglet_id, request.policy, reply, evicted)
-                self._dormant.rearranged()
+            if request.request_id and _was_run(book, request):
+                return row
+            policy = request.policy or await self._parts.journal.dormant.policy(row.paglet_id)
+            reply, evicted = book.keep(request.key, request.fingerprint)
+            await self._parts.journal.dormant.replace(row.paglet_id, policy, reply, evicted)
+            self._dormant.rearranged()
             return row
 
 

@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from paglets.errors import as_paglet_error
+from paglets.host.gate import shutting_down
+from paglets.host.runner import is_cancelled
 
 __all__ = ["Tasks"]
 
@@ -38,8 +40,20 @@ class Tasks:
         return task
 
     async def shielded(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs work to its end, whatever becomes of the caller, who has its outcome if he is still there."""
-        return await asyncio.shield(self.begin(work))
+        """Runs work to its end, whatever becomes of the caller, who has its outcome if he is still there.
+
+        Raises SHUTTING_DOWN when it was cut off at the host's end.
+        """
+        return await self.outcome(self.begin(work))
+
+    async def outcome(self, task: asyncio.Task[T]) -> T:
+        """What becomes of a task that `begin` began, for any number of callers. Raises SHUTTING_DOWN when it is cut."""
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if is_cancelled():
+                raise
+            raise shutting_down() from error
 
     async def close(self, timeout_s: float = 0.0) -> None:
         """Lets the tasks end within `timeout_s` seconds, then cancels and awaits the rest."""

@@ -21,13 +21,13 @@ def policy_to_message(policy: DeactivationPolicy) -> types_pb2.DeactivationPolic
 
 
 def policy_from_message(message: types_pb2.DeactivationPolicy, field: str) -> DeactivationPolicy:
-    """A message as a policy. Raises MALFORMED_REQUEST naming `field` for a time before 1970."""
-    activate_at = time_from_message(message.activate_time) if message.HasField("activate_time") else None
-    if activate_at is not None and activate_at < 0.0:
-        raise InvalidArgumentError("MALFORMED_REQUEST", "activate_time is before 1970", field=f"{field}.activate_time")
-    return DeactivationPolicy(
-        activate_on_message=not message.keep_on_message,
-        queue_posts=not message.refuse_posts,
-        activate_on_startup=message.activate_on_startup,
-        activate_at=activate_at,
-    )
+    """A message as a policy. Raises MALFORMED_REQUEST naming `field` for a time that is none."""
+    try:
+        return DeactivationPolicy(
+            activate_on_message=not message.keep_on_message,
+            queue_posts=not message.refuse_posts,
+            activate_on_startup=message.activate_on_startup,
+            activate_at=time_from_message(message.activate_time) if message.HasField("activate_time") else None,
+        )
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(error.reason, error.message, field=f"{field}.activate_time") from error

@@ -11,7 +11,11 @@ import grpc
 import pytest
 
 from paglets.client.client import Client
+from paglets.directory.contract import PagletRow
 from paglets.errors import DeadlineError, NotFoundError, PreconditionError
+from paglets.host.records import StoredPaglet
+from paglets.host.resident import Resident
+from paglets.host.residents import Residents
 from paglets.values import DeactivationPolicy, PagletState
 from tests.host.conftest import Mesh, Site, site
 from tests.host.midway import do
@@ -139,8 +143,11 @@ async def test_same_request_rests_once(alpha: Site) -> None:
     await alpha.client.deactivate("probe", _KEEP, request_id=later)
     assert (await alpha.client.deactivate("probe", request_id=request)).state is PagletState.INACTIVE
     assert (await refused(ask(alpha.channel, "probe", "Read"))).reason == "PAGLET_INACTIVE"
+    last = new_request()
+    await alpha.client.deactivate("probe", request_id=last)
+    assert (await refused(ask(alpha.channel, "probe", "Read"))).reason == "PAGLET_INACTIVE"
     await alpha.client.activate("probe")
-    for duplicate, policy in ((request, None), (later, _KEEP)):
+    for duplicate, policy in ((request, None), (later, _KEEP), (last, None)):
         info = await alpha.client.deactivate("probe", policy, request_id=duplicate)
         assert info.state is PagletState.ACTIVE
     with pytest.raises(PreconditionError) as caught:
@@ -246,3 +253,58 @@ async def test_failed_arrival_is_tried_again(mesh: Mesh) -> None:
     assert (info.host, info.state, info.error) == ("beta", PagletState.ACTIVE, "")
     assert "activated retry" in STAGE.notes
     assert (await ask(mesh.alpha.channel, "probe", "Append", "b")).text == "a woken b"
+
+
+async def test_caller_of_a_rest_may_leave(alpha: Site) -> None:
+    """The rest goes on to its end without whoever asked for it, and so does the activation."""
+    await probe_with_line(alpha)
+    STAGE.hold("on_deactivating", "on_activation")
+    resting = asyncio.create_task(alpha.client.deactivate("probe"))
+    await STAGE.reached("on_deactivating")
+    resting.cancel()
+    STAGE.release("on_deactivating")
+    await eventually(lambda: _is(alpha.client, PagletState.INACTIVE), what="its rest")
+    waking = asyncio.create_task(alpha.client.activate("probe"))
+    await STAGE.reached("on_activation")
+    waking.cancel()
+    STAGE.release("on_activation")
+    await eventually(lambda: _is(alpha.client, PagletState.ACTIVE), what="its return")
+
+
+async def test_who_waits_for_an_activation_at_the_end_is_sent_away(tmp_path: Path) -> None:
+    """A host that ends tells the callers of a paglet that is just waking so, rather than nothing."""
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha")
+        await probe_with_line(alpha)
+        await alpha.client.deactivate("probe")
+        STAGE.hold("on_activation")
+        calling = asyncio.create_task(refused(ask(alpha.channel, "probe", "Read")))
+        await STAGE.reached("on_activation")
+        closing = asyncio.create_task(alpha.host.close())
+        found = await calling
+        await closing
+        assert found.what == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+        assert await alpha.host.parts.journal.dormant.ids() == ["probe"]
+        STAGE.release("on_activation")
+
+
+async def test_paglet_that_cannot_come_back_yet_keeps_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong with one paglet after a restart is its own matter; it comes when it is called again."""
+    async with AsyncExitStack() as first:
+        alpha = await site(first, tmp_path, "alpha")
+        for paglet_id in ("a", "b"):
+            await probe_with_line(alpha, paglet_id)
+    real, failing = Residents.load, ["a"]
+
+    async def load(self: Residents, row: PagletRow, stored: StoredPaglet) -> Resident:
+        if row.paglet_id in failing:
+            failing.clear()
+            raise MemoryError
+        return await real(self, row, stored)
+
+    monkeypatch.setattr(Residents, "load", load)
+    async with AsyncExitStack() as second:
+        alpha = await site(second, tmp_path, "alpha")
+        for paglet_id in ("b", "a"):
+            assert (await ask(alpha.channel, paglet_id, "Read")).text == "a"
+        assert not failing
