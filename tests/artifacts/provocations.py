@@ -12,7 +12,7 @@ import grpc
 from paglet.v1 import artifact_pb2
 from paglets.artifacts.limits import MAX_LABEL_BYTES
 from paglets.artifacts.steps import Step
-from paglets.artifacts.store import ArtifactChanges, ArtifactWrite
+from paglets.artifacts.store import ArtifactChanges, ArtifactWrite, SmallWrite
 from paglets.digest import Digest
 from tests.artifacts.scene import MAX_BYTES, OWNER_QUOTA, Scene
 from tests.artifacts.support import PATIENCE_S, armed, eventually, pieces, put, refused
@@ -228,11 +228,12 @@ async def update_on_a_full_disk(scene: Scene) -> object:
 
 async def delete_without_any_room(scene: Scene) -> object:
     """The disk has no room for a row, and others have taken what the store had kept for deletions."""
-    ids = [await put(scene.local, b"there") for _ in range(100)]
+    writes = [ArtifactWrite(artifact_id=f"a-{number}") for number in range(100)]
+    await scene.local.create_batch([SmallWrite(write=write, data=b"there") for write in writes])
     (scene.root / "spare").unlink()
     fill_up(scene.root.parent / "ballast")
-    for artifact_id in ids:  # some rows fit into pages that are there
-        await scene.delete(artifact_id)
+    for write in writes:  # some rows fit into pages that are there
+        await scene.delete(write.artifact_id)
     return None
 
 
