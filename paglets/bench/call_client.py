@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 from paglet.examples.counter.v1 import counter_pb2, counter_pb2_grpc
 from paglets.bench.worker import obey
 from paglets.client.client import Client
+from paglets.examples.counter import Counter
 from paglets.values import new_id
 from paglets.wire.metadata import PAGLET_ID_KEY, REQUEST_ID_KEY
 
@@ -27,13 +28,15 @@ _Stub: TypeAlias = "counter_pb2_grpc.CounterServiceAsyncStub"
 class CallCommand:
     """Calls `method` of a paglet with so many callers, each one call at a time, for so many seconds.
 
+    `create` makes another counter each time instead.
+
     `by` is what calls: a generated stub on a plain channel, with or without a request id for each call, or the SDK's
     proxy, which gives one itself.
     """
 
     address: str
     paglet_id: str
-    method: Literal["add", "get"]
+    method: Literal["add", "get", "create"]
     callers: int
     seconds: float
     by: Literal["stub", "stub with request ids", "proxy"] = "stub"
@@ -88,6 +91,8 @@ def _caller(client: Client, command: CallCommand) -> Callable[[], Awaitable[obje
     def metadata() -> tuple[tuple[str, str], ...]:
         return (*own, (REQUEST_ID_KEY, new_id())) if command.by == "stub with request ids" else own
 
+    if command.method == "create":
+        return lambda: client.create(Counter)
     if command.method == "add":
         return lambda: stub.Add(add, metadata=metadata())
     return lambda: stub.Get(get, metadata=metadata())

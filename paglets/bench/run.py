@@ -12,7 +12,9 @@ from paglets.bench.call_suites import call_rows, forward_rows
 from paglets.bench.counted import count_work, unequal
 from paglets.bench.counting import can_count
 from paglets.bench.journey_suites import dispatch_rows
+from paglets.bench.life_suites import life_rows
 from paglets.bench.machine import describe_machine
+from paglets.bench.many_suites import many_rows
 from paglets.bench.process_suites import memory_of, memory_rows, start_rows
 from paglets.bench.processes import ProgramFailedError
 from paglets.bench.rounds import Say
@@ -32,6 +34,8 @@ _SUITES: Mapping[str, Callable[[Stage, Say], Awaitable[list[Row]]]] = {
     "calls": call_rows,
     "forward": forward_rows,
     "dispatch": dispatch_rows,
+    "life": life_rows,
+    "many": many_rows,
     "start": start_rows,
 }
 

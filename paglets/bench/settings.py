@@ -7,7 +7,7 @@ from pathlib import Path
 
 __all__ = ["SUITES", "BenchSettings"]
 
-SUITES = ("upload", "download", "small", "calls", "forward", "dispatch", "start", "memory")
+SUITES = ("upload", "download", "small", "calls", "forward", "dispatch", "life", "many", "start", "memory")
 """The names that `only` may hold, in the order of their rows."""
 
 
