@@ -14,7 +14,7 @@ from paglets.host.activities import Activities
 from paglets.host.files import RegisteredFile, register
 from paglets.host.gate import not_found
 from paglets.host.parts import HostParts
-from paglets.host.runner import Runner
+from paglets.host.sections import Sections
 from paglets.host.stores import artifact_store
 from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef, PagletState, check_id
 
@@ -30,13 +30,13 @@ class HostContext:
         self,
         parts: HostParts,
         paglet_id: str,
-        runner: Runner,
+        sections: Sections,
         activities: Activities,
         files: dict[str, RegisteredFile],
     ) -> None:
         self._parts = parts
         self._paglet_id = paglet_id
-        self._runner = runner
+        self._sections = sections
         self._activities = activities
         self._files = files
 
@@ -73,19 +73,19 @@ class HostContext:
 
     def blocking(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the loop for a worker thread."""
-        return self._runner.blocking(work)
+        return self._sections.blocking(work)
 
     def turn(self) -> AbstractAsyncContextManager[Any]:
         """A queued turn."""
-        return self._runner.section()
+        return self._sections.section()
 
     def locked_state(self) -> AbstractContextManager[Any]:
         """A queued turn for a worker thread."""
-        return self._runner.locked_state()
+        return self._sections.locked_state()
 
     async def wait_state(self, predicate: Callable[[Any], bool], timeout_s: float | None) -> bool:
         """Waits for a change of the durable state."""
-        return await self._runner.wait(predicate, timeout_s)
+        return await self._sections.wait(predicate, timeout_s)
 
     def start_background(self, body: Callable[[], Awaitable[None]]) -> None:
         """Runs `body` beside the turns, once the running turn is durable."""

@@ -20,6 +20,7 @@ from paglets.host.gate import moved, shutting_down
 from paglets.host.records import StoredPaglet
 from paglets.host.replies import ReplyBook
 from paglets.host.runner import Runner
+from paglets.host.sections import Sections
 from paglets.values import DeactivationPolicy, PagletState
 
 __all__ = ["Resident"]
@@ -40,6 +41,7 @@ class Resident:
         paglet: Paglet[Any],
         *,
         runner: Runner,
+        sections: Sections,
         activities: Activities,
         book: ReplyBook,
         files: dict[str, RegisteredFile],
@@ -48,6 +50,7 @@ class Resident:
         self.row = row
         self.paglet = paglet
         self.runner = runner
+        self.sections = sections
         self.gate = runner.gate
         self.calls = Calls(row.paglet_id, paglet, runner, book, self._require_sound)
         self.activities = activities
@@ -84,6 +87,7 @@ class Resident:
 
     def open(self, first: Turn[Any] | None = None) -> None:
         """Lets the waiting in, begins `run()`, and what the paglet asked for, in its first turn or earlier."""
+        self.sections.resume()
         self.gate.reopen()
         self._start_run()
         if first is not None:
@@ -114,7 +118,7 @@ class Resident:
         await self.gate.close(timeout_s)
         await self.runner.settle()  # what the last turn began has begun by then, and is ended with the rest
         self.calls.interrupt_reads()
-        self.runner.interrupt_sections()
+        self.sections.interrupt()
         if not await self.activities.cancel(timeout_s):
             self.open()
             raise DeadlineError(
@@ -128,6 +132,7 @@ class Resident:
         """Sends away whoever waits: the paglet is no longer here."""
         self.gate.shut(error or moved(self.paglet_id))
         self.runner.fence(closed=True)
+        self.sections.interrupt()
         self.activities.abandon()  # of a paglet that was ended though it could not be quieted
 
     async def stop(self, timeout_s: float) -> None:
@@ -136,6 +141,7 @@ class Resident:
         Then the paglet has its last turn before the host ends; it is durable, or as if it had not been.
         """
         self.gate.shut(shutting_down())
+        self.sections.interrupt()
         await self.calls.stop(timeout_s)
         ended = await self.activities.cancel(timeout_s) and await self.gate.drained(timeout_s)
         await self.runner.settle()

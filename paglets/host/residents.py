@@ -18,6 +18,7 @@ from paglets.host.records import StoredPaglet, StoredReply
 from paglets.host.replies import ReplyBook, ReplyLimits
 from paglets.host.resident import Resident
 from paglets.host.runner import Runner, attempt
+from paglets.host.sections import Sections
 
 __all__ = ["Residents", "load_state"]
 
@@ -73,13 +74,15 @@ class Residents:
         cell.check_size(cell.latest)
         gate = Gate(row.paglet_id, Mailbox(row.paglet_id, settings.mailbox.max_calls, settings.mailbox.max_bytes))
         runner = Runner(row.paglet_id, cell, gate, self._parts.journal, self._parts.limiter)
+        sections = Sections(row.paglet_id, runner)
         activities = Activities(row.paglet_id, runner)
         registered = {file.name: file for file in files}
-        context = HostContext(self._parts, row.paglet_id, runner, activities, registered)
+        context = HostContext(self._parts, row.paglet_id, sections, activities, registered)
         return Resident(
             row,
             paglet_type(context, cell),
             runner=runner,
+            sections=sections,
             activities=activities,
             book=self.book(row.paglet_id, replies),
             files=registered,

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
 from anyio import to_thread
 
-from paglets.core.mailbox import Ticket
 from paglets.core.turn import OwnRequest, StateCell, Turn, current_turn
-from paglets.errors import ConflictError, PagletError, PreconditionError, Resource, as_paglet_error
+from paglets.core.waits import Waits
+from paglets.errors import ConflictError, Resource, as_paglet_error
 from paglets.host.gate import Gate
 from paglets.host.journal.journal import Journal
 from paglets.host.records import StoredReply
@@ -76,14 +75,12 @@ class Runner:
     ) -> None:
         self.cell = cell
         self.gate = gate
+        self.waits = Waits()
         self._paglet_id = paglet_id
         self._journal = journal
         self._limiter = limiter
-        self._loop = asyncio.get_running_loop()
         self._pending: asyncio.Future[None] | None = None
         self._fenced = False
-        self._changed = asyncio.Event()
-        self._entering: set[asyncio.Task[Ticket]] = set()
         self.on_request: Callable[[OwnRequest], None]
 
     async def invoke(self, function: Callable[..., object], *arguments: object) -> object:
@@ -143,7 +140,7 @@ class Runner:
         except BaseException:
             turn.roll_back()
             raise
-        return result, self._commit(turn, changed, kept)
+        return result, self.commit(turn, changed, kept)
 
     async def rehearse(self, body: Callable[[], Awaitable[object]]) -> Turn[Any]:
         """Runs `body` as a turn that the caller keeps by other means; returns it, its outputs to be let out then.
@@ -188,121 +185,16 @@ class Runner:
         if self._pending is not None and not self._pending.done():
             await asyncio.wait([self._pending])
 
-    @asynccontextmanager
-    async def section(self) -> AsyncGenerator[Any]:
-        """A short queued turn for background code; inside a turn, that turn's own state."""
-        running = self.own_turn()
-        if running is not None:
-            yield running.state
-            return
-        ticket, turn = await self.open_section()
-        try:
-            with turn.entered():
-                yield turn.state
-        except BaseException:
-            self._abandon(ticket, turn)
-            raise
-        await self.close_section(ticket, turn)
-
-    async def open_section(self) -> tuple[Ticket, Turn[Any]]:
-        """Waits for a turn and opens it."""
-        entering = asyncio.ensure_future(self.gate.enter(own=True))
-        self._entering.add(entering)
-        entering.add_done_callback(self._entering.discard)
-        try:
-            ticket = await entering
-        except asyncio.CancelledError:
-            if entering.done() and not entering.cancelled() and entering.exception() is None:
-                self.gate.leave(entering.result())  # granted in the very step in which it was given up
-            raise
-        return ticket, self.cell.begin()
-
-    def interrupt_sections(self) -> None:
-        """Cancels background code that waits for a turn, in worker threads too."""
-        for entering in list(self._entering):
-            entering.cancel()
-
-    async def close_section(self, ticket: Ticket, turn: Turn[Any]) -> None:
-        """Commits a turn that `open_section` opened; it is durable on return."""
-        try:
-            durable = self._commit(turn, turn.finish(), None)
-        except BaseException:
-            self._abandon(ticket, turn)
-            raise
-        self.gate.leave(ticket)
-        if durable is not None:
-            await asyncio.shield(durable)
-
-    def _abandon(self, ticket: Ticket, turn: Turn[Any]) -> None:
-        turn.roll_back()
-        self.gate.leave(ticket)
-
-    @contextmanager
-    def locked_state(self) -> Generator[Any]:
-        """As `section`, for code in any thread but the loop's."""
-        running = self.own_turn()
-        if running is not None:
-            yield running.state
-            return
-        self._require_worker_thread("lock its state on the event loop: use `async with self.turn()`")
-        ticket, turn = self._on_loop(self.open_section())
-        try:
-            with turn.entered():
-                yield turn.state
-        except BaseException:
-            self._loop.call_soon_threadsafe(self._abandon, ticket, turn)
-            raise
-        self._on_loop(self.close_section(ticket, turn))
-
-    def blocking(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs `work` on the host's loop for code in any other thread; in a turn, as part of that."""
-        try:
-            self._require_worker_thread("block the event loop: use `await`")
-        except PagletError:
-            work.close()
-            raise
-        return self._on_loop(work)
-
-    def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs `work` on the host's loop, from any other thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    async def wait(self, predicate: Callable[[Any], bool], timeout_s: float | None) -> bool:
-        """Waits until the durable state satisfies `predicate`, which is given a copy; False at the timeout."""
-        if self.own_turn() is not None:
-            raise self._in_turn("wait for its own state: wait in the background, or in a read-only operation")
-        try:
-            async with asyncio.timeout(None if timeout_s is None else max(0.0, timeout_s)):
-                while not predicate(self.cell.read()):
-                    await self._changed.wait()
-        except TimeoutError:
-            return bool(predicate(self.cell.read()))
-        return True
-
     def own_turn(self) -> Turn[Any] | None:
         """The turn of this paglet that the running code belongs to; None in its background, or a turn of another."""
         turn = current_turn()
         return turn if turn is not None and turn.cell is self.cell else None
 
-    def _require_worker_thread(self, what: str) -> None:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        raise self._in_turn(what)
-
-    def _in_turn(self, what: str) -> PagletError:
-        return PreconditionError(
-            "WAIT_IN_TURN",
-            f"paglet {self._paglet_id} cannot {what}",
-            resource=Resource("paglet", self._paglet_id),
-        )
-
-    def _commit(
+    def commit(
         self,
         turn: Turn[Any],
         changed: tuple[bytes, Any] | None,
-        kept: tuple[StoredReply, list[tuple[str, str]]] | None,
+        kept: tuple[StoredReply, list[tuple[str, str]]] | None = None,
     ) -> asyncio.Future[None] | None:
         """Sends a finished turn to the journal and its outputs after it; None when there is nothing to wait for.
 
@@ -346,8 +238,7 @@ class Runner:
     def _show(self, view: object) -> None:
         """Makes a durable state the one that everybody sees, and wakes who waits for a change."""
         self.cell.view = view
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self.waits.wake()
 
 
 def _release(outputs: list[Callable[[], None]]) -> None:
