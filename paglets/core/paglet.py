@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -25,8 +25,10 @@ from paglets.core.events import (
     MobilityEvent,
 )
 from paglets.core.handlers import Handler, bind_handlers
+from paglets.core.resources import Resources
 from paglets.core.sending import SENT_TTL_S, sent_write
 from paglets.core.sources import checked_mode, safe_name
+from paglets.core.timers import Timer
 from paglets.core.turn import StateCell, current_turn
 from paglets.errors import NotFoundError, PagletError, Resource
 from paglets.state import StateCodec, Upcaster
@@ -69,6 +71,8 @@ class Paglet(Generic[StateT]):
 
     context: Context
     """The host it is on; set before any hook runs."""
+    resources: Resources
+    """What it has open there, and what closes it before it leaves or rests."""
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
@@ -88,6 +92,7 @@ class Paglet(Generic[StateT]):
 
     def __init__(self, context: Context, cell: StateCell[StateT]) -> None:
         self.context = context
+        self.resources = Resources(context.paglet_id)
         self._cell = cell
         self.pattern_services = tuple(pattern(self) for pattern in self.Patterns)
 
@@ -171,6 +176,31 @@ class Paglet(Generic[StateT]):
         Raises WAIT_IN_TURN inside a turn, which nobody could wake.
         """
         return await self.context.wait_state(predicate, timeout_s)
+
+    def start_background(self, body: Callable[[], Awaitable[None]]) -> None:
+        """Runs `body`, a coroutine function, beside the turns, once this turn is durable or this body has ended well.
+
+        It is cancelled and awaited when the paglet leaves, rests or ends, like `run()`, but not begun anew.
+        """
+        self.context.start_background(body)
+
+    def call_later(self, delay_s: float, body: Callable[[], Awaitable[None]]) -> Timer:
+        """Runs `body` beside the turns in `delay_s` seconds, counted from when `start_background` would begin it.
+
+        It is gone with the paglet's stay: what is to be done at a certain time belongs in the state.
+        """
+        timer = Timer(self.context, body, delay_s, again=False)
+        timer.start()
+        return timer
+
+    def call_every(self, period_s: float, body: Callable[[], Awaitable[None]]) -> Timer:
+        """As `call_later`, again and again, each time `period_s` seconds after the last call has ended well.
+
+        An exception ends it, and is in the log. Begun in `run()`, which may return then, it is there on every host.
+        """
+        timer = Timer(self.context, body, period_s, again=True)
+        timer.start()
+        return timer
 
     def dispatch(self, target: str) -> PagletProxyRef:
         """Asks for a move to the host named `target`, begun when this turn or task body has ended and is committed.

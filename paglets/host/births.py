@@ -94,7 +94,11 @@ class Births:
                 earlier_request_id=found.request_id if found is not None else "",
             )
             resident = self._residents.build(row, paglet_type, state)
-            return await self._bear(resident, request, found.epoch if found is not None else 0)
+            try:
+                return await self._bear(resident, request, found.epoch if found is not None else 0)
+            finally:
+                if self._residents.get(paglet_id) is not resident:
+                    await resident.let_go(self._parts.settings.quiesce_s)
 
     async def _bear(self, resident: Resident, request: CreateRequest, after_epoch: int) -> PagletRow:
         event = CreationEvent(self._parts.name)

@@ -127,3 +127,4 @@ class Endings:
                 await resident.activities.hook(resident.paglet.on_disposing, DisposalEvent(self._parts.name))
         except (PagletError, TimeoutError) as error:
             _log.error("the last turn of paglet %s failed, it ends all the same: %s", resident.paglet_id, error)
+        await resident.let_go(self._parts.settings.quiesce_s)

@@ -66,6 +66,7 @@ class Landing:
             except BaseException:
                 self._residents.remove(resident)
                 resident.leave()
+                await resident.let_go(self._parts.settings.quiesce_s)
                 raise
             resident.open(first)
         await self._finish(incoming, error)

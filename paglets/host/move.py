@@ -90,8 +90,13 @@ class Move:
     async def _last_turn(self) -> None:
         departure, resident = self.journey.departure, self.resident
         event = MobilityEvent(self._parts.name, departure.target, departure.transfer_id)
+
+        async def on_dispatching() -> None:
+            await resident.runner.invoke(resident.paglet.on_dispatching, event)
+            await resident.clean_up()
+
         async with hook_limits("on_dispatching", self._parts.settings.quiesce_s):
-            await resident.activities.hook(resident.paglet.on_dispatching, event)
+            await resident.activities.hook(on_dispatching)
 
     async def intend(self) -> None:
         """Step 2: from here nobody but this journey changes the owner, whatever is restarted."""

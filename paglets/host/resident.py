@@ -19,7 +19,7 @@ from paglets.host.files import RegisteredFile
 from paglets.host.gate import moved, shutting_down
 from paglets.host.records import StoredPaglet
 from paglets.host.replies import ReplyBook
-from paglets.host.runner import Runner
+from paglets.host.runner import Runner, attempt
 from paglets.host.sections import Sections
 from paglets.values import DeactivationPolicy, PagletState
 
@@ -128,6 +128,25 @@ class Resident:
             )
         await self.runner.settle()
 
+    async def clean_up(self) -> None:
+        """Closes the paglet's resources, as part of the turn that this is called in; the caller bounds the time.
+
+        Raises HOOK_FAILED, naming those that could not be closed; the others are closed.
+        """
+
+        async def call(close: Callable[[], object]) -> object:
+            return await attempt(self.runner.invoke(close), f"closing a resource of paglet {self.paglet_id}")
+
+        await self.paglet.resources.clean_up(call)
+
+    async def let_go(self, timeout_s: float) -> None:
+        """Closes the resources of a paglet that ends here whether it can or not; what fails is in the log."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.clean_up()
+        except (PagletError, TimeoutError) as error:
+            _log.error("paglet %s leaves something open: %r", self.paglet_id, error)
+
     def leave(self, error: PagletError | None = None) -> None:
         """Sends away whoever waits: the paglet is no longer here."""
         self.gate.shut(error or moved(self.paglet_id))
@@ -147,6 +166,7 @@ class Resident:
         await self.runner.settle()
         if ended and type(self.paglet).on_deactivating is not Paglet[Any].on_deactivating:
             await self._last_turn(timeout_s)
+        await self.let_go(timeout_s)
 
     async def _last_turn(self, timeout_s: float) -> None:
         if self.row.state is not PagletState.ACTIVE:

@@ -19,6 +19,7 @@ from paglets.testing import local_host
 from tests.host.porter import PORTER_MODULE
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_MODULE, PROBE_TYPE
+from tests.host.worker import WORKER_MODULE
 
 __all__ = ["Mesh", "Site"]
 
@@ -65,7 +66,7 @@ async def site(
     running = await stack.enter_async_context(
         local_host(
             name,
-            allow=[PROBE_MODULE, PORTER_MODULE],
+            allow=[PROBE_MODULE, PORTER_MODULE, WORKER_MODULE],
             file_roots=[files],
             join=join,
             data=folder / name,

@@ -234,9 +234,13 @@ class Probe(OperationPaglet[ProbeState]):
     async def _hook(self, name: str) -> None:
         STAGE.note(name)
         await STAGE.at(name)
-        _refuse(self.state, name)
+        self.refuse_as_told(name)
         if (how := self.state.refuse.pop(name, "")).startswith("go "):
             self.dispatch(how.removeprefix("go "))
+
+    def refuse_as_told(self, name: str) -> None:
+        """Raises as the state says."""
+        _refuse(self.state, name)
 
     # Background.
 
