@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from paglets.client.proxy import PagletProxy
     from paglets.client.tasks import TaskClient, TaskSnapshot
     from paglets.core.handlers import operation
+    from paglets.core.locking import state_locked
     from paglets.core.paglet import Paglet
     from paglets.digest import Digest
     from paglets.errors import PagletError
@@ -42,6 +43,7 @@ __all__ = [
     "TaskPaglet",
     "TaskSnapshot",
     "operation",
+    "state_locked",
 ]
 
 _ROOMS = {
@@ -49,6 +51,7 @@ _ROOMS = {
     "paglets.client.proxy": ("PagletProxy",),
     "paglets.client.tasks": ("TaskClient", "TaskSnapshot"),
     "paglets.core.handlers": ("operation",),
+    "paglets.core.locking": ("state_locked",),
     "paglets.core.paglet": ("Paglet",),
     "paglets.digest": ("Digest",),
     "paglets.errors": ("PagletError",),

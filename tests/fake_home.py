@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from paglets.artifacts.store import ArtifactStore
 from paglets.core.paglet import Paglet
 from paglets.core.turn import StateCell, Turn, current_turn
+from paglets.core.waits import Waits
 from paglets.errors import NotFoundError, PreconditionError
 from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef
 from tests.fake_files import confined, copy_in_one_step, describe, destination_below
@@ -62,7 +63,8 @@ class FakeHome:
         self.disposals = 0
         self.mishaps: list[Exception] = []
         self._one_at_a_time = asyncio.Lock()
-        self._changed = asyncio.Event()
+        self._waits = Waits()
+        self._loop = asyncio.get_running_loop()
         self._bodies: set[asyncio.Task[None]] = set()
         self.paglet: Paglet[Any] = paglet_class(self, self.cell)
 
@@ -190,13 +192,15 @@ class FakeHome:
         """Waits for a committed state."""
         if self._running() is not None:
             raise PreconditionError("WAIT_IN_TURN", "a turn cannot wait for its own state")
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not predicate(self.cell.view):
-                    await self._changed.wait()
-        except TimeoutError:
-            return predicate(self.cell.view)
-        return True
+        return await self._waits.until(lambda: predicate(self.cell.view), timeout_s)
+
+    def notify(self, *, everybody: bool) -> None:
+        """Wakes them."""
+        wake, running = self._waits.wake if everybody else self._waits.wake_one, self._running()
+        if running is not None:
+            running.outputs.append(wake)
+        else:
+            self._loop.call_soon_threadsafe(wake)
 
     def start_background(self, body: Callable[[], Awaitable[None]]) -> None:
         """Starts a body when the running turn is committed."""
@@ -267,8 +271,7 @@ class FakeHome:
     def _commit(self, turn: Turn[Any], changed: tuple[bytes, Any] | None) -> None:
         if changed is not None:
             self.cell.latest, self.cell.view = changed
-            self._changed.set()
-            self._changed = asyncio.Event()
+            self._waits.wake()
         for output in turn.outputs:
             output()
 

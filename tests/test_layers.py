@@ -29,6 +29,7 @@ FRONT_DOOR = frozenset(
         "TaskPaglet",
         "TaskSnapshot",
         "operation",
+        "state_locked",
     }
 )
 

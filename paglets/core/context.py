@@ -68,6 +68,10 @@ class Context(Protocol):
         """Waits until the durable state satisfies `predicate`; False at the timeout. Raises WAIT_IN_TURN in a turn."""
         ...
 
+    def notify(self, *, everybody: bool) -> None:
+        """Lets those who wait look again, or the one who waited longest; in a turn when that is durable."""
+        ...
+
     def start_background(self, body: Callable[[], Awaitable[None]]) -> None:
         """Runs `body` beside the turns, once the running turn has been committed.
 

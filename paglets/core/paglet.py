@@ -162,7 +162,7 @@ class Paglet(Generic[StateT]):
     def turn(self) -> AbstractAsyncContextManager[StateT]:
         """`async with self.turn() as state:` is a short queued turn for background code, durable on exit.
 
-        Inside a turn it is that turn's own state.
+        Inside a turn it is that turn's own state. `state_locked` makes one of a whole method.
         """
         return self.context.turn()
 
@@ -171,11 +171,24 @@ class Paglet(Generic[StateT]):
         return self.context.locked_state()
 
     async def wait_state(self, predicate: Callable[[StateT], bool], timeout_s: float | None = None) -> bool:
-        """Waits until the durable state satisfies `predicate`; False at the timeout (seconds, None for ever).
+        """Waits until the durable state satisfies `predicate`; at the timeout (seconds, None for ever) its last value.
 
-        Raises WAIT_IN_TURN inside a turn, which nobody could wake.
+        It is asked at once, after every change of the state, and when somebody notifies. In a thread of the background
+        `self.blocking(self.wait_state(...))` waits, until the paglet leaves. Raises WAIT_IN_TURN inside a turn, which
+        nobody could wake.
         """
         return await self.context.wait_state(predicate, timeout_s)
+
+    def notify_state_changed(self) -> None:
+        """Lets the one of `wait_state` look again that has waited longest, e.g. for what is not in the state.
+
+        A change of the state wakes all of them by itself. In a turn it is done when that is durable, elsewhere at once.
+        """
+        self.context.notify(everybody=False)
+
+    def notify_all_state_changed(self) -> None:
+        """As `notify_state_changed`, for all that wait."""
+        self.context.notify(everybody=True)
 
     def start_background(self, body: Callable[[], Awaitable[None]]) -> None:
         """Runs `body`, a coroutine function, beside the turns, once this turn is durable or this body has ended well.

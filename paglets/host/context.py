@@ -87,6 +87,10 @@ class HostContext:
         """Waits for a change of the durable state."""
         return await self._sections.wait(predicate, timeout_s)
 
+    def notify(self, *, everybody: bool) -> None:
+        """Lets those who wait look again."""
+        self._sections.notify(everybody=everybody)
+
     def start_background(self, body: Callable[[], Awaitable[None]]) -> None:
         """Runs `body` beside the turns, once the running turn is durable."""
         self._activities.start_background(body)

@@ -7,6 +7,7 @@ from functools import partial
 
 from google.protobuf.wrappers_pb2 import StringValue
 
+from paglets import state_locked
 from tests.host.probe import Probe
 from tests.host.stage import STAGE
 
@@ -17,7 +18,9 @@ WORKER_TYPE = "tests.host.worker.Worker"
 
 
 class Worker(Probe):
-    """What it is asked begins with a word of its own, or is a probe's."""
+    """What it is asked begins with a word of its own, or is a probe's. `news` is what it heard, beside its state."""
+
+    news = ""
 
     async def ask(self, request: StringValue) -> StringValue:
         """Opens something (`open NAME`), begins timers (`later LINE`, `every SPOT`), tells what is open (`status`)."""
@@ -40,6 +43,19 @@ class Worker(Probe):
                 raise ValueError(rest)
             case "every":
                 self.call_every(0.01, partial(self._tick, rest))
+            case "news":
+                self.news = rest
+                self.notify_all_state_changed()
+                await STAGE.at("news")
+            case "wait-in-turn":
+                await self.wait_state(lambda _: True)
+            case "add":
+                await self.add(rest)
+                self.add_in_thread(rest)
+            case "wait":
+                self.start_background(partial(self._wait, rest))
+            case "wait-thread":
+                self.start_background(partial(self._wait_beside, rest))
             case _:
                 return await super().ask(request)
         return StringValue()
@@ -52,6 +68,35 @@ class Worker(Probe):
 
     def _close_in_thread(self, name: str) -> None:
         asyncio.run(self._close(name))
+
+    @state_locked
+    async def add(self, line: str) -> int:
+        """Adds a line, in a turn or in one of its own; says how many there are."""
+        self.state.lines.append(line)
+        return len(self.state.lines)
+
+    @state_locked
+    def add_in_thread(self, line: str) -> int:
+        """As `add`, in a thread."""
+        self.state.lines.append(line)
+        return len(self.state.lines)
+
+    async def _wait(self, line: str) -> None:
+        """Waits for a line of the state, or for news, and says so."""
+        await self.wait_state(lambda state: line in state.lines or line == self.news)
+        STAGE.note(f"{line} is {await self.add(f'saw {line}')}")
+
+    async def _wait_beside(self, line: str) -> None:
+        await asyncio.to_thread(self._wait_in_thread, line)
+
+    def _wait_in_thread(self, line: str) -> None:
+        STAGE.note("waits in a thread")
+        try:
+            self.blocking(self.wait_state(lambda state: line in state.lines or line == self.news))
+        except BaseException as error:
+            STAGE.note(f"thread: {type(error).__name__}")
+            raise
+        STAGE.note(f"{line} is {self.add_in_thread(f'saw {line}')}")
 
     async def _append(self, line: str) -> None:
         async with self.turn() as state:
