@@ -6,10 +6,12 @@ A body is `run()` or what a turn or another body began. What either asks for is 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 from paglets.core.turn import OwnRequest, Turn
@@ -19,19 +21,50 @@ from paglets.host.runner import Runner, attempt
 __all__ = ["Activities", "hook_failed", "hook_limits"]
 
 _log = logging.getLogger(__name__)
-_body_outputs: ContextVar[list[Callable[[], None]] | None] = ContextVar("paglets_body", default=None)
+_body: ContextVar[_Body | None] = ContextVar("paglets_body", default=None)
+
+
+@dataclass(eq=False, slots=True)
+class _Body:
+    """One run of a body. `outputs` are let out when it has ended well; None then, and for who outlives it.
+
+    `cancels` counts what stands of our cancellations; `spared` says that some were taken back while it was at work.
+    """
+
+    work: Callable[[], Awaitable[None]]
+    outputs: list[Callable[[], None]] | None = field(default_factory=list[Callable[[], None]])
+    cancels: int = 0
+    spared: bool = False
+    failed: bool = False
+
+    @property
+    def cut(self) -> bool:
+        """Whether a cancellation that was taken back has ended it; a thread knows of none unless it waited."""
+        return self.spared and (self.failed or inspect.iscoroutinefunction(self.work))
+
+    def release(self, *, well: bool) -> None:
+        """Ends it, and lets its outputs out if it ended well."""
+        outputs, self.outputs = self.outputs or [], None
+        for output in outputs if well else ():
+            output()
 
 
 class Activities:
-    """The hooks and bodies of one paglet. `on_request` is called with what a body asked of the host, at its end."""
+    """The hooks and bodies of one paglet. `on_request` is called with what a body asked of the host, at its end.
+
+    `on_cut` tells the paglet of a body that was lost though it stayed. From `cancel` to `resume` no body begins.
+    """
 
     def __init__(self, paglet_id: str, runner: Runner) -> None:
         self._paglet_id = paglet_id
         self._runner = runner
         self._gate = runner.gate
-        self._bodies: set[asyncio.Task[None]] = set()
-        self._run: asyncio.Task[None] | None = None
+        self._bodies: dict[asyncio.Task[None], _Body] = {}
+        self._run: _Body | None = None
+        self._resting = False
+        self._held: list[Callable[[], Awaitable[None]]] = []
         self.on_request: Callable[[OwnRequest], None]
+        self.on_cut: Callable[[], Awaitable[None]]
 
     # Hooks.
 
@@ -58,14 +91,17 @@ class Activities:
 
     def start_run(self, run: Callable[[], Awaitable[None]]) -> None:
         """Begins the paglet's `run()`, unless it is at work."""
-        if self._run is None or self._run.done():
+        if self._run is None or self._run not in self._bodies.values():
             self._run = self._spawn(run)
 
     def start_background(self, body: Callable[[], Awaitable[None]]) -> None:
         """Runs `body` beside the turns, once the running turn is durable."""
 
         def begin() -> None:
-            self._spawn(body)
+            if self._resting:
+                self._held.append(body)
+            else:
+                self._spawn(body)
 
         self._after_turn(begin)
 
@@ -90,37 +126,67 @@ class Activities:
 
     def abandon(self) -> None:
         """Cancels the bodies, and waits for none."""
-        for task in self._bodies:
+        self._resting = True
+        for task, body in self._bodies.items():
             task.cancel()
+            body.cancels += 1
+
+    def resume(self) -> None:
+        """Lets bodies begin, and those that are at work still after they were cancelled go on, if they can.
+
+        A thread can. What could not, and ends later, is lost: the paglet is told by `on_cut`; its `run()` begins anew.
+        """
+        self._resting = False
+        for task, body in self._bodies.items():
+            body.spared = body.spared or body.cancels > 0
+            for _ in range(body.cancels):
+                task.uncancel()
+            body.cancels = 0
+        held, self._held = self._held, []
+        for work in held:
+            self._spawn(work)
 
     def _after_turn(self, output: Callable[[], None]) -> None:
         """Lets `output` out when the running turn or body has ended well; at once outside of both."""
         turn = self._runner.own_turn()
-        outputs = _body_outputs.get()
+        body = _body.get()
         if turn is not None:
             turn.outputs.append(output)
-        elif outputs is not None:
-            outputs.append(output)
+        elif body is not None and body.outputs is not None:
+            body.outputs.append(output)
         else:
             output()
 
-    def _spawn(self, body: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    def _spawn(self, work: Callable[[], Awaitable[None]]) -> _Body:
+        body = _Body(work)
         task = asyncio.create_task(self._run_body(body))
-        self._bodies.add(task)
-        task.add_done_callback(self._bodies.discard)
-        return task
+        self._bodies[task] = body
+        task.add_done_callback(self._ended)
+        return body
 
-    async def _run_body(self, body: Callable[[], Awaitable[None]]) -> None:
-        outputs: list[Callable[[], None]] = []
-        _body_outputs.set(outputs)
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        body = self._bodies.pop(task)
+        if body is self._run and body.cut and not self._resting:
+            self._run = self._spawn(body.work)
+
+    async def _run_body(self, body: _Body) -> None:
+        _body.set(body)
         try:
-            await attempt(self._runner.invoke(body), f"the background of paglet {self._paglet_id}")
+            await attempt(self._runner.invoke(body.work), f"the background of paglet {self._paglet_id}")
         except PagletError as error:
+            body.failed = True
+            body.release(well=False)
             _log.error("the background of paglet %s failed: %s", self._paglet_id, error)
+            if body.spared and body is not self._run:
+                await self.on_cut()
             return
-        await self._runner.settle()
-        for output in outputs:
-            output()
+        except BaseException:
+            body.release(well=False)
+            raise
+        try:
+            await self._runner.settle()
+        finally:
+            body.release(well=True)  # it has ended: a move that overtakes it takes along what it asked for
 
 
 def hook_failed(hook: str, error: InternalError) -> PreconditionError:

@@ -60,6 +60,7 @@ class Resident:
         self.own_request: OwnRequest | None = None
         self._fulfil = partial(fulfil, self)
         runner.on_request = activities.on_request = self._requested
+        activities.on_cut = self._tell_cut
 
     @property
     def paglet_id(self) -> str:
@@ -88,6 +89,7 @@ class Resident:
     def open(self, first: Turn[Any] | None = None) -> None:
         """Lets the waiting in, begins `run()`, and what the paglet asked for, in its first turn or earlier."""
         self.sections.resume()
+        self.activities.resume()
         self.gate.reopen()
         self._start_run()
         if first is not None:
@@ -113,7 +115,8 @@ class Resident:
     async def quiet(self, timeout_s: float) -> None:
         """Ends all activity but the waiting: closes the gate, interrupts reads, cancels bodies and awaits them.
 
-        Raises QUIESCE_TIMEOUT when a turn or a body does not end within `timeout_s` seconds; everything then goes on.
+        Raises QUIESCE_TIMEOUT when a turn or a body does not end within `timeout_s` seconds; everything then goes on:
+        reads and `run()` begin anew, threads at work go on, and the paglet is told of bodies that end only later.
         """
         await self.gate.close(timeout_s)
         await self.runner.settle()  # what the last turn began has begun by then, and is ended with the rest
@@ -121,12 +124,23 @@ class Resident:
         self.sections.interrupt()
         if not await self.activities.cancel(timeout_s):
             self.open()
-            raise DeadlineError(
-                "QUIESCE_TIMEOUT",
-                f"the background work of paglet {self.paglet_id} did not end within {timeout_s:g} s",
-                resource=Resource("paglet", self.paglet_id),
-            )
+            raise self._unquiet(f"did not end within {timeout_s:g} s")
         await self.runner.settle()
+
+    def _unquiet(self, what: str) -> DeadlineError:
+        return DeadlineError(
+            "QUIESCE_TIMEOUT",
+            f"the background work of paglet {self.paglet_id} {what}",
+            resource=Resource("paglet", self.paglet_id),
+        )
+
+    async def _tell_cut(self) -> None:
+        """Tells the paglet that stayed of a body that was cancelled all the same, after it was told that it stays."""
+        try:
+            error = self._unquiet("was cancelled for a move that was given up, and has ended only now")
+            await self.activities.queued_hook(self.paglet.on_dispatch_aborted, error)
+        except PagletError as failed:
+            _log.error("on_dispatch_aborted of paglet %s failed: %s", self.paglet_id, failed)
 
     async def clean_up(self) -> None:
         """Closes the paglet's resources, as part of the turn that this is called in; the caller bounds the time.

@@ -99,7 +99,10 @@ class Runner:
             raise RuntimeError("a cancellation came out of what an author wrote") from error
 
     async def _in_thread(self, function: Callable[..., object], *arguments: object) -> object:
-        """Calls a function in a worker thread. A thread cannot be stopped: whoever is cancelled waits for its end."""
+        """Calls a function in a worker thread. A thread cannot be stopped: whoever is cancelled waits for its end.
+
+        If the cancellation was taken back by then, its result counts.
+        """
         thread = asyncio.ensure_future(to_thread.run_sync(function, *arguments, limiter=self._limiter))
         try:
             return await asyncio.shield(thread)
@@ -109,7 +112,9 @@ class Runner:
                     await asyncio.wait([thread])
                 except asyncio.CancelledError:
                     continue
-            raise
+            if is_cancelled():
+                raise
+            return thread.result()
 
     async def run(
         self,

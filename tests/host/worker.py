@@ -47,6 +47,16 @@ class Worker(Probe):
                 self.news = rest
                 self.notify_all_state_changed()
                 await STAGE.at("news")
+            case "runs":
+                self.state.runs = True
+            case "slow":
+                self.start_background(self._slow)
+            case "beside":
+                self.start_background(self._beside)
+            case "leave":
+                self.start_background(partial(self._leave, rest))
+            case "nest":
+                self.start_background(partial(self._nest, rest))
             case "wait-in-turn":
                 await self.wait_state(lambda _: True)
             case "add":
@@ -97,6 +107,30 @@ class Worker(Probe):
             STAGE.note(f"thread: {type(error).__name__}")
             raise
         STAGE.note(f"{line} is {self.add_in_thread(f'saw {line}')}")
+
+    async def _slow(self) -> None:
+        """Takes its time when it is cancelled."""
+        try:
+            await STAGE.at("slow")
+            await asyncio.Event().wait()
+        finally:
+            await STAGE.at("unwind")
+
+    async def _beside(self) -> None:
+        """What a test puts in its place."""
+
+    async def _leave(self, target: str) -> None:
+        """Leaves a task behind that asks for a move."""
+        self._left = asyncio.create_task(self._go("left", target))
+        await STAGE.reached("left")
+
+    async def _nest(self, target: str) -> None:
+        """Begins a body that asks for a move."""
+        self.start_background(partial(self._go, "inner", target))
+
+    async def _go(self, spot: str, target: str) -> None:
+        await STAGE.at(spot)
+        self.dispatch(target)
 
     async def _append(self, line: str) -> None:
         async with self.turn() as state:

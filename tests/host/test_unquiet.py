@@ -1,0 +1,147 @@
+"""A paglet that could not be quieted goes on: what was ended for it is begun anew, or the paglet is told."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.host.conftest import Mesh
+from tests.host.midway import do
+from tests.host.stage import STAGE
+from tests.host.support import ask, eventually
+from tests.host.worker import WORKER_TYPE, Worker
+
+_TOLD = "aborted QUIESCE_TIMEOUT"
+
+
+@pytest.fixture
+async def worker(strict: Mesh) -> str:
+    """A worker on a host that loses its patience soon."""
+    return (await strict.alpha.client.create(WORKER_TYPE, paglet_id="worker")).paglet_id
+
+
+async def _noted(note: str, times: int = 1) -> None:
+    await eventually(lambda: do(STAGE.notes.count(note) == times), what=note)
+
+
+async def _ask(strict: Mesh, text: str) -> None:
+    await ask(strict.alpha.channel, "worker", "Ask", text)
+
+
+async def _stays(strict: Mesh) -> None:
+    """A move is tried and given up."""
+    with pytest.raises(Exception, match="did not end within 1 s"):
+        await strict.alpha.client.dispatch("worker", "beta")
+    await _noted(_TOLD)
+
+
+@pytest.mark.parametrize("how", ["raises", "returns"])
+async def test_run_that_ends_too_late_is_begun_anew(strict: Mesh, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """A `run()` that was cancelled and took its time is begun anew when it has ended, however it ends."""
+
+    async def run(_found: Worker) -> None:
+        STAGE.note("run")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await STAGE.at("unwind")
+            if how == "raises":
+                raise
+
+    monkeypatch.setattr(Worker, "run", run)
+    STAGE.hold("unwind")
+    await strict.alpha.client.create(WORKER_TYPE, paglet_id="worker")
+    await _noted("run")
+    await _stays(strict)
+    assert STAGE.notes.count("run") == 1
+    STAGE.release("unwind")
+    await _noted("run", 2)
+    assert (await strict.alpha.client.dispatch("worker", "beta")).host == "beta"
+    await _noted("run", 3)
+
+
+async def test_run_is_begun_anew_though_another_body_is_stuck(strict: Mesh, worker: str) -> None:
+    """A `run()` that ended as it was told is begun anew when something else kept the paglet."""
+    async with asyncio.timeout(20):
+        await _ask(strict, "runs")
+        assert (await strict.alpha.client.dispatch(worker, "beta")).host == "beta"
+        await strict.alpha.client.dispatch(worker, "alpha")
+        await _noted("run", 2)
+        STAGE.hold("unwind")
+        await _ask(strict, "slow")
+        await STAGE.reached("slow")
+        await _stays(strict)
+        await _noted("run", 3)
+
+
+async def test_body_that_ends_too_late_is_told(strict: Mesh, worker: str) -> None:
+    """A body that was cancelled, and ends when the paglet goes on already, is lost: the paglet is told once more."""
+    STAGE.hold("unwind")
+    await _ask(strict, "slow")
+    await STAGE.reached("slow")
+    await _stays(strict)
+    STAGE.release("unwind")
+    await _noted(_TOLD, 2)
+    assert (await strict.alpha.client.dispatch(worker, "beta")).host == "beta"
+
+
+async def test_thread_that_was_not_done_goes_on(strict: Mesh, worker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that nobody could cancel does its work to the end when its paglet goes on, and has its move."""
+
+    def work(found: Worker) -> None:
+        STAGE.at_in_thread("thread")
+        found.add_in_thread("done")
+        found.dispatch("beta")
+
+    monkeypatch.setattr(Worker, "_beside", work, raising=False)
+    STAGE.hold("thread")
+    await _ask(strict, "beside")
+    await STAGE.reached("thread")
+    await _stays(strict)
+    STAGE.release("thread")
+    await eventually(lambda: _is_on_beta(strict))
+    assert (await ask(strict.beta.channel, worker, "Read")).text.endswith("QUIESCE_TIMEOUT done")
+    assert STAGE.notes.count(_TOLD) == 1
+
+
+async def test_reads_are_not_lost(strict: Mesh, worker: str) -> None:
+    """A read that was interrupted for a move that was given up then is answered all the same, as things are then."""
+    STAGE.hold("unwind", "read")
+    await _ask(strict, "slow")
+    await STAGE.reached("slow")
+    reading = asyncio.create_task(ask(strict.alpha.channel, worker, "HoldRead", "read"))
+    await STAGE.reached("read")
+    await _stays(strict)
+    assert (await ask(strict.alpha.channel, worker, "Append", "on")).text.endswith("QUIESCE_TIMEOUT on")
+    STAGE.release("read")
+    assert (await reading).text.endswith("QUIESCE_TIMEOUT on")
+
+
+async def test_request_of_a_task_that_outlives_its_body(strict: Mesh, worker: str) -> None:
+    """A task that a body left behind asks for itself: what it asks for when the body has ended is done at once."""
+    STAGE.hold("left")
+    await _ask(strict, "leave beta")
+    await STAGE.reached("left")
+    await eventually(lambda: do(not _bodies()), what="the end of the body")
+    assert (await strict.alpha.client.get(worker)).host == "alpha"
+    STAGE.release("left")
+    await eventually(lambda: _is_on_beta(strict))
+
+
+async def test_request_of_a_body_of_a_body(strict: Mesh, worker: str) -> None:
+    """A body that a body began has outputs of its own."""
+    STAGE.hold("inner")
+    await _ask(strict, "nest beta")
+    await STAGE.reached("inner")
+    assert (await strict.alpha.client.get(worker)).host == "alpha"
+    STAGE.release("inner")
+    await eventually(lambda: _is_on_beta(strict))
+
+
+async def _is_on_beta(strict: Mesh) -> bool:
+    return (await strict.alpha.client.get("worker")).host == "beta"
+
+
+def _bodies() -> list[asyncio.Task[object]]:
+    return [task for task in asyncio.all_tasks() if "_run_body" in repr(task)]
