@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["DEFAULT_PORT", "HostSettings", "MailboxSettings", "StoreSettings"]
+__all__ = ["DEFAULT_PORT", "HostSettings", "MailboxSettings", "PostSettings", "StoreSettings"]
 
 DEFAULT_PORT = 7600
 
@@ -52,6 +52,18 @@ class MailboxSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PostSettings:
+    """How many posts, and bytes of posts, are kept for one paglet, and how long one is tried that finds UNAVAILABLE.
+
+    Dead letters count. `patience_s` is in seconds.
+    """
+
+    max_posts: int = 1000
+    max_bytes: int = 16 * _MIB
+    patience_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
     """Everything a host is started with. Durations are in seconds.
 
@@ -70,6 +82,7 @@ class HostSettings:
     insecure: bool = False
     store: StoreSettings = field(default_factory=StoreSettings)
     mailbox: MailboxSettings = field(default_factory=MailboxSettings)
+    posts: PostSettings = field(default_factory=PostSettings)
     lease_s: float = 10.0
     drain_s: float = 10.0
     shutdown_budget_s: float = 10.0

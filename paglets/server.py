@@ -20,7 +20,13 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
-from paglet.v1 import directory_pb2_grpc, lifecycle_pb2_grpc, mesh_pb2_grpc, transfer_pb2_grpc
+from paglet.v1 import (
+    directory_pb2_grpc,
+    lifecycle_pb2_grpc,
+    mesh_pb2_grpc,
+    operation_pb2_grpc,
+    transfer_pb2_grpc,
+)
 from paglets.arena import use_one_arena
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.lock import FolderLock
@@ -45,6 +51,7 @@ from paglets.services.guard import GuardedServices
 from paglets.services.health import HealthServicer
 from paglets.services.lifecycle import LifecycleServicer
 from paglets.services.mesh import MeshServicer
+from paglets.services.operation import OperationServicer
 from paglets.services.reflection import add_reflection
 from paglets.services.routing import Router
 from paglets.services.transfer import TransferServicer
@@ -220,6 +227,7 @@ def _add_services(
     artifacts = ArtifactServicer(parts.store, host.name, tickets=tickets, pulls=host.pulls, max_open_reads=reads)
     add_artifacts(services, artifacts)
     services.add(lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleServicer(host, router))
+    services.add(operation_pb2_grpc.add_OperationServiceServicer_to_server, OperationServicer(host, router))
     services.add(transfer_pb2_grpc.add_TransferServiceServicer_to_server, TransferServicer(host))
     services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(parts.directory, host.name))
     services.add(directory_pb2_grpc.add_DirectoryServiceServicer_to_server, DirectoryServicer(parts.directory))

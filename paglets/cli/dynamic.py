@@ -17,7 +17,7 @@ from paglets.client.safe_channel import SafeChannel
 from paglets.errors import OperationNotFoundError
 from paglets.wire.metadata import PAGLET_ID_KEY, REQUEST_ID_KEY
 
-__all__ = ["call_operation"]
+__all__ = ["call_operation", "post_operation"]
 
 
 async def call_operation(proxy: PagletProxy, operation: str, text: str, request_id: str = "") -> dict[str, Any]:
@@ -26,16 +26,34 @@ async def call_operation(proxy: PagletProxy, operation: str, text: str, request_
     Raises OPERATION_NOT_FOUND naming the paglet's services, a usage error for JSON that does not fit the request, and
     whatever the operation raises.
     """
+    reflection = _reflection(proxy)
+    method, request = await _request(proxy, reflection, operation, text)
+    reply = await _call(proxy, method, request, request_id)
+    return await _shown(reflection, operation, reply)
+
+
+async def post_operation(proxy: PagletProxy, operation: str, text: str, request_id: str = "") -> str:
+    """Posts `pkg.Service/Method` to a paglet with a request in JSON; the post's id. Raises as `call_operation`."""
+    method, request = await _request(proxy, _reflection(proxy), operation, text)
+    name = f"{method.containing_service.full_name}/{method.name}"
+    return await proxy.post(name, request, request_id=request_id)
+
+
+def _reflection(proxy: PagletProxy) -> Reflection:
     metadata = ((PAGLET_ID_KEY, proxy.paglet_id),)
-    reflection = Reflection(SafeChannel(proxy.client.channel, metadata=metadata), proxy.client.policy.timeout_s)
+    return Reflection(SafeChannel(proxy.client.channel, metadata=metadata), proxy.client.policy.timeout_s)
+
+
+async def _request(
+    proxy: PagletProxy, reflection: Reflection, operation: str, text: str
+) -> tuple[MethodDescriptor, Message]:
     method = await _find(proxy, reflection, operation)
     request = GetMessageClass(method.input_type)()
     try:
         await reflection.parse(text, request)
     except ParseError as error:
         raise click.UsageError(f"the request does not fit {method.input_type.full_name}: {error}") from error
-    reply = await _call(proxy, method, request, request_id)
-    return await _shown(reflection, operation, reply)
+    return method, request
 
 
 async def _find(proxy: PagletProxy, reflection: Reflection, operation: str) -> MethodDescriptor:
@@ -49,7 +67,7 @@ async def _find(proxy: PagletProxy, reflection: Reflection, operation: str) -> M
     if found is None:
         raise _not_found(proxy, operation, f"the service has {', '.join(method.name for method in methods)}")
     if found.client_streaming or found.server_streaming:
-        raise click.UsageError(f"{operation} is a stream; `op call` calls operations of one request and one reply")
+        raise click.UsageError(f"{operation} is a stream; `paglets op` takes operations of one request and one reply")
     return found
 
 

@@ -1,4 +1,4 @@
-"""`paglets op`: calls an operation of a paglet without having its stub."""
+"""`paglets op`: calls an operation of a paglet, or posts one, without having its stub."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import click
 
 from paglets.cli.nouns import Noun
+from paglets.cli.output import write_json
 from paglets.cli.session import Session
 from paglets.cli.types import read_text_argument
 
@@ -15,7 +16,7 @@ __all__ = ["op"]
 
 @click.group(cls=Noun)
 def op() -> None:
-    """Call the operations of paglets."""
+    """Call the operations of paglets, or post them."""
 
 
 @op.command()
@@ -34,3 +35,24 @@ def call(session: Session, paglet_id: str, operation: str, request: str, request
     text = read_text_argument(request)
     reply = session.run(lambda client: call_operation(client.proxy(paglet_id), operation, text, request_id))
     click.echo(json.dumps(reply, ensure_ascii=False, indent=None if session.json else 2))
+
+
+@op.command()
+@click.argument("paglet_id", metavar="ID")
+@click.argument("operation", metavar="PKG.SERVICE/METHOD")
+@click.argument("request", metavar="[JSON|@FILE|-]", default="{}")
+@click.option("--request-id", default="", help="Repeats an earlier post: it is run once. Without it, a fresh one.")
+@click.pass_obj
+def post(session: Session, paglet_id: str, operation: str, request: str, request_id: str) -> None:
+    """Leave an operation with a paglet, and do not wait for it; what is printed is the id of the post.
+
+    It is durable by then, and run once, whatever becomes of hosts meanwhile and wherever the paglet goes.
+    """
+    from paglets.cli.dynamic import post_operation
+
+    text = read_text_argument(request)
+    post_id = session.run(lambda client: post_operation(client.proxy(paglet_id), operation, text, request_id))
+    if session.json:
+        write_json({"post_id": post_id})
+    else:
+        click.echo(post_id)

@@ -11,8 +11,16 @@ from typing import Any, ClassVar, Protocol, Self
 
 import grpc
 import msgspec
+from google.protobuf.message import Message
 
-from paglet.v1 import lifecycle_pb2, lifecycle_pb2_grpc, mesh_pb2, mesh_pb2_grpc
+from paglet.v1 import (
+    lifecycle_pb2,
+    lifecycle_pb2_grpc,
+    mesh_pb2,
+    mesh_pb2_grpc,
+    operation_pb2,
+    operation_pb2_grpc,
+)
 from paglets.client.artifacts import RemoteArtifactStore
 from paglets.client.calls import errors_of_calls
 from paglets.client.channel import open_channel
@@ -50,6 +58,7 @@ class Client:
         self._artifact_channel = open_channel(address)
         safe = SafeChannel(self._channel, policy=self.policy)
         self._lifecycle: lifecycle_pb2_grpc.LifecycleServiceAsyncStub = lifecycle_pb2_grpc.LifecycleServiceStub(safe)
+        self._operations: operation_pb2_grpc.OperationServiceAsyncStub = operation_pb2_grpc.OperationServiceStub(safe)
         self._mesh: mesh_pb2_grpc.MeshServiceAsyncStub = mesh_pb2_grpc.MeshServiceStub(safe)
 
     async def __aenter__(self) -> Self:
@@ -200,6 +209,19 @@ class Client:
         """
         request = lifecycle_pb2.GetPagletStateRequest(paglet_id=paglet_id)
         return (await self._lifecycle.GetPagletState(request)).state_json
+
+    async def post(self, paglet_id: str, operation: str, request: Message, *, request_id: str = "") -> str:
+        """Leaves an operation, `pkg.Service/Method`, with a paglet, and does not wait for it; returns the post's id.
+
+        It is durable on return, and then run once, wherever the paglet is by then, after this caller's posts before it.
+        Repeat it with the same `request_id` and there is one post. Raises PAGLET_NOT_FOUND, OPERATION_NOT_FOUND,
+        POSTS_FULL, PAGLET_INACTIVE, REQUEST_ID_REUSED, MALFORMED_REQUEST for a request of another type, or over 1 MiB.
+        """
+        wanted = operation_pb2.PostOperationRequest(
+            request_id=request_id or new_id(), paglet_id=paglet_id, operation=operation
+        )
+        wanted.request.Pack(request)
+        return (await self._operations.PostOperation(wanted)).post_id
 
     async def dispose(self, paglet_id: str, *, request_id: str = "") -> None:
         """Ends a paglet for good, whatever its state; safe to repeat with `request_id`. Raises PAGLET_NOT_FOUND."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from paglet.v1 import artifact_pb2
 from paglets.client.retry import RetryPolicy
@@ -66,6 +67,10 @@ class PagletHome(Protocol):
 
     async def state(self, paglet_id: str) -> str:
         """Reads a paglet's state."""
+        ...
+
+    async def post(self, paglet_id: str, operation: str, request: Message, *, request_id: str = "") -> str:
+        """Leaves an operation with a paglet."""
         ...
 
     async def dispose(self, paglet_id: str, *, request_id: str = "") -> None:
@@ -145,6 +150,10 @@ class PagletProxy:
     async def state(self) -> str:
         """The paglet's durable state as JSON; as `Client.state`."""
         return await self.client.state(self.paglet_id)
+
+    async def post(self, operation: str, request: Message, *, request_id: str = "") -> str:
+        """Leaves an operation, `pkg.Service/Method`, with the paglet, and does not wait for it; as `Client.post`."""
+        return await self.client.post(self.paglet_id, operation, request, request_id=request_id)
 
     async def dispose(self, *, request_id: str = "") -> None:
         """Ends the paglet for good; as `Client.dispose`."""

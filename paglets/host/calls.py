@@ -21,6 +21,7 @@ from paglets.errors import (
     UnavailableError,
 )
 from paglets.host.once import Once, Reply
+from paglets.host.post_records import StoredPost
 from paglets.host.reads import Reads
 from paglets.host.records import StoredReply
 from paglets.host.replies import ReplyBook, fingerprint_of
@@ -28,7 +29,7 @@ from paglets.host.runner import Runner, attempt
 from paglets.wire.channel_options import MAX_MESSAGE_BYTES
 from paglets.wire.status import to_status
 
-__all__ = ["Call", "Calls"]
+__all__ = ["Call", "Calls", "no_operation"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +69,7 @@ class Calls:
         Safe to repeat with a request id, or for a read. Raises OPERATION_NOT_FOUND, MALFORMED_REQUEST, MAILBOX_FULL,
         DEADLINE_BEFORE_RUN, what the handler raised, or why the gate is shut.
         """
-        handler = self._paglet.handlers.get(call.path)
-        if handler is None:
-            raise self._no_operation(call.path)
+        handler = self._handler(call.path)
         request = _parse(handler, call.request)
         if handler.operation.is_read_only:
             return Reply(await self._reads.run(lambda: self._invoke(handler, request), call.deadline))
@@ -80,6 +79,18 @@ class Calls:
         return await self._once.run(
             key, fingerprint, call.deadline, lambda: self._turn_once(handler, request, call, key, fingerprint)
         )
+
+    async def deliver(self, post: StoredPost) -> bool:
+        """Runs a post as a turn, with whose commit it is gone; True when it had run before and must yet be dropped.
+
+        Raises what the handler raised, of which nothing is kept, or why the gate is shut.
+        """
+        handler = self._handler(post.path)
+        request = _parse(handler, post.request)
+        if self._book.knows(post.key, post.fingerprint):
+            return True
+        reply = await self._once.run(post.key, post.fingerprint, None, lambda: self._post_turn(handler, request, post))
+        return reply.replayed
 
     def interrupt_reads(self) -> None:
         """Cuts off the reads; they begin anew when the gate opens, or are sent away when it is shut."""
@@ -110,8 +121,7 @@ class Calls:
         self, handler: Handler, request: Message, call: Call, key: tuple[str, str], fingerprint: bytes
     ) -> bytes:
         def keep(reply: bytes) -> tuple[StoredReply, list[tuple[str, str]]]:
-            made = self._book.make(key, fingerprint, reply=reply)
-            return made, self._book.add(made)
+            return self._keep(key, fingerprint, reply)
 
         ticket = await self._enter(call)
         try:
@@ -123,6 +133,26 @@ class Calls:
         if durable is not None:
             await durable
         return reply
+
+    async def _post_turn(self, handler: Handler, request: Message, post: StoredPost) -> bytes:
+        def keep(reply: bytes) -> tuple[StoredReply, list[tuple[str, str]]]:
+            return self._keep(post.key, post.fingerprint, reply)
+
+        ticket = await self._gate.enter(own=True)  # posts have bounds of their own
+        try:
+            turn = self._runner.begin(lambda: self._invoke(handler, request), keep, post.number)
+            reply, durable = await attempt(turn, post.path)
+        finally:
+            self._gate.leave(ticket)
+        if durable is not None:
+            await durable
+        return reply
+
+    def _keep(
+        self, key: tuple[str, str], fingerprint: bytes, reply: bytes
+    ) -> tuple[StoredReply, list[tuple[str, str]]]:
+        made = self._book.make(key, fingerprint, reply=reply)
+        return made, self._book.add(made)
 
     async def _fail(self, error: PagletError, key: tuple[str, str], fingerprint: bytes) -> NoReturn:
         """A failed turn changed nothing, but its request has run: a duplicate gets the same error.
@@ -167,14 +197,22 @@ class Calls:
             )
         return data
 
-    def _no_operation(self, path: str) -> OperationNotFoundError:
-        name, type_name = path.removeprefix("/"), self._paglet.type_name()
-        return OperationNotFoundError(
-            "OPERATION_NOT_FOUND",
-            f"paglet {self._paglet_id} of type {type_name} has no operation {name}",
-            resource=Resource("paglet", self._paglet_id),
-            metadata={"operation": name, "type": type_name},
-        )
+    def _handler(self, path: str) -> Handler:
+        handler = self._paglet.handlers.get(path)
+        if handler is None:
+            raise no_operation(self._paglet_id, self._paglet.type_name(), path)
+        return handler
+
+
+def no_operation(paglet_id: str, type_name: str, path: str) -> OperationNotFoundError:
+    """What is said of an operation that a paglet does not have."""
+    name = path.removeprefix("/")
+    return OperationNotFoundError(
+        "OPERATION_NOT_FOUND",
+        f"paglet {paglet_id} of type {type_name} has no operation {name}",
+        resource=Resource("paglet", paglet_id),
+        metadata={"operation": name, "type": type_name},
+    )
 
 
 def _parse(handler: Handler, data: bytes) -> Message:

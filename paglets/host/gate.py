@@ -27,6 +27,11 @@ class Gate:
         """How many wait for a turn."""
         return len(self._mailbox)
 
+    @property
+    def is_shut(self) -> bool:
+        """Whether all are sent away, for good."""
+        return self._gone is not None
+
     async def enter(self, size_bytes: int = 0, deadline: float | None = None, *, own: bool = False) -> Ticket:
         """Waits for a turn; give the ticket to `leave`. `deadline` is a time of the loop's clock.
 

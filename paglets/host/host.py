@@ -19,6 +19,7 @@ from paglets.errors import (
 from paglets.host.arrival import ARRIVAL_POINTS, Arrivals
 from paglets.host.births import BIRTH_POINTS, Births, CreateRequest
 from paglets.host.comeback import COMEBACK_POINTS, Comeback
+from paglets.host.deliveries import DELIVERY_POINTS
 from paglets.host.departure import Departures, MoveRequest
 from paglets.host.dormant import WAKING_POINTS, Dormant
 from paglets.host.ending import DISPOSAL_POINTS, Endings
@@ -26,6 +27,7 @@ from paglets.host.gate import moved, not_found, shutting_down
 from paglets.host.given_up import refuse
 from paglets.host.move import DEPARTURE_POINTS
 from paglets.host.parts import HostParts
+from paglets.host.posting import POSTING_POINTS, Posting
 from paglets.host.pulls import Pulls
 from paglets.host.recovery import Recovery
 from paglets.host.resident import Resident
@@ -50,6 +52,8 @@ HOST_POINTS = (
     *WAKING_POINTS,
     *COMEBACK_POINTS,
     *DISPOSAL_POINTS,
+    *POSTING_POINTS,
+    *DELIVERY_POINTS,
 )
 """Every named point between two durable steps of paglets; pulls and the store have their own."""
 
@@ -73,6 +77,7 @@ class Host:
         self.arrivals = Arrivals(parts, self.residents)
         self.births = Births(parts, self.residents)
         self.pulls = Pulls(parts)
+        self.posting = Posting(parts)
         self._uid = uid
         self._version = version
         self._ready = asyncio.Event()

@@ -27,6 +27,7 @@ from paglets.host.offer import (
     snapshot_artifact,
 )
 from paglets.host.parts import HostParts
+from paglets.host.post_snapshot import posts_of
 from paglets.host.records import ArrivalPhase, Settled, StoredPaglet
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents, load_state
@@ -88,7 +89,7 @@ class Landing:
         paglet_type = self._parts.registry.get(row.type)
         state = await load_state(paglet_type, snapshot.state, snapshot.state_version)
         files = [await self._file(artifact_id, file) for artifact_id, file in incoming.blobs()]
-        resident = self._residents.build(row, paglet_type, state, replies_of(snapshot), files)
+        resident = self._residents.build(row, paglet_type, state, replies_of(snapshot), files, posts_of(snapshot))
         resident.own_request = own_request_of(snapshot)
         return resident
 
@@ -111,6 +112,7 @@ class Landing:
             replies=replies_of(snapshot),
             files=files,
             own_request=own_request_of(snapshot),
+            posts=posts_of(snapshot),
         )
         await self._parts.journal.settle_arrival(settled)
         incoming.kept = kept
@@ -165,6 +167,7 @@ class Landing:
             replies=resident.book.all(),
             files=files,
             own_request=resident.own_request,
+            posts=resident.box.all(),
         )
         await self._parts.journal.settle_arrival(settled)
         incoming.kept = kept

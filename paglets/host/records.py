@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, PullRequest
 from paglets.core.turn import OwnRequest
 from paglets.host.files import RegisteredFile
+from paglets.host.post_records import StoredPost
 
 __all__ = ["Arrival", "ArrivalPhase", "Departure", "Settled", "StoredPaglet", "StoredPull", "StoredReply"]
 
@@ -100,3 +101,4 @@ class Settled:
     replies: Sequence[StoredReply] = ()
     files: Sequence[RegisteredFile] = ()
     own_request: OwnRequest | None = None
+    posts: Sequence[StoredPost] = ()

@@ -40,6 +40,13 @@ class ReplyBook:
         """Everything kept, oldest first."""
         return tuple(self._replies.values())
 
+    def knows(self, key: tuple[str, str], fingerprint: bytes) -> bool:
+        """Whether this request has run, whatever is kept of its outcome. Raises REQUEST_ID_REUSED."""
+        found = self._replies.get(key)
+        if found is not None:
+            require_same(found.fingerprint, fingerprint, key, self._paglet_id)
+        return found is not None
+
     def find(self, key: tuple[str, str], fingerprint: bytes) -> StoredReply | None:
         """The outcome of this request; None when it has not run. Raises REQUEST_ID_REUSED, REPLY_NOT_KEPT."""
         found = self._replies.get(key)

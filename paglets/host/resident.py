@@ -15,6 +15,7 @@ from paglets.directory.contract import PagletRow
 from paglets.errors import DeadlineError, PagletError, PreconditionError, Resource
 from paglets.host.activities import Activities
 from paglets.host.calls import Calls
+from paglets.host.deliveries import Deliveries
 from paglets.host.files import RegisteredFile
 from paglets.host.gate import moved, shutting_down
 from paglets.host.records import StoredPaglet
@@ -44,6 +45,7 @@ class Resident:
         sections: Sections,
         activities: Activities,
         book: ReplyBook,
+        deliveries: Deliveries,
         files: dict[str, RegisteredFile],
         fulfil: Callable[[Resident], None],
     ) -> None:
@@ -52,9 +54,11 @@ class Resident:
         self.runner = runner
         self.sections = sections
         self.gate = runner.gate
-        self.calls = Calls(row.paglet_id, paglet, runner, book, self._require_sound)
+        self.calls = Calls(row.paglet_id, paglet, runner, book, self.require_sound)
         self.activities = activities
         self.book = book
+        self.deliveries = deliveries
+        self.box = deliveries.box
         self.files = files
         self.life = asyncio.Lock()
         self.own_request: OwnRequest | None = None
@@ -87,11 +91,13 @@ class Resident:
             _log.error("on_activation of paglet %s failed: %r", self.paglet_id, error)
 
     def open(self, first: Turn[Any] | None = None) -> None:
-        """Lets the waiting in, begins `run()`, and what the paglet asked for, in its first turn or earlier."""
+        """Lets the waiting and posts in, begins `run()`, and what was asked for, in the first turn or earlier."""
         self.sections.resume()
         self.activities.resume()
         self.gate.reopen()
         self._start_run()
+        if self.row.state is not PagletState.FAILED:
+            self.deliveries.begin(self.calls.deliver)
         if first is not None:
             self.own_request = first.request or self.own_request
             for output in first.outputs:
@@ -164,6 +170,7 @@ class Resident:
     def leave(self, error: PagletError | None = None) -> None:
         """Sends away whoever waits: the paglet is no longer here."""
         self.gate.shut(error or moved(self.paglet_id))
+        self.deliveries.abandon()
         self.runner.fence(closed=True)
         self.sections.interrupt()
         self.activities.abandon()  # of a paglet that was ended though it could not be quieted
@@ -175,6 +182,7 @@ class Resident:
         """
         self.gate.shut(shutting_down())
         self.sections.interrupt()
+        await self.deliveries.stop()
         await self.calls.stop(timeout_s)
         ended = await self.activities.cancel(timeout_s) and await self.gate.drained(timeout_s)
         await self.runner.settle()
@@ -192,7 +200,8 @@ class Resident:
         except (PagletError, TimeoutError) as error:
             _log.error("on_deactivating of paglet %s failed as its host ends: %r", self.paglet_id, error)
 
-    def _require_sound(self) -> None:
+    def require_sound(self) -> None:
+        """Raises ARRIVAL_FAILED when the paglet answers nothing but reads."""
         if self.row.state is PagletState.FAILED:
             raise PreconditionError(
                 "ARRIVAL_FAILED",

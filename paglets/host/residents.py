@@ -11,9 +11,12 @@ from paglets.core.turn import StateCell
 from paglets.directory.contract import PagletRow
 from paglets.host.activities import Activities
 from paglets.host.context import HostContext
+from paglets.host.deliveries import Deliveries
 from paglets.host.files import RegisteredFile
 from paglets.host.gate import Gate
 from paglets.host.parts import HostParts
+from paglets.host.post_records import StoredPost
+from paglets.host.postbox import PostBox, PostLimits
 from paglets.host.records import StoredPaglet, StoredReply
 from paglets.host.replies import ReplyBook, ReplyLimits
 from paglets.host.resident import Resident
@@ -54,9 +57,10 @@ class Residents:
         """
         replies = await self._parts.journal.replies(row.paglet_id)
         files = await self._parts.journal.files(row.paglet_id)
+        posts = await self._parts.journal.posts.of(row.paglet_id)
         paglet_type = self._parts.registry.get(row.type)
         state = await load_state(paglet_type, stored.state, stored.state_version)
-        resident = self.build(row, paglet_type, state, replies, files)
+        resident = self.build(row, paglet_type, state, replies, files, posts)
         resident.own_request = await self._parts.journal.own_request(row.paglet_id)
         return resident
 
@@ -67,6 +71,7 @@ class Residents:
         state: object,
         replies: Iterable[StoredReply] = (),
         files: Iterable[RegisteredFile] = (),
+        posts: Iterable[StoredPost] = (),
     ) -> Resident:
         """Makes a resident. Its gate is closed; nobody finds it yet. Raises STATE_INVALID for too large a state."""
         settings = self._parts.settings
@@ -78,6 +83,9 @@ class Residents:
         activities = Activities(row.paglet_id, runner)
         registered = {file.name: file for file in files}
         context = HostContext(self._parts, row.paglet_id, sections, activities, registered)
+        wanted = settings.posts
+        box = PostBox(row.paglet_id, PostLimits(wanted.max_posts, wanted.max_bytes), posts)
+        rows = self._parts.journal.posts
         return Resident(
             row,
             paglet_type(context, cell),
@@ -85,6 +93,7 @@ class Residents:
             sections=sections,
             activities=activities,
             book=self.book(row.paglet_id, replies),
+            deliveries=Deliveries(row.paglet_id, box, rows, gate, patience_s=wanted.patience_s),
             files=registered,
             fulfil=self._fulfil,
         )

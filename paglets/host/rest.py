@@ -102,6 +102,7 @@ class Rests:
                 raise TypeError(f"deactivation_policy answered with {type(chosen).__name__}, not DeactivationPolicy")
             policy = chosen
             await runner.invoke(paglet.on_deactivating, DeactivationEvent(self._parts.name, reason, policy))
+            await resident.clean_up()
 
         async with hook_limits("on_deactivating", self._parts.settings.quiesce_s):
             return await resident.activities.first_hook(on_deactivating), policy

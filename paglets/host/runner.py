@@ -134,8 +134,12 @@ class Runner:
         self,
         body: Callable[[], Awaitable[T]],
         keep: Callable[[T], tuple[StoredReply, list[tuple[str, str]]]] | None = None,
+        post: int = 0,
     ) -> tuple[T, asyncio.Future[None] | None]:
-        """As `run`, but returns as soon as the turn has ended, with the future of its commit."""
+        """As `run`, but returns as soon as the turn has ended, with the future of its commit.
+
+        `post` is the number of the post that has run by this turn, and goes with its commit.
+        """
         turn = self.cell.begin()
         try:
             with turn.entered():
@@ -145,7 +149,7 @@ class Runner:
         except BaseException:
             turn.roll_back()
             raise
-        return result, self.commit(turn, changed, kept)
+        return result, self.commit(turn, changed, kept, post)
 
     async def rehearse(self, body: Callable[[], Awaitable[object]]) -> Turn[Any]:
         """Runs `body` as a turn that the caller keeps by other means; returns it, its outputs to be let out then.
@@ -200,6 +204,7 @@ class Runner:
         turn: Turn[Any],
         changed: tuple[bytes, Any] | None,
         kept: tuple[StoredReply, list[tuple[str, str]]] | None = None,
+        post: int = 0,
     ) -> asyncio.Future[None] | None:
         """Sends a finished turn to the journal and its outputs after it; None when there is nothing to wait for.
 
@@ -207,7 +212,7 @@ class Runner:
         """
         own_request = turn.request
         if changed is not None or kept is not None or own_request is not None:
-            self._pending = self._write(changed, kept, own_request)
+            self._pending = self._write(changed, kept, own_request, post)
         durable = self._pending
         if durable is None or durable.done():
             _release(turn.outputs)
@@ -230,6 +235,7 @@ class Runner:
         changed: tuple[bytes, Any] | None,
         kept: tuple[StoredReply, list[tuple[str, str]]] | None,
         own_request: OwnRequest | None,
+        post: int,
     ) -> asyncio.Future[None]:
         self._require_unfenced()
         state, reply, evicted = None, None, list[tuple[str, str]]()
@@ -238,7 +244,7 @@ class Runner:
         if kept is not None:
             reply, evicted = kept
         version = self.cell.codec.version
-        return self._journal.commit_turn(self._paglet_id, state, version, reply, evicted, own_request)
+        return self._journal.commit_turn(self._paglet_id, state, version, reply, evicted, own_request, post)
 
     def _show(self, view: object) -> None:
         """Makes a durable state the one that everybody sees, and wakes who waits for a change."""

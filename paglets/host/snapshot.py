@@ -8,6 +8,7 @@ from paglet.v1 import transfer_pb2
 from paglets.core.turn import OwnAction, OwnRequest
 from paglets.errors import InvalidArgumentError
 from paglets.host.files import RegisteredFile
+from paglets.host.post_snapshot import posts_to_messages
 from paglets.host.records import Departure, StoredReply
 from paglets.host.resident import Resident
 from paglets.values import PagletFileRef
@@ -36,7 +37,7 @@ def file_artifact(transfer_id: str, index: int) -> str:
 
 
 def snapshot_of(resident: Resident) -> transfer_pb2.Snapshot:
-    """State, stored outcomes and unfulfilled request of a paglet whose gate is closed."""
+    """State, stored outcomes, unfulfilled request and posts of a paglet whose gate is closed."""
     cell = resident.runner.cell
     replies = [
         transfer_pb2.KeptReply(
@@ -56,6 +57,7 @@ def snapshot_of(resident: Resident) -> transfer_pb2.Snapshot:
         state_version=cell.codec.version,
         replies=replies,
         own_request=None if wanted is None else _own_request_to_message(wanted),
+        posts=posts_to_messages(resident.box.all()),
     )
 
 

@@ -99,6 +99,18 @@ def test_call_with_a_request_id_runs_once(mesh: Mesh) -> None:
     assert mesh.cli("paglet", "dispose", "once").code == 0
 
 
+def test_post_is_run_once(mesh: Mesh) -> None:
+    """`op post` prints the id of the post, which is the same for the same request id, and does not wait."""
+    assert mesh.cli("paglet", "create", COUNTER, "--id", "posted").code == 0
+    first = mesh.cli("op", "post", "posted", ADD, '{"amount": 2}', "--request-id", "r-1").out.strip()
+    assert mesh.cli("op", "post", "posted", ADD, '{"amount": 2}', "--request-id", "r-1", "--json").record == {
+        "post_id": first
+    }
+    assert mesh.cli("op", "call", "posted", ADD, '{"amount": 3}', "--json").record == {"value": "5"}
+    assert mesh.cli("op", "post", "posted", ADD, '{"amount": "x"}').code == 2
+    assert mesh.cli("paglet", "dispose", "posted").code == 0
+
+
 def test_call_for_people_is_indented(mesh: Mesh) -> None:
     """Without --json the reply is the same JSON over several lines, with fields that are zero."""
     assert mesh.cli("paglet", "create", COUNTER, "--id", "pretty").code == 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from paglets.host.journal.journal import Journal
+from paglets.host.post_records import StoredPost
 
-__all__ = ["HeldCommits"]
+__all__ = ["HeldCommits", "HeldPosts"]
 
 
 class HeldCommits:
@@ -40,3 +42,32 @@ class HeldCommits:
             await committing
 
         return asyncio.ensure_future(commit())
+
+
+class HeldPosts:
+    """Keeps the posts that come from becoming durable; `came` says that one did."""
+
+    def __init__(self, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.came = asyncio.Event()
+        self._free = asyncio.Event()
+        self._put = journal.posts.put
+        self._settled = journal.posts.settled
+        monkeypatch.setattr(journal.posts, "put", self._held)
+        monkeypatch.setattr(journal.posts, "settled", self._held_too)
+
+    def release(self) -> None:
+        """Lets them become durable."""
+        self._free.set()
+
+    def _held(self, paglet_id: str, posts: Sequence[StoredPost]) -> asyncio.Future[None]:
+        self.came.set()
+
+        async def put() -> None:
+            await self._free.wait()
+            await self._put(paglet_id, posts)
+
+        return asyncio.ensure_future(put())
+
+    async def _held_too(self) -> None:
+        await self._free.wait()
+        await self._settled()

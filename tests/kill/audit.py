@@ -16,11 +16,12 @@ import msgspec
 
 from paglets.digest import Digest
 from paglets.host.files import RegisteredFile
+from paglets.host.post_records import StoredPost
 from paglets.testing import HostProcess
 from tests.kill.ledger import Ledger, LedgerState
 from tests.kill.mesh import Mesh
 
-__all__ = ["Row", "blobs", "journal_ids", "mesh_problems", "registered_files", "row_of", "rows", "state_of"]
+__all__ = ["Row", "blobs", "journal_ids", "mesh_problems", "posts_of", "registered_files", "row_of", "rows", "state_of"]
 
 _MOST_OF_ONE_FILE = 4
 _MOST_DESCRIPTORS = 120
@@ -66,6 +67,12 @@ def state_of(host: HostProcess, paglet_id: str) -> LedgerState | None:
     return None
 
 
+def posts_of(host: HostProcess, paglet_id: str) -> list[StoredPost]:
+    """The posts of a paglet that a host's journal keeps, in their order."""
+    found = rows(host.data / "journal.db", "SELECT post FROM posts WHERE paglet_id = ? ORDER BY number", paglet_id)
+    return [msgspec.msgpack.decode(post, type=StoredPost) for (post,) in found if isinstance(post, bytes)]
+
+
 def blobs(host: HostProcess) -> dict[str, Path]:
     """The blobs on a host's disk by the hexadecimal digest that they are named after."""
     return {path.name.partition(".")[0]: path for path in _files(host.data / "artifacts" / "blobs")}
@@ -100,7 +107,7 @@ def _journal_problems(journal: Path) -> Iterator[str]:
         count = len(rows(journal, f"SELECT 1 FROM {table}"))  # noqa: S608 - the names above
         if count:
             yield f"{count} {table} in the journal"
-    for table in ("replies", "files", "own_requests"):
+    for table in ("replies", "files", "own_requests", "posts"):
         query = f"SELECT count(*) FROM {table} WHERE paglet_id NOT IN (SELECT paglet_id FROM paglets)"  # noqa: S608 - the names above
         ((count,),) = rows(journal, query)
         if count:

@@ -8,7 +8,20 @@ from itertools import product
 
 from tests.kill.kills import Kill, Kills
 
-__all__ = ["BIRTHS", "ENDS", "JOURNEYS", "LAYOUTS", "PAIRS", "RESTARTS", "RESTS", "STRANGE", "Layout", "points"]
+__all__ = [
+    "BIRTHS",
+    "ENDS",
+    "JOURNEYS",
+    "LAYOUTS",
+    "PAIRS",
+    "POSTS",
+    "POSTS_ON_THE_WAY",
+    "RESTARTS",
+    "RESTS",
+    "STRANGE",
+    "Layout",
+    "points",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +110,25 @@ RESTS = [
 ]
 RESTARTS = [Kill(victim="source", point=f"recovery.raise.{name}") for name in ("before", "after")]
 
+POSTS = [
+    Kill(victim="source", point=f"post.{name}", nth=nth)
+    for name, nth in (
+        ("keep.before", 4),
+        ("keep.after", 4),
+        ("run.before", 4),
+        ("run.after", 4),
+        ("fail.after", 1),
+        ("fail.after", 3),
+    )
+]
+"""The kills of a host that takes posts and runs them."""
+
+POSTS_ON_THE_WAY = [
+    *_source("quiesce.before", "quiesce.after", "seal.after", "commit.after", "forget.after"),
+    *_target("transfer.seal.after", "arrival.turn.after", "arrival.settle.after", "arrival.record.after"),
+]
+"""The kills during a journey that begins while posts wait."""
+
 STRANGE = _target("arrival.turn.before", "arrival.settle.after")
 
 
@@ -104,4 +136,4 @@ def points() -> Iterator[str]:
     """The points of all cases but the pairs, which are drawn."""
     for cases in JOURNEYS.values():
         yield from (kill.point for case in cases for kill in case.kills)
-    yield from (kill.point for kill in (*BIRTHS, *ENDS, *RESTS, *RESTARTS))
+    yield from (kill.point for kill in (*BIRTHS, *ENDS, *RESTS, *RESTARTS, *POSTS))

@@ -41,7 +41,9 @@ class Ledger(OperationPaglet[LedgerState]):
         self.state.visits.append(event.target)
 
     async def add(self, request: counter_pb2.AddRequest) -> counter_pb2.AddResponse:
-        """Takes an amount down, without asking whether it is there."""
+        """Takes an amount down, without asking whether it is there; none below 0."""
+        if request.amount < 0:
+            raise ValueError("no ledger takes that")
         self.state.amounts.append(request.amount)
         return counter_pb2.AddResponse(value=len(self.state.amounts))
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+from paglets.testing import eventually
+from tests.kill import audit
 from tests.kill.kills import Kill, Kills, arm, deaths
-from tests.kill.mesh import Mesh
-from tests.kill.story import begun_story
+from tests.kill.mesh import PATIENCE_S, Mesh
+from tests.kill.posters import POISON, Posters
+from tests.kill.story import Story, begun_story
 
-__all__ = ["birth", "end", "journey", "rest", "restart", "strangeness"]
+__all__ = ["birth", "end", "journey", "posts", "posts_on_the_way", "rest", "restart", "strangeness"]
 
 
 async def journey(mesh: Mesh, case: Kills) -> None:
@@ -112,3 +115,56 @@ async def strangeness(mesh: Mesh, kill: Kill) -> None:
         await story.settled_at(mesh.target, is_kept=True)
         await story.check_ledger(mesh.target)
         await story.end()
+
+
+async def posts(mesh: Mesh, kill: Kill) -> None:
+    """Posts through a death of the host that takes and runs them; then a journey that nothing disturbs."""
+    await arm(mesh, [kill])
+    async with begun_story(mesh) as story:
+        async with Posters(list(story.clients.values()), story.paglet_id) as posters:
+            async with deaths(mesh, story):
+                poisoned = await posters.poison()
+                await posters.more()
+            await posters.more()
+            assert await story.dispatch(mesh.target, door=mesh.source) is None
+            await posters.more()
+        await _all_posts_ran(story, posters, mesh.target, dead=poisoned)
+        await story.settled_at(mesh.target)
+        await story.end()
+
+
+async def posts_on_the_way(mesh: Mesh, kill: Kill) -> None:
+    """Posts wait as a journey begins, and come while it goes through a death; each runs where the paglet is then."""
+    await arm(mesh, [kill])
+    async with begun_story(mesh) as story:
+        async with Posters(list(story.clients.values()), story.paglet_id) as posters:
+            await posters.more()
+            async with deaths(mesh, story):
+                error = await story.dispatch(mesh.target, door=mesh.source)
+            await posters.more()
+        owner = mesh.target if error is None else mesh.source
+        await _all_posts_ran(story, posters, owner)
+        await story.settled_at(owner)
+        await story.end()
+
+
+async def _all_posts_ran(story: Story, posters: Posters, owner: str, dead: str = "") -> None:
+    """What was acknowledged ran once, each client's in its order; the dead one waits among the dead letters."""
+    host = story.mesh.hosts[owner]
+    told = posters.acknowledged
+
+    async def ran() -> bool:
+        state = await asyncio.to_thread(audit.state_of, host, story.paglet_id)
+        return state is not None and len(state.amounts) >= len(told)
+
+    await eventually(ran, PATIENCE_S, "every acknowledged post")
+    state = audit.state_of(host, story.paglet_id)
+    assert state is not None
+    assert len(set(state.amounts)) == len(state.amounts), "a post ran twice"
+    assert set(state.amounts) == set(told), "lost, or never sent: " + str(set(state.amounts) ^ set(told))
+    places = {amount: place for place, amount in enumerate(state.amounts)}
+    for lane in posters.lanes:
+        assert lane == sorted(lane, key=lambda amount: places[amount]), "a client's posts ran out of their order"
+    left = audit.posts_of(host, story.paglet_id)
+    assert [(post.post_id, post.dead) for post in left] == ([(dead, True)] if dead else [])
+    assert POISON not in state.amounts

@@ -86,6 +86,22 @@ async def test_an_arrival_where_the_type_is_gone_survives(meshes: Meshes, kill: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kill", cases.POSTS, ids=str)
+async def test_posts_survive(meshes: Meshes, kill: Kill) -> None:
+    """Posts run once and in their order, whenever the host that takes them dies; a poisonous one is a dead letter."""
+    async with meshes.mesh("third") as mesh:
+        await survival.posts(mesh, kill)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", cases.POSTS_ON_THE_WAY, ids=str)
+async def test_posts_survive_a_journey(meshes: Meshes, kill: Kill) -> None:
+    """Posts that wait as their paglet leaves, or come meanwhile, run once where it is then, whoever dies."""
+    async with meshes.mesh("third") as mesh:
+        await survival.posts_on_the_way(mesh, kill)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(_NUMBER_OF_PAIRS))
 async def test_two_kills_in_one_journey(meshes: Meshes, seed: int, number: int) -> None:
     """Two hosts die in one journey, at points drawn by the session's seed."""

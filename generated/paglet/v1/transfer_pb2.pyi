@@ -229,6 +229,72 @@ class OwnRequest(_message.Message):
 Global___OwnRequest: _TypeAlias = OwnRequest  # noqa: Y015
 
 @_typing.final
+class KeptPost(_message.Message):
+    """KeptPost is an operation that was left with the paglet and has not run to its end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POST_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    TYPE_URL_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    CREATE_MS_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    DEAD_FIELD_NUMBER: _builtins.int
+    post_id: _builtins.str
+    """Names the post."""
+    number: _builtins.int
+    """Its place in the order of the paglet's posts."""
+    principal: _builtins.str
+    """Who posted it."""
+    request_id: _builtins.str
+    """The request id."""
+    path: _builtins.str
+    """The rpc as `/pkg.Service/Method`."""
+    type_url: _builtins.str
+    """The type of the request, as Any has it."""
+    request: _builtins.bytes
+    """The encoded request."""
+    fingerprint: _builtins.bytes
+    """Digest of method and request."""
+    create_ms: _builtins.int
+    """When it came, milliseconds since the epoch by the clock of the host it came to."""
+    failures: _builtins.int
+    """How often it failed."""
+    status: _builtins.bytes
+    """A google.rpc.Status: how it failed last; empty if it did not."""
+    dead: _builtins.bool
+    """Whether it is a dead letter."""
+    def __init__(
+        self,
+        *,
+        post_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        principal: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        path: _builtins.str = ...,
+        type_url: _builtins.str = ...,
+        request: _builtins.bytes = ...,
+        fingerprint: _builtins.bytes = ...,
+        create_ms: _builtins.int = ...,
+        failures: _builtins.int = ...,
+        status: _builtins.bytes = ...,
+        dead: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_ms", b"create_ms", "dead", b"dead", "failures", b"failures", "fingerprint", b"fingerprint", "number", b"number", "path", b"path", "post_id", b"post_id", "principal", b"principal", "request", b"request", "request_id", b"request_id", "status", b"status", "type_url", b"type_url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeptPost: _TypeAlias = KeptPost  # noqa: Y015
+
+@_typing.final
 class Snapshot(_message.Message):
     """Snapshot is a paglet at rest: all that moves but its files."""
 
@@ -238,6 +304,7 @@ class Snapshot(_message.Message):
     STATE_VERSION_FIELD_NUMBER: _builtins.int
     REPLIES_FIELD_NUMBER: _builtins.int
     OWN_REQUEST_FIELD_NUMBER: _builtins.int
+    POSTS_FIELD_NUMBER: _builtins.int
     state: _builtins.bytes
     """The encoded state."""
     state_version: _builtins.int
@@ -250,6 +317,10 @@ class Snapshot(_message.Message):
     def own_request(self) -> Global___OwnRequest:
         """What the paglet asked for in its last turns, while another move had begun already: it is done where it arrives."""
 
+    @_builtins.property
+    def posts(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptPost]:
+        """Posts that have not run to their end, in their order; never those of a paglet that is copied."""
+
     def __init__(
         self,
         *,
@@ -257,10 +328,11 @@ class Snapshot(_message.Message):
         state_version: _builtins.int = ...,
         replies: _abc.Iterable[Global___KeptReply] | None = ...,
         own_request: Global___OwnRequest | None = ...,
+        posts: _abc.Iterable[Global___KeptPost] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["own_request", b"own_request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["own_request", b"own_request", "replies", b"replies", "state", b"state", "state_version", b"state_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["own_request", b"own_request", "posts", b"posts", "replies", b"replies", "state", b"state", "state_version", b"state_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

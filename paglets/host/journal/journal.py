@@ -19,6 +19,7 @@ from paglets.core.turn import OwnRequest
 from paglets.errors import PreconditionError, Resource
 from paglets.host.files import RegisteredFile
 from paglets.host.journal.dormant import DormantRows
+from paglets.host.journal.posts import PostRows, drop_post, put_posts
 from paglets.host.journal.rows import (
     LAYOUT,
     SCHEMA,
@@ -44,12 +45,13 @@ _log = logging.getLogger(__name__)
 class Journal:
     """Durable rows of one host. Every method that writes returns when the write is durable.
 
-    What is kept of inactive paglets is in `dormant`.
+    What is kept of inactive paglets is in `dormant`, and of posts in `posts`.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.dormant = DormantRows(database)
+        self.posts = PostRows(database)
 
     @classmethod
     def open(cls, path: Path) -> Journal:
@@ -127,9 +129,11 @@ class Journal:
         reply: StoredReply | None,
         evicted: Sequence[tuple[str, str]] = (),
         own_request: OwnRequest | None = None,
+        post: int = 0,
     ) -> asyncio.Future[None]:
         """Keeps what a turn did; turns of one paglet become durable in the order of these calls.
 
+        The `post` that it ran, by its number, is gone with that.
         The future raises EPOCH_FENCED when the paglet is no longer kept here.
         """
 
@@ -143,6 +147,8 @@ class Journal:
                 raise not_kept(paglet_id, "is no longer on this host; the turn was rolled back")
             put_replies(db, paglet_id, () if reply is None else (reply,), evicted)
             put_own_request(db, paglet_id, own_request)
+            if post:
+                drop_post(db, paglet_id, post)
 
         return self._database.submit(work)
 
@@ -281,6 +287,7 @@ class Journal:
             put_replies(db, paglet.paglet_id, settled.replies)
             put_files(db, paglet.paglet_id, settled.files)
             put_own_request(db, paglet.paglet_id, settled.own_request)
+            put_posts(db, paglet.paglet_id, settled.posts)
             put_arrival(db, settled.arrival)
 
         await self._database.write(work)

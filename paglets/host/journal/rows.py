@@ -46,6 +46,8 @@ CREATE TABLE replies (
 CREATE TABLE files (
     paglet_id TEXT NOT NULL, name TEXT NOT NULL, file BLOB NOT NULL, PRIMARY KEY (paglet_id, name)) WITHOUT ROWID;
 CREATE TABLE own_requests (paglet_id TEXT PRIMARY KEY, request BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE posts (
+    paglet_id TEXT NOT NULL, number INTEGER NOT NULL, post BLOB NOT NULL, PRIMARY KEY (paglet_id, number));
 CREATE TABLE dormant (
     paglet_id TEXT PRIMARY KEY, policy BLOB NOT NULL, on_startup INTEGER NOT NULL, activate_at REAL) WITHOUT ROWID;
 CREATE INDEX dormant_by_time ON dormant (activate_at) WHERE activate_at IS NOT NULL;
@@ -71,6 +73,7 @@ def forget_paglet(db: sqlite3.Connection, paglet_id: str) -> None:
     db.execute("DELETE FROM files WHERE paglet_id = ?", (paglet_id,))
     db.execute("DELETE FROM own_requests WHERE paglet_id = ?", (paglet_id,))
     db.execute("DELETE FROM dormant WHERE paglet_id = ?", (paglet_id,))
+    db.execute("DELETE FROM posts WHERE paglet_id = ?", (paglet_id,))
 
 
 def put_paglet(db: sqlite3.Connection, paglet: StoredPaglet) -> None:

@@ -1,0 +1,57 @@
+"""What the journal keeps of posts: those that were acknowledged and have not run to their end, and dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from paglets.host.journal.rows import not_kept
+from paglets.host.post_records import StoredPost
+from paglets.sqlite import Database
+
+__all__ = ["PostRows", "drop_post", "put_posts"]
+
+
+class PostRows:
+    """Rows of one host. What a future or coroutine returns for is durable by then."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, paglet_id: str, posts: Sequence[StoredPost]) -> asyncio.Future[None]:
+        """Keeps posts as they are now. The future raises EPOCH_FENCED when the paglet is not kept here."""
+
+        def work(db: sqlite3.Connection) -> None:
+            if not db.execute("SELECT 1 FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchone():
+                raise not_kept(paglet_id, "is no longer on this host; the post was not taken")
+            put_posts(db, paglet_id, posts)
+
+        return self._database.submit(work)
+
+    async def drop(self, paglet_id: str, post: StoredPost) -> None:
+        """Forgets a post."""
+        await self._database.write(lambda db: drop_post(db, paglet_id, post.number))
+
+    async def of(self, paglet_id: str) -> list[StoredPost]:
+        """The posts of a paglet, in their order."""
+        query = "SELECT post FROM posts WHERE paglet_id = ? ORDER BY number"
+        rows = await self._database.read(lambda db: db.execute(query, (paglet_id,)).fetchall())
+        return [msgspec.msgpack.decode(row["post"], type=StoredPost) for row in rows]
+
+    async def settled(self) -> None:
+        """Returns when all that was written before is durable."""
+        await self._database.write(lambda _: None)
+
+
+def put_posts(db: sqlite3.Connection, paglet_id: str, posts: Iterable[StoredPost]) -> None:
+    """Keeps posts, replacing those of the same numbers."""
+    rows = [(paglet_id, post.number, msgspec.msgpack.encode(post)) for post in posts]
+    db.executemany("INSERT OR REPLACE INTO posts VALUES (?, ?, ?)", rows)
+
+
+def drop_post(db: sqlite3.Connection, paglet_id: str, number: int) -> None:
+    """Forgets a post."""
+    db.execute("DELETE FROM posts WHERE paglet_id = ? AND number = ?", (paglet_id, number))

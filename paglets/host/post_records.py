@@ -1,0 +1,43 @@
+"""Posts as the journal keeps them: operations that were left with a paglet."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+
+__all__ = ["StoredPost", "post_id_of"]
+
+_NAMESPACE = uuid.UUID("6f0f6c0e-91a5-5d0b-8f0e-0c1a9c7be2d4")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredPost:
+    """An operation that was acknowledged and has not run to its end.
+
+    `number` is its place among the paglet's posts, `principal` who posted it; `create_ms` is in milliseconds since the
+    epoch. It has failed `failures` times, at last with the encoded google.rpc.Status `status`. One that is `dead` is
+    run only if somebody asks for it.
+    """
+
+    post_id: str
+    number: int
+    principal: str
+    request_id: str
+    path: str
+    type_url: str
+    request: bytes
+    fingerprint: bytes
+    create_ms: int
+    failures: int = 0
+    status: bytes = b""
+    dead: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What its outcome is kept under."""
+        return self.principal, self.request_id
+
+
+def post_id_of(paglet_id: str, principal: str, request_id: str) -> str:
+    """The name of a post: the same for the same caller, paglet and request id."""
+    return uuid.uuid5(_NAMESPACE, f"{paglet_id}\0{principal}\0{request_id}").hex

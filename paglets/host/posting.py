@@ -1,0 +1,110 @@
+"""Takes posts for the paglets of this host: durable when they are acknowledged, once for each request id."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from paglets.core.paglet import Paglet
+from paglets.errors import InvalidArgumentError
+from paglets.faults import point
+from paglets.host.calls import no_operation
+from paglets.host.parts import HostParts
+from paglets.host.post_records import StoredPost, post_id_of
+from paglets.host.postbox import PostBox
+from paglets.host.replies import ReplyBook, fingerprint_of
+from paglets.host.resident import Resident
+from paglets.values import new_id
+
+__all__ = ["MAX_POST_BYTES", "POSTING_POINTS", "PostRequest", "Posting"]
+
+MAX_POST_BYTES = 1024 * 1024
+"""How large the request of a post may be."""
+
+POSTING_POINTS = ("post.keep.before", "post.keep.after")
+"""The named points of a post that is taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostRequest:
+    """What is posted, and who posts it: rpc path, encoded request and its type as `Any` has it, request id if any."""
+
+    path: str
+    type_url: str
+    request: bytes
+    principal: str = ""
+    request_id: str = ""
+
+
+class Posting:
+    """The posts of one host's paglets, as they come."""
+
+    def __init__(self, parts: HostParts) -> None:
+        self._parts = parts
+
+    async def post(self, resident: Resident, request: PostRequest, deadline: float | None) -> str:
+        """Takes a post for a paglet that is here; returns its id when it is durable.
+
+        A paglet on a journey takes none: the post waits until it is known where that leads. `deadline` is a time of the
+        loop's clock. Raises OPERATION_NOT_FOUND, MALFORMED_REQUEST, REQUEST_ID_REUSED, POSTS_FULL, ARRIVAL_FAILED,
+        DEADLINE_BEFORE_RUN, or why the paglet is not here any more.
+        """
+        post = _checked(type(resident.paglet), resident.paglet_id, request)
+        await resident.gate.passage(deadline)
+        # Without a pause from here to the write: whoever closes the gate finds it in the box.
+        resident.require_sound()
+        taken = _take(post, resident.box, resident.book)
+        if taken is None:
+            await self._parts.journal.posts.settled()  # it is here, and perhaps not durable yet
+            return post.post_id
+        point("post.keep.before")
+        kept = self._parts.journal.posts.put(resident.paglet_id, [taken])
+        resident.deliveries.look()
+        await asyncio.shield(kept)
+        point("post.keep.after")
+        return post.post_id
+
+
+def _take(post: StoredPost, box: PostBox, book: ReplyBook) -> StoredPost | None:
+    """Puts a post among the others; None when it is there already, or has run."""
+    if book.knows(post.key, post.fingerprint) or box.find(post) is not None:
+        return None
+    return box.add(post)
+
+
+def _checked(paglet_type: type[Paglet[object]], paglet_id: str, request: PostRequest) -> StoredPost:
+    """The post, if the paglet's type has such an operation that takes such a request."""
+    handler = paglet_type.handlers.get(request.path)
+    if handler is None:
+        raise no_operation(paglet_id, paglet_type.type_name(), request.path)
+    operation = handler.operation
+    if operation.is_read_only:
+        raise _malformed("operation", f"{operation.full_name} has no side effects, and nobody would get its reply")
+    if len(request.request) > MAX_POST_BYTES:
+        raise _malformed("request", f"a post has at most {MAX_POST_BYTES} bytes; send more as an artifact")
+    wanted = operation.request_class.DESCRIPTOR.full_name
+    if request.type_url.rpartition("/")[2] != wanted:
+        raise _malformed("request", f"{operation.full_name} takes a {wanted}, got {request.type_url!r}")
+    try:
+        message = operation.request_class.FromString(request.request)
+    except DecodeError as error:
+        raise _malformed("request", f"the request is no {wanted}") from error
+    request_id = request.request_id or new_id()
+    return StoredPost(
+        post_id=post_id_of(paglet_id, request.principal, request_id),
+        number=0,
+        principal=request.principal,
+        request_id=request_id,
+        path=request.path,
+        type_url=request.type_url,
+        request=request.request,
+        fingerprint=fingerprint_of(request.path, message),
+        create_ms=time.time_ns() // 1_000_000,
+    )
+
+
+def _malformed(field: str, message: str) -> InvalidArgumentError:
+    return InvalidArgumentError("MALFORMED_REQUEST", message, field=field)
