@@ -7,6 +7,7 @@ import json
 import click
 
 from paglets.cli.nouns import Noun
+from paglets.cli.op_dead import dead
 from paglets.cli.output import write_json
 from paglets.cli.session import Session
 from paglets.cli.types import read_text_argument
@@ -17,6 +18,9 @@ __all__ = ["op"]
 @click.group(cls=Noun)
 def op() -> None:
     """Call the operations of paglets, or post them."""
+
+
+op.add_command(dead)
 
 
 @op.command()

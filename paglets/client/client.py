@@ -24,6 +24,7 @@ from paglet.v1 import (
 from paglets.client.artifacts import RemoteArtifactStore
 from paglets.client.calls import errors_of_calls
 from paglets.client.channel import open_channel
+from paglets.client.dead_letters import DeadLetters
 from paglets.client.journeys import journey_progress
 from paglets.client.proxy import PagletProxy
 from paglets.client.retry import RetryPolicy
@@ -81,6 +82,11 @@ class Client:
     def artifacts(self) -> RemoteArtifactStore:
         """The artifact store of the host, on a connection of its own so that large bytes keep no call waiting."""
         return RemoteArtifactStore(self._artifact_channel, timeout_s=self.policy.timeout_s)
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """The posts that failed three times, of any paglet."""
+        return DeadLetters(self._operations)
 
     async def reach(self) -> HostRef:
         """Describes the host, asked once and not again: raises TRANSPORT at once when no host is there."""

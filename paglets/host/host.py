@@ -19,6 +19,7 @@ from paglets.errors import (
 from paglets.host.arrival import ARRIVAL_POINTS, Arrivals
 from paglets.host.births import BIRTH_POINTS, Births, CreateRequest
 from paglets.host.comeback import COMEBACK_POINTS, Comeback
+from paglets.host.dead_letters import DEAD_LETTER_POINTS, DeadLetters
 from paglets.host.deliveries import DELIVERY_POINTS
 from paglets.host.departure import Departures, MoveRequest
 from paglets.host.dormant import WAKING_POINTS, Dormant
@@ -54,6 +55,7 @@ HOST_POINTS = (
     *DISPOSAL_POINTS,
     *POSTING_POINTS,
     *DELIVERY_POINTS,
+    *DEAD_LETTER_POINTS,
 )
 """Every named point between two durable steps of paglets; pulls and the store have their own."""
 
@@ -78,6 +80,7 @@ class Host:
         self.births = Births(parts, self.residents)
         self.pulls = Pulls(parts)
         self.posting = Posting(parts)
+        self.dead_letters = DeadLetters(parts)
         self._uid = uid
         self._version = version
         self._ready = asyncio.Event()

@@ -70,6 +70,14 @@ class PostBox:
         if post.post_id in self._posts:
             self._posts[post.post_id] = post
 
+    def renew(self, post: StoredPost) -> StoredPost:
+        """Has a dead letter wait again, as the last; returns it with its new number."""
+        del self._posts[post.post_id]
+        self._last += 1
+        renewed = replace(post, number=self._last, failures=0, status=b"", dead=False)
+        self._posts[post.post_id] = renewed
+        return renewed
+
     def remove(self, post: StoredPost) -> None:
         """Lets a post go. Safe to repeat."""
         found = self._posts.pop(post.post_id, None)

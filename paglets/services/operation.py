@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import TypeAlias
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
 
 from paglet.v1 import operation_pb2 as pb
 from paglet.v1 import operation_pb2_grpc
 from paglets.errors import InvalidArgumentError
 from paglets.host.host import Host
+from paglets.host.post_records import StoredPost
 from paglets.host.posting import PostRequest
+from paglets.host.resident import Resident
 from paglets.services.guard import ServerContext
-from paglets.services.routing import Router, check_request_id
+from paglets.services.paging import page_size, page_start, page_token
+from paglets.services.routing import CallMeta, Router, check_request_id
 from paglets.values import check_id
+from paglets.wire.times import time_to_message
 
 __all__ = ["OperationServicer"]
 
-_POST = "/paglet.v1.OperationService/PostOperation"
+_SERVICE = "/paglet.v1.OperationService"
+_PAGE_BYTES = 2 * 1024 * 1024
+_MAX_POST_IDS = 1000
+
+Work: TypeAlias = Callable[[Resident, float], Awaitable[Message]]
 
 
 class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
@@ -34,18 +47,105 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
             request=request.request.value,
             request_id=check_request_id(request.request_id, "request_id"),
         )
+
+        async def work(resident: Resident, deadline: float) -> pb.PostOperationResponse:
+            return pb.PostOperationResponse(post_id=await self._host.posting.post(resident, post, deadline))
+
+        reply = await self._at_paglet(meta, "PostOperation", request, context, work)
+        return pb.PostOperationResponse.FromString(reply)
+
+    async def ListDeadLetters(
+        self, request: pb.ListDeadLettersRequest, context: ServerContext
+    ) -> pb.ListDeadLettersResponse:
+        """Lists posts that failed."""
+        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
+        size, after = page_size(request.page_size), page_start(request.page_token)
+
+        async def work(resident: Resident, deadline: float) -> pb.ListDeadLettersResponse:
+            return _page(await self._host.dead_letters.list(resident, deadline), size, after)
+
+        reply = await self._at_paglet(meta, "ListDeadLetters", request, context, work)
+        return pb.ListDeadLettersResponse.FromString(reply)
+
+    async def ReplayDeadLetters(
+        self, request: pb.ReplayDeadLettersRequest, context: ServerContext
+    ) -> pb.ReplayDeadLettersResponse:
+        """Has posts that failed run again."""
+        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
+        post_ids = _post_ids(request.post_ids)
+
+        async def work(resident: Resident, deadline: float) -> pb.ReplayDeadLettersResponse:
+            done = await self._host.dead_letters.replay(resident, post_ids, deadline)
+            return pb.ReplayDeadLettersResponse(post_ids=done)
+
+        reply = await self._at_paglet(meta, "ReplayDeadLetters", request, context, work)
+        return pb.ReplayDeadLettersResponse.FromString(reply)
+
+    async def DropDeadLetters(
+        self, request: pb.DropDeadLettersRequest, context: ServerContext
+    ) -> pb.DropDeadLettersResponse:
+        """Forgets posts that failed."""
+        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
+        post_ids = _post_ids(request.post_ids)
+
+        async def work(resident: Resident, deadline: float) -> pb.DropDeadLettersResponse:
+            return pb.DropDeadLettersResponse(post_ids=await self._host.dead_letters.drop(resident, post_ids, deadline))
+
+        reply = await self._at_paglet(meta, "DropDeadLetters", request, context, work)
+        return pb.DropDeadLettersResponse.FromString(reply)
+
+    async def _at_paglet(
+        self, meta: CallMeta, method: str, request: Message, context: ServerContext, work: Work
+    ) -> bytes:
+        """Has `work` done by the host that the paglet is on; gives the encoded reply."""
         deadline = asyncio.get_running_loop().time() + meta.timeout_s
 
         async def here() -> bytes | None:
             resident = await self._host.resident(meta.paglet_id)
             if resident is None:
                 return None
-            post_id = await self._host.posting.post(resident, post, deadline)
+            reply = await work(resident, deadline)
             context.set_trailing_metadata(self._router.signpost(meta.paglet_id))
-            return pb.PostOperationResponse(post_id=post_id).SerializeToString()
+            return reply.SerializeToString()
 
-        reply = await self._router.unary(context, meta, _POST, request.SerializeToString(), here)
-        return pb.PostOperationResponse.FromString(reply)
+        return await self._router.unary(context, meta, f"{_SERVICE}/{method}", request.SerializeToString(), here)
+
+
+def _page(letters: Sequence[StoredPost], size: int, after: str) -> pb.ListDeadLettersResponse:
+    """One page: those after the number `after`, as many as fit into a message."""
+    if after and not after.isdecimal():
+        raise InvalidArgumentError("MALFORMED_REQUEST", "page_token is of another list", field="page_token")
+    page, taken = pb.ListDeadLettersResponse(), 0
+    rest = [letter for letter in letters if letter.number > int(after or "0")]
+    for count, letter in enumerate(rest):
+        taken += len(letter.request)
+        if count == size or (count and taken > _PAGE_BYTES):
+            page.next_page_token = page_token(str(rest[count - 1].number))
+            break
+        page.dead_letters.append(_to_message(letter))
+    return page
+
+
+def _to_message(letter: StoredPost) -> pb.DeadLetter:
+    return pb.DeadLetter(
+        post_id=letter.post_id,
+        operation=letter.path.removeprefix("/"),
+        request=AnyMessage(type_url=letter.type_url, value=letter.request),
+        request_id=letter.request_id,
+        create_time=time_to_message(letter.create_ms / 1000),
+        failures=letter.failures,
+        status=letter.status,
+    )
+
+
+def _post_ids(post_ids: Collection[str]) -> frozenset[str]:
+    if not 0 < len(post_ids) <= _MAX_POST_IDS:
+        raise InvalidArgumentError(
+            "MALFORMED_REQUEST",
+            f"post_ids has {len(post_ids)} ids, from 1 to {_MAX_POST_IDS} are taken",
+            field="post_ids",
+        )
+    return frozenset(post_ids)
 
 
 def _path(operation: str) -> str:

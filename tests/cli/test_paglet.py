@@ -179,3 +179,27 @@ def test_rest_and_back(mesh: Mesh) -> None:
     assert mesh.cli("paglet", "deactivate", "sleeper", "--at", "soon").code == 2
     assert mesh.cli("paglet", "activate", "nobody").code == 69
     assert mesh.cli("paglet", "dispose", "sleeper").code == 0
+
+def test_dead_letters(mesh: Mesh) -> None:
+    """A post that fails is listed with why, replayed, and dropped."""
+    files = "paglets.patterns.file_mobility.SingleFileTransferPaglet"
+    assert mesh.cli("paglet", "create", files, "--id", "failing").code == 0
+    post_id = mesh.cli("op", "post", "failing", "paglet.v1.TaskService/Start").out.strip()
+
+    def listed(count: int) -> list[dict[str, object]]:
+        lines: list[str] = []
+        for _ in range(100):
+            lines = mesh.cli("op", "dead", "ls", "failing", "--json").out.splitlines()
+            if len(lines) == count:
+                break
+        return [json.loads(line) for line in lines]
+
+    (record,) = listed(1)
+    assert (record["post_id"], record["reason"], record["failures"]) == (post_id, "MALFORMED_REQUEST", 3)
+    assert "MALFORMED_REQUEST" in mesh.cli("op", "dead", "ls", "failing").out
+    assert mesh.cli("op", "dead", "replay", "failing", "--all", "--json").record == {"replayed": [post_id]}
+    listed(1)
+    assert mesh.cli("op", "dead", "drop", "failing").code == 2
+    assert mesh.cli("op", "dead", "drop", "failing", post_id).err == "dropped 1 dead letters\n"
+    assert mesh.cli("op", "dead", "ls", "failing", "--json").out == ""
+    assert mesh.cli("paglet", "dispose", "failing").code == 0

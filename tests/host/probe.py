@@ -22,7 +22,7 @@ from paglets.core.events import (
     DisposalEvent,
     MobilityEvent,
 )
-from paglets.errors import PagletError, PreconditionError
+from paglets.errors import PagletError, PreconditionError, UnavailableError
 from paglets.patterns.operations import OperationPaglet
 from paglets.values import DeactivationPolicy, FileMode
 from tests.host.probe_service import PROBE
@@ -141,6 +141,15 @@ class Probe(OperationPaglet[ProbeState]):
         elif word == "deactivate":
             self.deactivate(DeactivationPolicy(activate_on_message=rest != "keep"))
         return StringValue()
+
+    async def strict(self, request: StringValue) -> StringValue:
+        """Adds a line, unless the state refuses `strict`; `away` is a refusal that may pass."""
+        STAGE.note(f"strict {request.value}")
+        if self.state.refuse.get("strict") == "away":
+            raise UnavailableError("HOST_UNREACHABLE", "not now")
+        _refuse(self.state, "strict")
+        self.state.lines.append(request.value)
+        return self._lines()
 
     async def wrong(self, request: StringValue) -> StringValue:
         """Answers with a message of another type."""

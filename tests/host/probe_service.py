@@ -11,7 +11,19 @@ __all__ = ["PACKAGE", "PROBE", "SERVICE"]
 PACKAGE = "paglets.tests.probe.v1"
 SERVICE = f"{PACKAGE}.ProbeService"
 _TEXT = wrappers_pb2.StringValue.DESCRIPTOR.full_name
-_TURNS = ("Append", "AppendInThread", "Hold", "HoldInThread", "Look", "Fail", "Spoil", "Repeat", "Ask", "Wrong")
+_TURNS = (
+    "Append",
+    "AppendInThread",
+    "Hold",
+    "HoldInThread",
+    "Look",
+    "Fail",
+    "Spoil",
+    "Repeat",
+    "Ask",
+    "Wrong",
+    "Strict",
+)
 _READS = ("Read", "ReadInThread", "HoldRead", "Scribble", "WaitFor")
 
 

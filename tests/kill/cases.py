@@ -119,6 +119,8 @@ POSTS = [
         ("run.after", 4),
         ("fail.after", 1),
         ("fail.after", 3),
+        ("replay.after", 1),
+        ("drop.after", 1),
     )
 ]
 """The kills of a host that takes posts and runs them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from paglets.client.dead_letters import DeadLetters
 from paglets.testing import eventually
 from tests.kill import audit
 from tests.kill.kills import Kill, Kills, arm, deaths
@@ -125,12 +126,27 @@ async def posts(mesh: Mesh, kill: Kill) -> None:
             async with deaths(mesh, story):
                 poisoned = await posters.poison()
                 await posters.more()
+                letters = story.clients[mesh.target].dead_letters
+                await _is_dead(letters, story.paglet_id, poisoned)
+                await letters.replay(story.paglet_id, poisoned)
+                await _is_dead(letters, story.paglet_id, poisoned)
+                await letters.drop(story.paglet_id, poisoned)
+                poisoned = await posters.poison()
             await posters.more()
             assert await story.dispatch(mesh.target, door=mesh.source) is None
             await posters.more()
         await _all_posts_ran(story, posters, mesh.target, dead=poisoned)
         await story.settled_at(mesh.target)
         await story.end()
+
+
+async def _is_dead(letters: DeadLetters, paglet_id: str, post_id: str) -> None:
+    """Waits for a dead letter."""
+
+    async def look() -> bool:
+        return [letter.post_id async for letter in letters.list(paglet_id)] == [post_id]
+
+    await eventually(look, PATIENCE_S, "a dead letter")
 
 
 async def posts_on_the_way(mesh: Mesh, kill: Kill) -> None:
@@ -158,6 +174,8 @@ async def _all_posts_ran(story: Story, posters: Posters, owner: str, dead: str =
         return state is not None and len(state.amounts) >= len(told)
 
     await eventually(ran, PATIENCE_S, "every acknowledged post")
+    if dead:
+        await _is_dead(story.clients[owner].dead_letters, story.paglet_id, dead)
     state = audit.state_of(host, story.paglet_id)
     assert state is not None
     assert len(set(state.amounts)) == len(state.amounts), "a post ran twice"

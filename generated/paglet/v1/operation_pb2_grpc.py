@@ -40,6 +40,21 @@ class OperationServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_operation__pb2.PostOperationRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_operation__pb2.PostOperationResponse.FromString,
                 _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/paglet.v1.OperationService/ListDeadLetters',
+                request_serializer=paglet_dot_v1_dot_operation__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_operation__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.ReplayDeadLetters = channel.unary_unary(
+                '/paglet.v1.OperationService/ReplayDeadLetters',
+                request_serializer=paglet_dot_v1_dot_operation__pb2.ReplayDeadLettersRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_operation__pb2.ReplayDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.DropDeadLetters = channel.unary_unary(
+                '/paglet.v1.OperationService/DropDeadLetters',
+                request_serializer=paglet_dot_v1_dot_operation__pb2.DropDeadLettersRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_operation__pb2.DropDeadLettersResponse.FromString,
+                _registered_method=True)
 
 
 class OperationServiceServicer(object):
@@ -67,6 +82,38 @@ class OperationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDeadLetters(self, request, context):
+        """ListDeadLetters lists the posts of a paglet that failed three times, in the order in which they came. They stay until
+        they are replayed or dropped, or the paglet ends. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), DEADLINE_EXCEEDED
+        (DEADLINE_BEFORE_RUN when the paglet is on a journey for longer than the deadline), UNAVAILABLE
+        (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayDeadLetters(self, request, context):
+        """ReplayDeadLetters has dead letters run again, as if they had been posted now: after the posts that wait, and up to three
+        times. Safe to repeat: what is no dead letter is left alone.
+
+        Errors: as ListDeadLetters names them, and FAILED_PRECONDITION (ARRIVAL_FAILED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DropDeadLetters(self, request, context):
+        """DropDeadLetters forgets dead letters. Their request ids count as used: a late duplicate of such a post is not run. Safe
+        to repeat: what is no dead letter is left alone.
+
+        Errors: as ListDeadLetters names them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +121,21 @@ def add_OperationServiceServicer_to_server(servicer, server):
                     servicer.PostOperation,
                     request_deserializer=paglet_dot_v1_dot_operation__pb2.PostOperationRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_operation__pb2.PostOperationResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=paglet_dot_v1_dot_operation__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_operation__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'ReplayDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayDeadLetters,
+                    request_deserializer=paglet_dot_v1_dot_operation__pb2.ReplayDeadLettersRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_operation__pb2.ReplayDeadLettersResponse.SerializeToString,
+            ),
+            'DropDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.DropDeadLetters,
+                    request_deserializer=paglet_dot_v1_dot_operation__pb2.DropDeadLettersRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_operation__pb2.DropDeadLettersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -104,6 +166,87 @@ class OperationService(object):
             '/paglet.v1.OperationService/PostOperation',
             paglet_dot_v1_dot_operation__pb2.PostOperationRequest.SerializeToString,
             paglet_dot_v1_dot_operation__pb2.PostOperationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.OperationService/ListDeadLetters',
+            paglet_dot_v1_dot_operation__pb2.ListDeadLettersRequest.SerializeToString,
+            paglet_dot_v1_dot_operation__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.OperationService/ReplayDeadLetters',
+            paglet_dot_v1_dot_operation__pb2.ReplayDeadLettersRequest.SerializeToString,
+            paglet_dot_v1_dot_operation__pb2.ReplayDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DropDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.OperationService/DropDeadLetters',
+            paglet_dot_v1_dot_operation__pb2.DropDeadLettersRequest.SerializeToString,
+            paglet_dot_v1_dot_operation__pb2.DropDeadLettersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,26 @@ class OperationServiceStub:
     longer than the deadline; nothing was kept), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT
     when the paglet's host does not answer).
     """
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_operation_pb2.ListDeadLettersRequest, _operation_pb2.ListDeadLettersResponse]
+    """ListDeadLetters lists the posts of a paglet that failed three times, in the order in which they came. They stay until
+    they are replayed or dropped, or the paglet ends. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), DEADLINE_EXCEEDED
+    (DEADLINE_BEFORE_RUN when the paglet is on a journey for longer than the deadline), UNAVAILABLE
+    (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+    """
+    ReplayDeadLetters: _grpc.UnaryUnaryMultiCallable[_operation_pb2.ReplayDeadLettersRequest, _operation_pb2.ReplayDeadLettersResponse]
+    """ReplayDeadLetters has dead letters run again, as if they had been posted now: after the posts that wait, and up to three
+    times. Safe to repeat: what is no dead letter is left alone.
+
+    Errors: as ListDeadLetters names them, and FAILED_PRECONDITION (ARRIVAL_FAILED).
+    """
+    DropDeadLetters: _grpc.UnaryUnaryMultiCallable[_operation_pb2.DropDeadLettersRequest, _operation_pb2.DropDeadLettersResponse]
+    """DropDeadLetters forgets dead letters. Their request ids count as used: a late duplicate of such a post is not run. Safe
+    to repeat: what is no dead letter is left alone.
+
+    Errors: as ListDeadLetters names them.
+    """
 
 @_typing.type_check_only
 class OperationServiceAsyncStub(OperationServiceStub):
@@ -72,6 +92,26 @@ class OperationServiceAsyncStub(OperationServiceStub):
     TYPE_NOT_ALLOWED), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for
     longer than the deadline; nothing was kept), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT
     when the paglet's host does not answer).
+    """
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_operation_pb2.ListDeadLettersRequest, _operation_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """ListDeadLetters lists the posts of a paglet that failed three times, in the order in which they came. They stay until
+    they are replayed or dropped, or the paglet ends. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), DEADLINE_EXCEEDED
+    (DEADLINE_BEFORE_RUN when the paglet is on a journey for longer than the deadline), UNAVAILABLE
+    (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+    """
+    ReplayDeadLetters: _aio.UnaryUnaryMultiCallable[_operation_pb2.ReplayDeadLettersRequest, _operation_pb2.ReplayDeadLettersResponse]  # type: ignore[assignment]
+    """ReplayDeadLetters has dead letters run again, as if they had been posted now: after the posts that wait, and up to three
+    times. Safe to repeat: what is no dead letter is left alone.
+
+    Errors: as ListDeadLetters names them, and FAILED_PRECONDITION (ARRIVAL_FAILED).
+    """
+    DropDeadLetters: _aio.UnaryUnaryMultiCallable[_operation_pb2.DropDeadLettersRequest, _operation_pb2.DropDeadLettersResponse]  # type: ignore[assignment]
+    """DropDeadLetters forgets dead letters. Their request ids count as used: a late duplicate of such a post is not run. Safe
+    to repeat: what is no dead letter is left alone.
+
+    Errors: as ListDeadLetters names them.
     """
 
 class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -98,6 +138,44 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         TYPE_NOT_ALLOWED), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for
         longer than the deadline; nothing was kept), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT
         when the paglet's host does not answer).
+        """
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _operation_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.ListDeadLettersResponse, _abc.Awaitable[_operation_pb2.ListDeadLettersResponse]]:
+        """ListDeadLetters lists the posts of a paglet that failed three times, in the order in which they came. They stay until
+        they are replayed or dropped, or the paglet ends. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), DEADLINE_EXCEEDED
+        (DEADLINE_BEFORE_RUN when the paglet is on a journey for longer than the deadline), UNAVAILABLE
+        (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+        """
+
+    @_abc_1.abstractmethod
+    def ReplayDeadLetters(
+        self,
+        request: _operation_pb2.ReplayDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.ReplayDeadLettersResponse, _abc.Awaitable[_operation_pb2.ReplayDeadLettersResponse]]:
+        """ReplayDeadLetters has dead letters run again, as if they had been posted now: after the posts that wait, and up to three
+        times. Safe to repeat: what is no dead letter is left alone.
+
+        Errors: as ListDeadLetters names them, and FAILED_PRECONDITION (ARRIVAL_FAILED).
+        """
+
+    @_abc_1.abstractmethod
+    def DropDeadLetters(
+        self,
+        request: _operation_pb2.DropDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.DropDeadLettersResponse, _abc.Awaitable[_operation_pb2.DropDeadLettersResponse]]:
+        """DropDeadLetters forgets dead letters. Their request ids count as used: a late duplicate of such a post is not run. Safe
+        to repeat: what is no dead letter is left alone.
+
+        Errors: as ListDeadLetters names them.
         """
 
 def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from paglets.host.journal.rows import not_kept
+from paglets.host.journal.rows import not_kept, put_replies
 from paglets.host.post_records import StoredPost
+from paglets.host.records import StoredReply
 from paglets.sqlite import Database
 
 __all__ = ["PostRows", "drop_post", "put_posts"]
@@ -21,12 +22,17 @@ class PostRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def put(self, paglet_id: str, posts: Sequence[StoredPost]) -> asyncio.Future[None]:
-        """Keeps posts as they are now. The future raises EPOCH_FENCED when the paglet is not kept here."""
+    def put(self, paglet_id: str, posts: Sequence[StoredPost], gone: Sequence[int] = ()) -> asyncio.Future[None]:
+        """Keeps posts as they are now, and forgets those whose numbers are `gone`.
+
+        The future raises EPOCH_FENCED when the paglet is not kept here.
+        """
 
         def work(db: sqlite3.Connection) -> None:
             if not db.execute("SELECT 1 FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchone():
                 raise not_kept(paglet_id, "is no longer on this host; the post was not taken")
+            for number in gone:
+                drop_post(db, paglet_id, number)
             put_posts(db, paglet_id, posts)
 
         return self._database.submit(work)
@@ -34,6 +40,24 @@ class PostRows:
     async def drop(self, paglet_id: str, post: StoredPost) -> None:
         """Forgets a post."""
         await self._database.write(lambda db: drop_post(db, paglet_id, post.number))
+
+    async def bury(
+        self,
+        paglet_id: str,
+        numbers: Sequence[int],
+        replies: Sequence[StoredReply],
+        evicted: Sequence[tuple[str, str]],
+    ) -> None:
+        """Forgets posts, and keeps how they failed. Raises EPOCH_FENCED when the paglet is not kept here."""
+
+        def work(db: sqlite3.Connection) -> None:
+            if not db.execute("SELECT 1 FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchone():
+                raise not_kept(paglet_id, "is no longer on this host; nothing was dropped")
+            for number in numbers:
+                drop_post(db, paglet_id, number)
+            put_replies(db, paglet_id, replies, evicted)
+
+        await self._database.write(work)
 
     async def of(self, paglet_id: str) -> list[StoredPost]:
         """The posts of a paglet, in their order."""
