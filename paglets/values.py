@@ -15,6 +15,7 @@ from paglets.digest import Digest
 from paglets.errors import InvalidArgumentError
 
 __all__ = [
+    "ArrivalMode",
     "ArtifactRef",
     "DeactivationPolicy",
     "FileMode",
@@ -27,6 +28,7 @@ __all__ = [
     "PagletProxyRef",
     "PagletState",
     "TaskPhase",
+    "TransferTicket",
     "check_id",
     "new_id",
     "new_id_after",
@@ -114,6 +116,31 @@ class DeactivationPolicy:
             activate_on_startup=activate_on_startup,
             activate_at=time.time() + max(0.0, seconds),
         )
+
+
+class ArrivalMode(StrEnum):
+    """What becomes of a paglet that has moved: it is active at its new place, or rests there and no hook is run."""
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferTicket:
+    """What a move asks for beside its target; by default nothing.
+
+    `deadline_s` is how long the journey may take until its commit, `retries` how often it begins anew after a failure
+    that may pass, with a pause that doubles from 0.25 s to 5 s. The target must offer `required_types`, and the
+    paglet's type with this `state_version` (0: any that reads the state). `policy` is what brings a paglet back that
+    arrives INACTIVE.
+    """
+
+    deadline_s: float | None = None
+    retries: int = 0
+    required_types: tuple[str, ...] = ()
+    state_version: int = 0
+    arrival: ArrivalMode = ArrivalMode.ACTIVE
+    policy: DeactivationPolicy | None = None
 
 
 class JourneyPhase(StrEnum):

@@ -21,7 +21,7 @@ from paglets.core.paglet import Paglet
 from paglets.core.turn import StateCell, Turn, current_turn
 from paglets.core.waits import Waits
 from paglets.errors import NotFoundError, PreconditionError
-from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef
+from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef, TransferTicket
 from tests.fake_files import confined, copy_in_one_step, describe, destination_below
 
 __all__ = ["FakeHome"]
@@ -206,7 +206,7 @@ class FakeHome:
         """Starts a body when the running turn is committed."""
         self._after(lambda: self._spawn(body))
 
-    def request_dispatch(self, target: str) -> None:
+    def request_dispatch(self, target: str, ticket: TransferTicket | None = None) -> None:
         """Notes the move when the running turn or body has ended well."""
         self._after(lambda: self.departures.append(target))
 

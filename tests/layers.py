@@ -55,7 +55,8 @@ KNOWS: Mapping[str, frozenset[str]] = {
         | {"artifacts.store", "directory.contract", "core", "client"}
         | {"wire.status"}  # outcomes of requests and journeys are kept as statuses
         | {"wire.digest", "wire.files"}  # the manifest of a journey is a message
-        | {"wire.policy"}  # what brings a paglet back travels with it
+        | {"wire.policy", "wire.ticket"}  # what brings a paglet back, and what its move asks for
+        | {"wire.states"}  # how a journey ended
         | {"wire.channel_options"}  # a reply that fits no message must not be committed
     ),
 }

@@ -142,7 +142,7 @@ def test_sound_house_has_no_findings(house: Path) -> None:
             "from paglets.directory.sqlite import SqliteDirectory\n",
             "paglets.host:1 imports paglets.directory.sqlite: host knows only artifacts.store, client, config, core, "
             "digest, directory.contract, errors, faults, operations, sqlite, state, values, "
-            "wire.channel_options, wire.digest, wire.files, wire.policy, wire.status",
+            "wire.channel_options, wire.digest, wire.files, wire.policy, wire.states, wire.status, wire.ticket",
             id="past-the-other-contract",
         ),
         pytest.param(

@@ -11,6 +11,7 @@ from paglets.cli.nouns import Noun
 from paglets.cli.output import Record, note, size_text, time_text, write_json, write_record, write_table
 from paglets.cli.progress import journey_bar
 from paglets.cli.session import Session
+from paglets.cli.ticket_options import ticket_of, ticket_options
 from paglets.cli.types import moment, read_text_argument, span
 from paglets.values import DeactivationPolicy, PagletInfo
 
@@ -83,13 +84,17 @@ def show(session: Session, paglet_id: str) -> None:
 @paglet.command()
 @click.argument("paglet_id", metavar="ID")
 @click.argument("target", metavar="HOST")
+@ticket_options
 @click.pass_obj
 def dispatch(session: Session, paglet_id: str, target: str) -> None:
     """Move a paglet with its files to HOST, a host's name. It goes on when this command is interrupted."""
+    ticket = ticket_of(click.get_current_context())
 
     async def moved(client: Client) -> PagletInfo:
         with journey_bar(f"{paglet_id} to {target}") as progress:
-            return await client.dispatch(paglet_id, target, timeout_s=session.move_timeout_s, progress=progress)
+            return await client.dispatch(
+                paglet_id, target, ticket=ticket, timeout_s=session.move_timeout_s, progress=progress
+            )
 
     _tell(session, session.run(moved))
 

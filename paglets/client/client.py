@@ -31,10 +31,20 @@ from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
 from paglets.core.paglet import Paglet
 from paglets.errors import InvalidArgumentError, UnavailableError
-from paglets.values import DeactivationPolicy, HostRef, JourneyInfo, PagletInfo, PagletProxyRef, check_id, new_id
+from paglets.values import (
+    DeactivationPolicy,
+    HostRef,
+    JourneyInfo,
+    PagletInfo,
+    PagletProxyRef,
+    TransferTicket,
+    check_id,
+    new_id,
+)
 from paglets.wire.lifecycle import paglet_info_from_message
 from paglets.wire.mesh import host_from_message
 from paglets.wire.policy import policy_to_message
+from paglets.wire.ticket import ticket_to_message
 
 __all__ = ["Client", "Dataclass"]
 
@@ -162,6 +172,7 @@ class Client:
         paglet_id: str,
         target: str,
         *,
+        ticket: TransferTicket | None = None,
         request_id: str = "",
         timeout_s: float = math.inf,
         progress: Callable[[JourneyInfo], None] | None = None,
@@ -169,12 +180,17 @@ class Client:
     ) -> PagletInfo:
         """Moves a paglet with its files to the host named `target`, however long it takes unless `timeout_s` is given.
 
+        `ticket` is what the move asks for beside that; the deadline is the journey's, `timeout_s` its caller's.
+
         The reply comes when the arrival turn has ended; `progress` is told how far the journey is each
         `progress_period_s`. The journey goes on without its caller: repeat the call with the same `request_id` to join
         it. After any error but ARRIVAL_FAILED, DEADLINE_EXCEEDED and UNAVAILABLE the paglet is where it was.
         """
         request = lifecycle_pb2.DispatchPagletRequest(
-            request_id=request_id or new_id(), paglet_id=paglet_id, target=target
+            request_id=request_id or new_id(),
+            paglet_id=paglet_id,
+            target=target,
+            ticket=None if ticket is None else ticket_to_message(ticket),
         )
         channel = SafeChannel(self._channel, policy=_dispatch_policy(self.policy, target))
         stub: lifecycle_pb2_grpc.LifecycleServiceAsyncStub = lifecycle_pb2_grpc.LifecycleServiceStub(channel)

@@ -17,7 +17,7 @@ from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
 from paglets.client.sending import send_to_paglet
 from paglets.core.sending import SENT_TTL_S, sent_write
-from paglets.values import DeactivationPolicy, JourneyInfo, PagletInfo, PagletProxyRef
+from paglets.values import DeactivationPolicy, JourneyInfo, PagletInfo, PagletProxyRef, TransferTicket
 from paglets.wire.metadata import PAGLET_ID_KEY
 
 __all__ = ["PagletHome", "PagletProxy"]
@@ -47,6 +47,7 @@ class PagletHome(Protocol):
         paglet_id: str,
         target: str,
         *,
+        ticket: TransferTicket | None = None,
         request_id: str = "",
         timeout_s: float = math.inf,
         progress: Callable[[JourneyInfo], None] | None = None,
@@ -124,6 +125,7 @@ class PagletProxy:
         self,
         target: str,
         *,
+        ticket: TransferTicket | None = None,
         request_id: str = "",
         timeout_s: float = math.inf,
         progress: Callable[[JourneyInfo], None] | None = None,
@@ -133,6 +135,7 @@ class PagletProxy:
         return await self.client.dispatch(
             self.paglet_id,
             target,
+            ticket=ticket,
             request_id=request_id,
             timeout_s=timeout_s,
             progress=progress,

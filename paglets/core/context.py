@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from paglets.artifacts.store import ArtifactStore
-from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef
+from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef, TransferTicket
 
 __all__ = ["Context"]
 
@@ -79,7 +79,7 @@ class Context(Protocol):
         """
         ...
 
-    def request_dispatch(self, target: str) -> None:
+    def request_dispatch(self, target: str, ticket: TransferTicket | None = None) -> None:
         """Moves the paglet when the running turn or background body has ended and been committed."""
         ...
 

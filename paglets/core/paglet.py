@@ -32,7 +32,16 @@ from paglets.core.timers import Timer
 from paglets.core.turn import StateCell, current_turn
 from paglets.errors import NotFoundError, PagletError, Resource
 from paglets.state import StateCodec, Upcaster
-from paglets.values import ArtifactRef, DeactivationPolicy, FileMode, HostRef, PagletFileRef, PagletProxyRef, check_id
+from paglets.values import (
+    ArtifactRef,
+    DeactivationPolicy,
+    FileMode,
+    HostRef,
+    PagletFileRef,
+    PagletProxyRef,
+    TransferTicket,
+    check_id,
+)
 
 __all__ = ["Paglet", "PatternService"]
 
@@ -215,12 +224,13 @@ class Paglet(Generic[StateT]):
         timer.start()
         return timer
 
-    def dispatch(self, target: str) -> PagletProxyRef:
+    def dispatch(self, target: str, *, ticket: TransferTicket | None = None) -> PagletProxyRef:
         """Asks for a move to the host named `target`, begun when this turn or task body has ended and is committed.
 
-        Raises INVALID_ID at once for a malformed name; a move that fails later calls `on_dispatch_aborted`.
+        `ticket` is what the move asks for beside that. Raises INVALID_ID at once for a malformed name; a move that
+        fails later calls `on_dispatch_aborted`.
         """
-        self.context.request_dispatch(check_id(target, "target"))
+        self.context.request_dispatch(check_id(target, "target"), ticket)
         return self.ref
 
     def deactivate(self, policy: DeactivationPolicy | None = None) -> PagletProxyRef:

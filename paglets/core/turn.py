@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from paglets.errors import InvalidArgumentError
 from paglets.state import StateCodec
-from paglets.values import DeactivationPolicy
+from paglets.values import DeactivationPolicy, TransferTicket
 
 __all__ = ["OwnAction", "OwnRequest", "StateCell", "Turn", "current_turn"]
 
@@ -45,6 +45,7 @@ class OwnRequest:
     action: OwnAction
     target: str = ""
     policy: DeactivationPolicy | None = None
+    ticket: TransferTicket | None = None
 
 
 class StateCell(Generic[StateT]):

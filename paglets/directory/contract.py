@@ -85,9 +85,9 @@ class RowWrite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JourneyRecord:
-    """The outcome of a committed journey, kept until the source has read it: ARRIVING, then ACTIVE or FAILED.
+    """The outcome of a committed journey, kept until the source has read it: ARRIVING, then how it ended.
 
-    `status` is an encoded google.rpc.Status when the arrival turn failed.
+    It ends ACTIVE, INACTIVE, or FAILED: then `status` is an encoded google.rpc.Status.
     """
 
     transfer_id: str

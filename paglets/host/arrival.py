@@ -22,6 +22,7 @@ from paglets.errors import (
     Resource,
 )
 from paglets.faults import point
+from paglets.host.dormant import Dormant
 from paglets.host.journey import Outcome
 from paglets.host.landing import Landing
 from paglets.host.offer import (
@@ -63,10 +64,10 @@ ARRIVAL_POINTS = (
 class Arrivals:
     """The journeys of which this host is the target."""
 
-    def __init__(self, parts: HostParts, residents: Residents) -> None:
+    def __init__(self, parts: HostParts, residents: Residents, dormant: Dormant) -> None:
         self._parts = parts
         self._incoming: dict[str, Incoming] = {}
-        self._landing = Landing(parts, residents)
+        self._landing = Landing(parts, residents, dormant)
         self._tasks = Tasks("an arrival")
 
     def of_paglet(self, paglet_id: str) -> Incoming | None:
@@ -95,8 +96,7 @@ class Arrivals:
         missing = await missing_blobs(self._parts, incoming)
         if not incoming.kept.snapshot:
             missing.append(transfer_pb2.MissingBlob(digest=request.blob, artifact_id=snapshot_artifact(manifest)))
-        phase = transfer_pb2.TRANSFER_PHASE_PREPARED if missing else transfer_pb2.TRANSFER_PHASE_SEALED
-        return transfer_pb2.PrepareTransferResponse(phase=phase, missing=missing)
+        return transfer_pb2.PrepareTransferResponse(phase=self.phase(manifest.transfer_id), missing=missing)
 
     async def _keep_offer(self, manifest: transfer_pb2.Manifest, snapshot: bytes) -> Incoming:
         phase = ArrivalPhase.SEALED if snapshot and not manifest.files else ArrivalPhase.PREPARED

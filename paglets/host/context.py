@@ -16,7 +16,15 @@ from paglets.host.gate import not_found
 from paglets.host.parts import HostParts
 from paglets.host.sections import Sections
 from paglets.host.stores import artifact_store
-from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef, PagletState, check_id
+from paglets.values import (
+    DeactivationPolicy,
+    FileMode,
+    HostRef,
+    PagletFileRef,
+    PagletState,
+    TransferTicket,
+    check_id,
+)
 
 __all__ = ["HostContext"]
 
@@ -95,9 +103,9 @@ class HostContext:
         """Runs `body` beside the turns, once the running turn is durable."""
         self._activities.start_background(body)
 
-    def request_dispatch(self, target: str) -> None:
+    def request_dispatch(self, target: str, ticket: TransferTicket | None = None) -> None:
         """Moves the paglet when the running turn or body has ended well."""
-        self._activities.request(OwnRequest(OwnAction.DISPATCH, target))
+        self._activities.request(OwnRequest(OwnAction.DISPATCH, target, ticket=ticket))
 
     def request_deactivate(self, policy: DeactivationPolicy | None) -> None:
         """Lets the paglet rest when the running turn or body has ended well."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from paglets.core.lifecycle import LifecycleEvent, next_state
 from paglets.core.turn import OwnRequest
@@ -18,13 +19,14 @@ from paglets.host.given_up import cut_journey, give_up, keep_error, refuse
 from paglets.host.journey import Journey
 from paglets.host.move import Move
 from paglets.host.parts import HostParts
+from paglets.host.patience import require_offer
 from paglets.host.records import Departure
 from paglets.host.replies import require_same
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
 from paglets.host.runner import attempt
 from paglets.host.tasks import Tasks
-from paglets.values import JourneyPhase, PagletState
+from paglets.values import JourneyPhase, PagletState, TransferTicket
 
 __all__ = ["Departures", "MoveRequest"]
 
@@ -38,6 +40,7 @@ class MoveRequest:
     request_id: str = ""
     fingerprint: bytes = b""
     own: OwnRequest | None = None
+    ticket: TransferTicket = field(default_factory=TransferTicket)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -85,6 +88,7 @@ class Departures:
             principal=request.principal,
             request_id=request.request_id,
             fingerprint=request.fingerprint,
+            ticket=request.ticket,
         )
         journey = self._enter(departure)
         journey.own_request = request.own
@@ -114,7 +118,7 @@ class Departures:
         """The whole journey. It ends `journey.ended` whatever happens, unless the host itself ends."""
         resident, journey = move.resident, move.journey
         try:
-            await attempt(self._parts.peers.online(journey.departure.target), "a look at the target")
+            await move.patience.spend(lambda: self._look(journey), "a look at the target", lambda error: error)
         except PagletError as error:
             self._end(journey, error)
             if journey.own_request is not None:
@@ -126,6 +130,10 @@ class Departures:
             left = await self._leave(move)
         if left:
             await self._follow(journey)
+
+    async def _look(self, journey: Journey) -> None:
+        """Refuses a target that is not there, or not what the ticket asks for, before anything is touched."""
+        require_offer(await self._parts.peers.online(journey.departure.target), journey.departure)
 
     async def _leave(self, move: Move) -> bool:
         """Steps 1 to 6; False when the journey was given up on the way."""
@@ -151,8 +159,11 @@ class Departures:
 
     async def _bring(self, move: Move) -> None:
         """All that is taken back by an abort."""
+        target = move.journey.departure.target
         await move.intend()
-        await move.push()
+        explain = partial(self._parts.peers.explain, target)
+        await move.patience.spend(move.push, f"the journey to {target}", explain)
+        move.patience.require_time()
 
     async def _commit(self, move: Move) -> bool:
         """Step 6; False when somebody else has changed the row meanwhile."""
@@ -208,10 +219,14 @@ class Departures:
     async def _decide(self, move: Move) -> None:
         """The intent stands: goes on if the target has everything, else gives up."""
         async with move.resident.life:
-            if await move.is_sealed():
-                left = await self._commit(move)
-            else:
+            try:
+                move.patience.require_time()
+                if not await move.is_sealed():
+                    raise cut_journey(move.journey.departure)
+            except PagletError as error:
                 left = False
-                await self._abort(move, cut_journey(move.journey.departure))
+                await self._abort(move, error)
+            else:
+                left = await self._commit(move)
         if left:
             await self._follow(move.journey)

@@ -15,6 +15,7 @@ from paglets.host.parts import HostParts
 from paglets.host.records import Departure
 from paglets.host.settle import backoff, until_reached
 from paglets.values import FileMode, PagletState
+from paglets.wire.states import state_from_message
 from paglets.wire.status import from_status_bytes
 
 __all__ = ["await_outcome", "forget_departed"]
@@ -41,13 +42,13 @@ async def await_outcome(parts: HostParts, departure: Departure) -> Outcome:
             _log.info("host %s does not tell of transfer %s yet: %s", departure.target, departure.transfer_id, error)
             continue
         failed = from_status_bytes(reply.status) if reply.status else None
-        return Outcome(PagletState.FAILED if failed else PagletState.ACTIVE, failed)
+        return Outcome(state_from_message(reply.state, "state"), failed)
 
 
 async def forget_departed(parts: HostParts, departure: Departure, outcome: Outcome) -> None:
     """Step 8: deals with the sources, then lets go of all that is kept of the paglet. Safe to repeat."""
     point("journey.forget.before")
-    if outcome.state is PagletState.ACTIVE:
+    if outcome.state is not PagletState.FAILED:
         for file in departure.files:
             if file.artifact_id:
                 await parts.store.delete(file.artifact_id)

@@ -31,13 +31,14 @@ from paglets.host.parts import HostParts
 from paglets.host.posting import POSTING_POINTS, Posting
 from paglets.host.pulls import Pulls
 from paglets.host.recovery import Recovery
+from paglets.host.replies import ReplyBook
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents, load_state
 from paglets.host.rest import REST_POINTS, RestRequest, Rests
 from paglets.host.runner import attempt
 from paglets.host.settle import backoff, until_reached
 from paglets.host.tasks import Tasks
-from paglets.values import JourneyInfo, PagletState
+from paglets.values import JourneyInfo, PagletState, TransferTicket
 from paglets.wire.status import from_status_bytes
 
 __all__ = ["HOST_POINTS", "Host"]
@@ -76,7 +77,6 @@ class Host:
         self.parts = parts
         self.residents = Residents(parts, self._fulfil)
         self.departures = Departures(parts, self.residents)
-        self.arrivals = Arrivals(parts, self.residents)
         self.births = Births(parts, self.residents)
         self.pulls = Pulls(parts)
         self.posting = Posting(parts)
@@ -87,6 +87,7 @@ class Host:
         self._closing = False
         self._tasks = Tasks("a request of a paglet")
         self.dormant = Dormant(parts, self.residents, self._tasks)
+        self.arrivals = Arrivals(parts, self.residents, self.dormant)
         self.rests = Rests(parts, self.residents, self.dormant, self._tasks)
         self.endings = Endings(parts, self.residents, self.dormant, self._tasks, self.resident)
         self._comeback = Comeback(parts, self.residents, self._tasks)
@@ -299,18 +300,22 @@ class Host:
 
     # Moving.
 
-    async def dispatch(self, resident: Resident, request: MoveRequest, timeout_s: float) -> PagletRow:
+    async def dispatch(self, paglet_id: str, request: MoveRequest, timeout_s: float) -> PagletRow | None:
         """Moves a paglet of this host; returns its row when the arrival turn has ended, or at the deadline.
 
-        The journey goes on regardless of the caller. Raises why it was given up, or ARRIVAL_FAILED.
+        None for one that is elsewhere; an inactive one is brought back first. The journey goes on regardless of the
+        caller. Raises why it was given up, or ARRIVAL_FAILED.
         """
+        if paglet_id in self.dormant:  # perhaps by this very move
+            book = self.residents.book(paglet_id, await self.parts.journal.replies(paglet_id))
+            if _was_made(book, request):
+                return await self.row(paglet_id)
+        resident = await self.activated(paglet_id)
+        if resident is None:
+            return None
         resident = await self._landed(resident)
-        if request.request_id:
-            found = resident.book.find(request.key, request.fingerprint)
-            if found is not None:
-                if found.status:
-                    raise from_status_bytes(found.status)
-                return await self.row(resident.paglet_id)
+        if _was_made(resident.book, request):
+            return await self.row(paglet_id)
         journey = self.departures.start(resident, request)
         try:
             async with asyncio.timeout(timeout_s):
@@ -348,7 +353,8 @@ class Host:
         try:
             match wanted.action:
                 case OwnAction.DISPATCH:
-                    self.departures.start(resident, MoveRequest(wanted.target, own=wanted))
+                    ticket = wanted.ticket or TransferTicket()
+                    self.departures.start(resident, MoveRequest(wanted.target, own=wanted, ticket=ticket))
                 case OwnAction.DEACTIVATE:
                     await self.rests.rest(resident, RestRequest(wanted.policy, own=wanted))
                 case OwnAction.DISPOSE:
@@ -357,3 +363,11 @@ class Host:
             _log.info("what paglet %s asked for is done elsewhere, or later: %s", resident.paglet_id, error)
         except PagletError as error:
             await refuse(self.parts, resident, wanted, error)
+
+
+def _was_made(book: ReplyBook, request: MoveRequest) -> bool:
+    """Whether the very move was made already. Raises REQUEST_ID_REUSED, or what it had failed with."""
+    found = book.find(request.key, request.fingerprint) if request.request_id else None
+    if found is not None and found.status:
+        raise from_status_bytes(found.status)
+    return found is not None

@@ -15,7 +15,7 @@ __all__ = ["Journey", "Outcome"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a committed journey ended: ACTIVE or FAILED at the target, with the error of the arrival turn."""
+    """How a committed journey ended at the target: ACTIVE, INACTIVE, or FAILED with the error of the arrival turn."""
 
     state: PagletState
     error: PagletError | None = None

@@ -20,6 +20,7 @@ from paglets.errors import (
     Resource,
 )
 from paglets.faults import point
+from paglets.host.dormant import Dormant
 from paglets.host.files import RegisteredFile
 from paglets.host.journey import Outcome
 from paglets.host.offer import (
@@ -29,11 +30,12 @@ from paglets.host.offer import (
 from paglets.host.parts import HostParts
 from paglets.host.post_snapshot import posts_of
 from paglets.host.records import ArrivalPhase, Settled, StoredPaglet
+from paglets.host.replies import ReplyBook
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents, load_state
 from paglets.host.settle import settle_write
 from paglets.host.snapshot import delivered_file, own_request_of, replies_of
-from paglets.values import PagletState
+from paglets.values import ArrivalMode, DeactivationPolicy, PagletState
 from paglets.wire.status import from_status_bytes, to_status
 
 __all__ = ["Landing"]
@@ -44,14 +46,18 @@ _log = logging.getLogger(__name__)
 class Landing:
     """Lands paglets on one host, once the directory says that they are its own."""
 
-    def __init__(self, parts: HostParts, residents: Residents) -> None:
+    def __init__(self, parts: HostParts, residents: Residents, dormant: Dormant) -> None:
         self._parts = parts
         self._residents = residents
+        self._dormant = dormant
 
     async def land(self, incoming: Incoming, row: PagletRow) -> None:
         """Step 7: the first turn here, kept with its outcome, told to the directory; then the gate opens."""
         if incoming.kept.phase == ArrivalPhase.ARRIVED:
             await self._land_again(incoming, row)
+            return
+        if incoming.ticket.arrival is ArrivalMode.INACTIVE:
+            await self._lay_down(incoming, row)
             return
         if incoming.kept.attempt:  # durable before it runs again, so that the hook can tell
             await self._parts.journal.put_arrival(incoming.kept)
@@ -93,9 +99,35 @@ class Landing:
         resident.own_request = own_request_of(snapshot)
         return resident
 
+    async def _lay_down(self, incoming: Incoming, row: PagletRow) -> None:
+        """Keeps what was sealed as it came, to rest here: no hook is run, `on_activation` will be its first turn."""
+        async with self._dormant.lock(row.paglet_id):  # its time may have come, but not before the directory knows
+            await self._keep_as_it_came(incoming, row, policy=_policy(incoming))
+            point("arrival.settle.after")
+            await self._record_rest(incoming, row)
+        await self._finish(incoming, None)
+
+    async def _record_rest(self, incoming: Incoming, row: PagletRow) -> None:
+        """Tells the directory that the paglet rests here."""
+        state = next_state(row.paglet_id, row.state, LifecycleEvent.DEACTIVATE)
+        record = self._outcome_record(incoming, state, b"")
+        wanted = replace(row, state=state, error="")
+        await settle_write(self._parts.directory, Guard.on(row), wanted, journeys=(record,))
+        self._dormant.add(row.paglet_id)
+        point("arrival.record.after")
+
     async def _keep_unread(self, incoming: Incoming, row: PagletRow, error: PagletError) -> None:
         """What was sealed cannot be read after all: its bytes are kept as they came, for when they can be."""
-        snapshot, failed = transfer_pb2.Snapshot.FromString(incoming.kept.snapshot), self._failure(incoming, error)
+        failed = self._failure(incoming, error)
+        await self._keep_as_it_came(incoming, row, status=to_status(failed).SerializeToString())
+        await self._quarantine(incoming, row, error)
+        await self._finish(incoming, failed)
+
+    async def _keep_as_it_came(
+        self, incoming: Incoming, row: PagletRow, *, status: bytes = b"", policy: DeactivationPolicy | None = None
+    ) -> None:
+        """Keeps what was sealed, unread, in one step: with what went wrong, or with what is to bring it back."""
+        snapshot = transfer_pb2.Snapshot.FromString(incoming.kept.snapshot)
         paglet = StoredPaglet(
             paglet_id=row.paglet_id,
             type=row.type,
@@ -104,20 +136,27 @@ class Landing:
             state_version=snapshot.state_version,
         )
         files = [await self._file_if_there(artifact_id, file) for artifact_id, file in incoming.blobs()]
-        status = to_status(failed).SerializeToString()
         kept = replace(incoming.kept, phase=ArrivalPhase.ARRIVED, snapshot=b"", status=status)
+        book = self._residents.book(row.paglet_id, replies_of(snapshot))
+        self._keep_outcome(incoming, book, status)
         settled = Settled(
             arrival=kept,
             paglet=paglet,
-            replies=replies_of(snapshot),
+            replies=book.all(),
             files=files,
             own_request=own_request_of(snapshot),
             posts=posts_of(snapshot),
+            policy=policy,
         )
         await self._parts.journal.settle_arrival(settled)
         incoming.kept = kept
-        await self._quarantine(incoming, row, error)
-        await self._finish(incoming, failed)
+
+    def _keep_outcome(self, incoming: Incoming, book: ReplyBook, status: bytes) -> None:
+        """The move's request has run, if it has an id: how it ended is kept where the paglet is."""
+        manifest = incoming.manifest
+        if manifest.request_id:
+            key = (manifest.principal, manifest.request_id)
+            book.add(book.make(key, manifest.fingerprint, status=status))
 
     async def _quarantine(self, incoming: Incoming, row: PagletRow, error: PagletError) -> None:
         """Tells the directory that the paglet is here and answers nothing."""
@@ -154,11 +193,8 @@ class Landing:
 
     async def _settle(self, incoming: Incoming, resident: Resident, error: PagletError | None) -> None:
         """Keeps the paglet, what moved with it and how its first turn ended, in one step."""
-        manifest = incoming.manifest
         status = to_status(self._failure(incoming, error)).SerializeToString() if error is not None else b""
-        if manifest.request_id:
-            key = (manifest.principal, manifest.request_id)
-            resident.book.add(resident.book.make(key, manifest.fingerprint, status=status))
+        self._keep_outcome(incoming, resident.book, status)
         kept = replace(incoming.kept, phase=ArrivalPhase.ARRIVED, snapshot=b"", status=status)
         files = tuple(resident.files.values())
         settled = Settled(
@@ -208,7 +244,12 @@ class Landing:
         """
         error = from_status_bytes(incoming.kept.status) if incoming.kept.status else None
         is_this_one = row.epoch == incoming.manifest.epoch + 1
-        if row.state is PagletState.ARRIVING and row.owner == self._parts.name and is_this_one:
+        is_unsaid = row.state is PagletState.ARRIVING and row.owner == self._parts.name and is_this_one
+        if is_unsaid and error is None and incoming.ticket.arrival is ArrivalMode.INACTIVE:
+            async with self._dormant.lock(row.paglet_id):
+                await self._parts.journal.dormant.replace(row.paglet_id, _policy(incoming))  # it was taken for awake
+                await self._record_rest(incoming, row)
+        elif is_unsaid:
             try:
                 resident = await self._reload(row)
             except PagletError as unread:
@@ -231,8 +272,14 @@ class Landing:
     async def _finish(self, incoming: Incoming, error: PagletError | None) -> None:
         if error is not None and error.reason != "ARRIVAL_FAILED":
             error = self._failure(incoming, error)
-        outcome = Outcome(PagletState.ACTIVE if error is None else PagletState.FAILED, error)
+        arrived = PagletState(incoming.ticket.arrival.value)
+        outcome = Outcome(arrived if error is None else PagletState.FAILED, error)
         if not incoming.ended.done():
             incoming.ended.set_result(outcome)
         await self._parts.store.delete(snapshot_artifact(incoming.manifest))
         await self._parts.journal.drop_arrival(incoming.transfer_id)
+
+
+def _policy(incoming: Incoming) -> DeactivationPolicy:
+    """What is to bring a paglet back that arrives at rest."""
+    return incoming.ticket.policy or DeactivationPolicy()

@@ -26,8 +26,9 @@ from paglets.host.parts import HostParts
 from paglets.host.records import Arrival
 from paglets.host.runner import attempt
 from paglets.host.snapshot import file_artifact, offered_files
-from paglets.values import PagletFileRef, check_id
+from paglets.values import PagletFileRef, TransferTicket, check_id
 from paglets.wire.digest import digest_from_message
+from paglets.wire.ticket import ticket_from_message
 
 __all__ = [
     "Incoming",
@@ -54,6 +55,11 @@ class Incoming:
     def transfer_id(self) -> str:
         """The transfer's id."""
         return self.manifest.transfer_id
+
+    @property
+    def ticket(self) -> TransferTicket:
+        """What the move asks for."""
+        return ticket_from_message(self.manifest.ticket, "manifest.ticket")
 
     def blobs(self) -> list[tuple[str, transfer_pb2.TransferFile]]:
         """The files, each with the id of the artifact it is pushed as."""
@@ -85,7 +91,8 @@ class _Target:
 def check_manifest(parts: HostParts, manifest: transfer_pb2.Manifest) -> None:
     """Refuses an offer that is malformed, for another host, or of a type or state version that this host lacks.
 
-    Raises INVALID_ID, MALFORMED_REQUEST, TYPE_NOT_ALLOWED, STATE_VERSION_UNSUPPORTED.
+    Raises INVALID_ID, MALFORMED_REQUEST, TYPE_NOT_ALLOWED, STATE_VERSION_UNSUPPORTED, the last also for another version
+    than the ticket asks for.
     """
     check_id(manifest.transfer_id, "manifest.transfer_id")
     check_id(manifest.paglet_id, "manifest.paglet_id")
@@ -96,7 +103,20 @@ def check_manifest(parts: HostParts, manifest: transfer_pb2.Manifest) -> None:
             field="manifest.target",
         )
     offered_files(manifest)
-    _require_readable(parts.registry.get(manifest.type), manifest.type, manifest.state_version)
+    ticket = ticket_from_message(manifest.ticket, "manifest.ticket")
+    paglet_type = parts.registry.get(manifest.type)
+    _require_readable(paglet_type, manifest.type, manifest.state_version)
+    if ticket.state_version not in {0, paglet_type.codec.version}:
+        raise PreconditionError(
+            "STATE_VERSION_UNSUPPORTED",
+            f"the ticket asks for version {ticket.state_version} of the state of {manifest.type}, host {parts.name} has"
+            f" version {paglet_type.codec.version}",
+            metadata={
+                "type": manifest.type,
+                "found": str(ticket.state_version),
+                "supported": str(paglet_type.codec.version),
+            },
+        )
 
 
 def _require_readable(paglet_type: type[Paglet[Any]], name: str, state_version: int) -> None:

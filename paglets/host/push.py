@@ -43,6 +43,7 @@ async def push_paglet(parts: HostParts, journey: Journey, manifest: transfer_pb2
     point("journey.prepare.after")
 
     journey.phase = JourneyPhase.PUSH
+    journey.bytes_done = 0
     missing = {blob.artifact_id for blob in prepared.missing}
     journey.bytes_total = sum(blob.digest.size_bytes for blob in prepared.missing)
     for index, file in enumerate(departure.files):

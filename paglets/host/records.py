@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, PullRequest
 from paglets.core.turn import OwnRequest
 from paglets.host.files import RegisteredFile
 from paglets.host.post_records import StoredPost
+from paglets.values import DeactivationPolicy, TransferTicket
 
 __all__ = ["Arrival", "ArrivalPhase", "Departure", "Settled", "StoredPaglet", "StoredPull", "StoredReply"]
 
@@ -70,6 +71,7 @@ class Departure:
     request_id: str = ""
     fingerprint: bytes = b""
     files: tuple[RegisteredFile, ...] = ()
+    ticket: TransferTicket = field(default_factory=TransferTicket)
 
 
 class ArrivalPhase:
@@ -94,7 +96,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What an arrival leaves behind when its turn has ended."""
+    """What an arrival leaves behind when its turn has ended; with a `policy` it was none, and the paglet rests."""
 
     arrival: Arrival
     paglet: StoredPaglet
@@ -102,3 +104,4 @@ class Settled:
     files: Sequence[RegisteredFile] = ()
     own_request: OwnRequest | None = None
     posts: Sequence[StoredPost] = ()
+    policy: DeactivationPolicy | None = None

@@ -15,6 +15,7 @@ from paglets.values import PagletFileRef
 from paglets.wire.digest import digest_from_message, digest_to_message
 from paglets.wire.files import file_mode_from_message, file_mode_to_message
 from paglets.wire.policy import policy_from_message, policy_to_message
+from paglets.wire.ticket import ticket_from_message, ticket_to_message
 
 __all__ = [
     "delivered_file",
@@ -70,12 +71,14 @@ def own_request_of(snapshot: transfer_pb2.Snapshot) -> OwnRequest | None:
     if action is None:
         raise InvalidArgumentError("MALFORMED_REQUEST", f"unknown own request {wanted.action}", field="own_request")
     policy = policy_from_message(wanted.policy, "own_request.policy") if wanted.HasField("policy") else None
-    return OwnRequest(action, wanted.target, policy)
+    ticket = ticket_from_message(wanted.ticket, "own_request.ticket") if wanted.HasField("ticket") else None
+    return OwnRequest(action, wanted.target, policy, ticket)
 
 
 def _own_request_to_message(wanted: OwnRequest) -> transfer_pb2.OwnRequest:
     policy = None if wanted.policy is None else policy_to_message(wanted.policy)
-    return transfer_pb2.OwnRequest(target=wanted.target, action=_ACTIONS[wanted.action], policy=policy)
+    ticket = None if wanted.ticket is None else ticket_to_message(wanted.ticket)
+    return transfer_pb2.OwnRequest(target=wanted.target, action=_ACTIONS[wanted.action], policy=policy, ticket=ticket)
 
 
 def replies_of(snapshot: transfer_pb2.Snapshot) -> list[StoredReply]:
@@ -108,6 +111,7 @@ def manifest_of(departure: Departure, resident: Resident, source: str) -> transf
         principal=departure.principal,
         fingerprint=departure.fingerprint,
         files=[_file_message(file) for file in departure.files],
+        ticket=ticket_to_message(departure.ticket),
     )
 
 

@@ -21,7 +21,7 @@ from paglets.core.turn import StateCell
 from paglets.errors import InvalidArgumentError, PagletError, PreconditionError, Resource
 from paglets.patterns.declared import declare_messages
 from paglets.patterns.task_state import PackedMessage, TaskState, error_text, status_to_message
-from paglets.values import PagletProxyRef, TaskPhase
+from paglets.values import PagletProxyRef, TaskPhase, TransferTicket
 from paglets.wire.times import duration_from_message
 
 __all__ = ["TaskOperations", "TaskPaglet"]
@@ -123,9 +123,9 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT]):
         async with self.turn() as state:
             state.enter(phase, time.time())
 
-    def dispatch(self, target: str) -> PagletProxyRef:
+    def dispatch(self, target: str, *, ticket: TransferTicket | None = None) -> PagletProxyRef:
         """As `Paglet.dispatch`; `run_task` returns what it gives."""
-        ref = super().dispatch(target)
+        ref = super().dispatch(target, ticket=ticket)
         self._bound_for = target
         return ref
 

@@ -21,6 +21,7 @@ from paglets.services.routing import Router, check_request_id, remaining_s
 from paglets.values import PagletInfo, PagletState, check_id
 from paglets.wire.lifecycle import paglet_info_to_message
 from paglets.wire.policy import policy_from_message
+from paglets.wire.ticket import ticket_from_message
 
 __all__ = ["LifecycleServicer"]
 
@@ -96,14 +97,16 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
         meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"), default_timeout_s=_NO_DEADLINE_S)
         check_request_id(request.request_id, "request_id")
         move = MoveRequest(
-            check_id(request.target, "target"), request_id=request.request_id, fingerprint=_fingerprint(request)
+            check_id(request.target, "target"),
+            request_id=request.request_id,
+            fingerprint=_fingerprint(request),
+            ticket=ticket_from_message(request.ticket, "ticket"),
         )
 
         async def here() -> bytes | None:
-            resident = await self._host.activated(meta.paglet_id)
-            if resident is None:
+            row = await self._host.dispatch(meta.paglet_id, move, max(0.0, meta.timeout_s - _REPLY_MARGIN_S))
+            if row is None:
                 return None
-            row = await self._host.dispatch(resident, move, max(0.0, meta.timeout_s - _REPLY_MARGIN_S))
             return pb.DispatchPagletResponse(paglet=await self._describe(row)).SerializeToString()
 
         reply = await self._router.unary(context, meta, _DISPATCH, request.SerializeToString(), here)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from paglet.v1 import transfer_pb2 as pb
-from paglet.v1 import transfer_pb2_grpc, types_pb2
+from paglet.v1 import transfer_pb2_grpc
 from paglets.host.host import Host
 from paglets.services.guard import ServerContext
+from paglets.wire.states import state_to_message
 from paglets.wire.status import to_status
 
 __all__ = ["TransferServicer"]
@@ -35,10 +36,8 @@ class TransferServicer(transfer_pb2_grpc.TransferServiceServicer):
         """Looks at the directory, and tells how the arrival ended."""
         await self._host.wait_ready(_READY_S)
         outcome = await self._host.arrivals.nudge(request.transfer_id)
-        if outcome.error is None:
-            return pb.NudgeTransferResponse(state=types_pb2.PAGLET_STATE_ACTIVE)
-        status = to_status(outcome.error).SerializeToString()
-        return pb.NudgeTransferResponse(state=types_pb2.PAGLET_STATE_FAILED, status=status)
+        status = b"" if outcome.error is None else to_status(outcome.error).SerializeToString()
+        return pb.NudgeTransferResponse(state=state_to_message(outcome.state), status=status)
 
     async def AbortTransfer(self, request: pb.AbortTransferRequest, context: ServerContext) -> pb.AbortTransferResponse:
         """Looks at the directory, and drops what is off."""

@@ -35,7 +35,10 @@ def test_people_get_the_id_and_a_sentence(mesh: Mesh) -> None:
     shown = mesh.cli("paglet", "show", paglet_id)
     assert f"id        {paglet_id}" in shown.out.splitlines()
     assert f"host      alpha at {mesh.alpha}" in shown.out.splitlines()
-    moved = mesh.cli("paglet", "dispatch", paglet_id, "beta")
+    choosy = mesh.cli("paglet", "dispatch", paglet_id, "beta", "--require-type", COUNTER, "--require-type", "shop.Cart")
+    assert (choosy.code, choosy.out) == (73, "")
+    assert "shop.Cart" in choosy.err
+    moved = mesh.cli("paglet", "dispatch", paglet_id, "beta", "--deadline", "30s", "--retries", "2")
     assert (moved.out, moved.err) == ("", f"{paglet_id} is active on beta\n")
     ended = mesh.cli("paglet", "dispose", paglet_id)
     assert (ended.code, ended.out, ended.err) == (0, "", f"{paglet_id} is disposed of\n")
@@ -179,6 +182,7 @@ def test_rest_and_back(mesh: Mesh) -> None:
     assert mesh.cli("paglet", "deactivate", "sleeper", "--at", "soon").code == 2
     assert mesh.cli("paglet", "activate", "nobody").code == 69
     assert mesh.cli("paglet", "dispose", "sleeper").code == 0
+
 
 def test_dead_letters(mesh: Mesh) -> None:
     """A post that fails is listed with why, replayed, and dropped."""

@@ -24,7 +24,7 @@ from paglets.core.events import (
 )
 from paglets.errors import PagletError, PreconditionError, UnavailableError
 from paglets.patterns.operations import OperationPaglet
-from paglets.values import DeactivationPolicy, FileMode
+from paglets.values import DeactivationPolicy, FileMode, TransferTicket
 from tests.host.probe_service import PROBE
 from tests.host.stage import STAGE
 
@@ -121,6 +121,8 @@ class Probe(OperationPaglet[ProbeState]):
         if word == "dispatch":
             self.state.lines.append("asked")
             return StringValue(value=self.dispatch(rest).paglet_id)
+        if word == "choosy":  # it wants what no host offers
+            self.dispatch(rest, ticket=TransferTicket(required_types=("shop.Cart",)))
         if word == "fail-dispatch":
             self.dispatch(rest)
             raise ValueError(SECRET)

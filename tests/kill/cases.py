@@ -9,6 +9,7 @@ from itertools import product
 from tests.kill.kills import Kill, Kills
 
 __all__ = [
+    "AT_REST",
     "BIRTHS",
     "ENDS",
     "JOURNEYS",
@@ -131,6 +132,7 @@ POSTS_ON_THE_WAY = [
 ]
 """The kills during a journey that begins while posts wait."""
 
+AT_REST = _target("arrival.settle.after", "arrival.record.after")
 STRANGE = _target("arrival.turn.before", "arrival.settle.after")
 
 

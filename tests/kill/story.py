@@ -19,7 +19,7 @@ from paglets.client.client import Client
 from paglets.digest import Digest
 from paglets.errors import DeadlineError, PagletError
 from paglets.testing import eventually
-from paglets.values import new_id
+from paglets.values import ArrivalMode, TransferTicket, new_id
 from paglets.wire.metadata import HOST_KEY
 from tests.kill import audit
 from tests.kill.ledger import Ledger, LedgerState, seal
@@ -45,15 +45,18 @@ class Story:
     visits: list[str] = field(default_factory=list[str])
     epoch: int = 0
 
-    async def dispatch(self, target: str, *, door: str) -> PagletError | None:
+    async def dispatch(self, target: str, *, door: str, ticket: TransferTicket | None = None) -> PagletError | None:
         """Asks for a move by way of a host until it is known how it ended; gives the error that it ended with."""
         try:
-            await self.clients[door].dispatch(self.paglet_id, target, request_id=new_id(), timeout_s=PATIENCE_S)
+            await self.clients[door].dispatch(
+                self.paglet_id, target, ticket=ticket, request_id=new_id(), timeout_s=PATIENCE_S
+            )
         except DeadlineError as error:
             raise AssertionError(f"nobody knows how the journey to {target} ended") from error
         except PagletError as error:
             return error
-        self.visits.append(target)
+        if ticket is None or ticket.arrival is ArrivalMode.ACTIVE:
+            self.visits.append(target)
         return None
 
     async def move(self, target: str) -> None:

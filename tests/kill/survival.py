@@ -6,13 +6,16 @@ import asyncio
 
 from paglets.client.dead_letters import DeadLetters
 from paglets.testing import eventually
+from paglets.values import ArrivalMode, TransferTicket
 from tests.kill import audit
 from tests.kill.kills import Kill, Kills, arm, deaths
 from tests.kill.mesh import PATIENCE_S, Mesh
 from tests.kill.posters import POISON, Posters
 from tests.kill.story import Story, begun_story
 
-__all__ = ["birth", "end", "journey", "posts", "posts_on_the_way", "rest", "restart", "strangeness"]
+__all__ = ["birth", "end", "journey", "lying_down", "posts", "posts_on_the_way", "rest", "restart", "strangeness"]
+
+_AT_REST = TransferTicket(arrival=ArrivalMode.INACTIVE)
 
 
 async def journey(mesh: Mesh, case: Kills) -> None:
@@ -73,6 +76,22 @@ async def rest(mesh: Mesh, kill: Kill) -> None:
             await story.rest()
             await story.move(mesh.target)
         await story.check_ledger(mesh.target)
+        await story.end()
+
+
+async def lying_down(mesh: Mesh, kill: Kill) -> None:
+    """A paglet arrives at rest, through a death of its target, and is woken by who writes to it."""
+    await arm(mesh, [kill])
+    async with begun_story(mesh) as story:
+        async with story.writers as writers:
+            await writers.more()
+            async with deaths(mesh, story):
+                error = await story.dispatch(mesh.target, door=mesh.source, ticket=_AT_REST)
+            assert error is None
+            await writers.more()
+            await story.settled_at(mesh.target)
+            await story.move(mesh.source)
+        await story.check_ledger(mesh.source)
         await story.end()
 
 

@@ -70,6 +70,14 @@ async def test_a_rest_survives(meshes: Meshes, kill: Kill) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kill", cases.AT_REST, ids=str)
+async def test_an_arrival_at_rest_survives(meshes: Meshes, kill: Kill) -> None:
+    """Killed before or after it tells that a paglet rests there, the target has it, at rest, until it is called."""
+    async with meshes.mesh("third") as mesh:
+        await survival.lying_down(mesh, kill)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", cases.RESTARTS, ids=str)
 async def test_a_restart_survives(meshes: Meshes, kill: Kill) -> None:
     """A host that is killed while it raises its epochs raises them again."""

@@ -206,7 +206,7 @@ class JourneyRecord(_message.Message):
     target: _builtins.str
     """The host it went to."""
     state: _types_pb2.PagletState.ValueType
-    """ARRIVING until the arrival turn has ended, then ACTIVE or FAILED."""
+    """ARRIVING until the arrival turn has ended, then ACTIVE, INACTIVE or FAILED."""
     status: _builtins.bytes
     """A google.rpc.Status, when the arrival turn failed."""
     def __init__(

@@ -178,6 +178,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_PAGLET_INACTIVE: _ErrorReason.ValueType  # 70
     """FAILED_PRECONDITION: the paglet is inactive, and a call does not bring it back, or was told not to. ActivatePaglet does."""
+    ERROR_REASON_JOURNEY_TIMEOUT: _ErrorReason.ValueType  # 75
+    """DEADLINE_EXCEEDED: the deadline of the journey's ticket passed before its commit; the paglet is where it was. Metadata:
+    target.
+    """
     ERROR_REASON_POSTS_FULL: _ErrorReason.ValueType  # 80
     """RESOURCE_EXHAUSTED: too many posts wait for the paglet, or lie among its dead letters. RetryInfo; nothing was kept."""
 
@@ -336,6 +340,10 @@ host), `artifact`, `digest` (the artifact has other bytes now), `audience`, `exp
 """
 ERROR_REASON_PAGLET_INACTIVE: ErrorReason.ValueType  # 70
 """FAILED_PRECONDITION: the paglet is inactive, and a call does not bring it back, or was told not to. ActivatePaglet does."""
+ERROR_REASON_JOURNEY_TIMEOUT: ErrorReason.ValueType  # 75
+"""DEADLINE_EXCEEDED: the deadline of the journey's ticket passed before its commit; the paglet is where it was. Metadata:
+target.
+"""
 ERROR_REASON_POSTS_FULL: ErrorReason.ValueType  # 80
 """RESOURCE_EXHAUSTED: too many posts wait for the paglet, or lie among its dead letters. RetryInfo; nothing was kept."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

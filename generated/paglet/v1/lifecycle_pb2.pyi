@@ -348,22 +348,28 @@ class DispatchPagletRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     PAGLET_ID_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
+    TICKET_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the request safe to repeat: any text of at most 128 characters, e.g. a UUID; empty for none."""
     paglet_id: _builtins.str
     """The paglet to move; required."""
     target: _builtins.str
     """The name of the host to move to; required."""
+    @_builtins.property
+    def ticket(self) -> _types_pb2.TransferTicket:
+        """What the move asks for beside that; unset for nothing."""
+
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         paglet_id: _builtins.str = ...,
         target: _builtins.str = ...,
+        ticket: _types_pb2.TransferTicket | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ticket", b"ticket"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["paglet_id", b"paglet_id", "request_id", b"request_id", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paglet_id", b"paglet_id", "request_id", b"request_id", "target", b"target", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -378,7 +384,7 @@ class DispatchPagletResponse(_message.Message):
     PAGLET_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def paglet(self) -> Global___Paglet:
-        """The paglet: ACTIVE on the target, or ARRIVING when the deadline came first."""
+        """The paglet: ACTIVE on the target, INACTIVE if the ticket said so, or ARRIVING when the deadline came first."""
 
     def __init__(
         self,

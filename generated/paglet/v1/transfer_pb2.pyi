@@ -205,6 +205,7 @@ class OwnRequest(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
+    TICKET_FIELD_NUMBER: _builtins.int
     target: _builtins.str
     """The host to move to, of DISPATCH."""
     action: Global___OwnAction.ValueType
@@ -213,16 +214,21 @@ class OwnRequest(_message.Message):
     def policy(self) -> _types_pb2.DeactivationPolicy:
         """What is to bring it back, of DEACTIVATE."""
 
+    @_builtins.property
+    def ticket(self) -> _types_pb2.TransferTicket:
+        """What the move asks for beside its target, of DISPATCH; unset for nothing."""
+
     def __init__(
         self,
         *,
         target: _builtins.str = ...,
         action: Global___OwnAction.ValueType = ...,
         policy: _types_pb2.DeactivationPolicy | None = ...,
+        ticket: _types_pb2.TransferTicket | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "ticket", b"ticket"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "policy", b"policy", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "policy", b"policy", "target", b"target", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -355,6 +361,7 @@ class Manifest(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
+    TICKET_FIELD_NUMBER: _builtins.int
     transfer_id: _builtins.str
     """Identifies the transfer: a UUID made by the source."""
     paglet_id: _builtins.str
@@ -379,6 +386,10 @@ class Manifest(_message.Message):
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferFile]:
         """The registered files."""
 
+    @_builtins.property
+    def ticket(self) -> _types_pb2.TransferTicket:
+        """What the move asks of the target: its state version and arrival mode are looked at."""
+
     def __init__(
         self,
         *,
@@ -393,10 +404,11 @@ class Manifest(_message.Message):
         principal: _builtins.str = ...,
         fingerprint: _builtins.bytes = ...,
         files: _abc.Iterable[Global___TransferFile] | None = ...,
+        ticket: _types_pb2.TransferTicket | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ticket", b"ticket"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "files", b"files", "fingerprint", b"fingerprint", "paglet_id", b"paglet_id", "principal", b"principal", "request_id", b"request_id", "source", b"source", "state_version", b"state_version", "target", b"target", "transfer_id", b"transfer_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "files", b"files", "fingerprint", b"fingerprint", "paglet_id", b"paglet_id", "principal", b"principal", "request_id", b"request_id", "source", b"source", "state_version", b"state_version", "target", b"target", "ticket", b"ticket", "transfer_id", b"transfer_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -447,7 +459,7 @@ class PrepareTransferResponse(_message.Message):
     PHASE_FIELD_NUMBER: _builtins.int
     MISSING_FIELD_NUMBER: _builtins.int
     phase: Global___TransferPhase.ValueType
-    """How far the target has come: SEALED at once when nothing is missing."""
+    """How far the target has come: SEALED at once when the snapshot came inline and there are no files."""
     @_builtins.property
     def missing(self) -> _containers.RepeatedCompositeFieldContainer[Global___MissingBlob]:
         """Bytes the target lacks; push each by WriteArtifact with the artifact id given."""
@@ -569,7 +581,7 @@ class NudgeTransferResponse(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     state: _types_pb2.PagletState.ValueType
-    """ACTIVE or FAILED."""
+    """ACTIVE, INACTIVE if the ticket said so, or FAILED."""
     status: _builtins.bytes
     """A google.rpc.Status, when the arrival turn failed."""
     def __init__(

@@ -3,9 +3,12 @@
 isort:skip_file
 Messages that more than one paglet service uses."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -86,6 +89,30 @@ PAGLET_STATE_INACTIVE: PagletState.ValueType  # 7
 """The paglet rests on its host's disk and takes no memory. What brings it back is in its policy; ActivatePaglet does."""
 Global___PagletState: _TypeAlias = PagletState  # noqa: Y015
 
+class _ArrivalMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ArrivalModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ArrivalMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ARRIVAL_MODE_UNSPECIFIED: _ArrivalMode.ValueType  # 0
+    """Not given: the same as ARRIVAL_MODE_ACTIVE."""
+    ARRIVAL_MODE_ACTIVE: _ArrivalMode.ValueType  # 1
+    """Its arrival turn is run, and it takes calls."""
+    ARRIVAL_MODE_INACTIVE: _ArrivalMode.ValueType  # 2
+    """It is kept on the target's disk as it came, INACTIVE, and no hook is run; `on_activation` is its first turn there."""
+
+class ArrivalMode(_ArrivalMode, metaclass=_ArrivalModeEnumTypeWrapper):
+    """ArrivalMode says what becomes of a paglet when it has moved."""
+
+ARRIVAL_MODE_UNSPECIFIED: ArrivalMode.ValueType  # 0
+"""Not given: the same as ARRIVAL_MODE_ACTIVE."""
+ARRIVAL_MODE_ACTIVE: ArrivalMode.ValueType  # 1
+"""Its arrival turn is run, and it takes calls."""
+ARRIVAL_MODE_INACTIVE: ArrivalMode.ValueType  # 2
+"""It is kept on the target's disk as it came, INACTIVE, and no hook is run; `on_activation` is its first turn there."""
+Global___ArrivalMode: _TypeAlias = ArrivalMode  # noqa: Y015
+
 @_typing.final
 class Digest(_message.Message):
     """Digest identifies immutable bytes: the same digest means the same bytes."""
@@ -151,3 +178,59 @@ class DeactivationPolicy(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeactivationPolicy: _TypeAlias = DeactivationPolicy  # noqa: Y015
+
+@_typing.final
+class TransferTicket(_message.Message):
+    """TransferTicket says what a move asks for beside its target. Whoever asks for the move sets it; unset fields ask for
+    nothing.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEADLINE_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    REQUIRED_TYPES_FIELD_NUMBER: _builtins.int
+    STATE_VERSION_FIELD_NUMBER: _builtins.int
+    ARRIVAL_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    retries: _builtins.int
+    """How often the source begins anew, after a pause that doubles from 0.25 s to 5 s, when the target cannot be reached or
+    has no room just now; 0 to 100. After the commit nothing is tried anew.
+    """
+    state_version: _builtins.int
+    """The version of the paglet's state class that the target must have; 0 for any that can read the state."""
+    arrival: Global___ArrivalMode.ValueType
+    """What becomes of the paglet at the target."""
+    @_builtins.property
+    def deadline(self) -> _duration_pb2.Duration:
+        """How long the journey may take until its commit, from its beginning and by the source's clock: more than 0, at most 7
+        days; unset for any time. A commit that is asked for in time counts, also when the directory answers later.
+        """
+
+    @_builtins.property
+    def required_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Types that the target must offer, as `module.Class`; at most 100."""
+
+    @_builtins.property
+    def policy(self) -> Global___DeactivationPolicy:
+        """What is to bring the paglet back after an arrival at rest; unset for a policy of defaults. Of ARRIVAL_MODE_INACTIVE
+        alone.
+        """
+
+    def __init__(
+        self,
+        *,
+        deadline: _duration_pb2.Duration | None = ...,
+        retries: _builtins.int = ...,
+        required_types: _abc.Iterable[_builtins.str] | None = ...,
+        state_version: _builtins.int = ...,
+        arrival: Global___ArrivalMode.ValueType = ...,
+        policy: Global___DeactivationPolicy | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "policy", b"policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival", b"arrival", "deadline", b"deadline", "policy", b"policy", "required_types", b"required_types", "retries", b"retries", "state_version", b"state_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferTicket: _TypeAlias = TransferTicket  # noqa: Y015

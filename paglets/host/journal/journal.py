@@ -28,6 +28,7 @@ from paglets.host.journal.rows import (
     not_kept,
     pull_of,
     put_arrival,
+    put_dormant,
     put_files,
     put_own_request,
     put_paglet,
@@ -288,6 +289,8 @@ class Journal:
             put_files(db, paglet.paglet_id, settled.files)
             put_own_request(db, paglet.paglet_id, settled.own_request)
             put_posts(db, paglet.paglet_id, settled.posts)
+            if settled.policy is not None:
+                put_dormant(db, paglet.paglet_id, settled.policy)
             put_arrival(db, settled.arrival)
 
         await self._database.write(work)
