@@ -88,6 +88,8 @@ class Comeback:
 
     async def raise_epochs(self, rows: Sequence[PagletRow]) -> Sequence[PagletRow]:
         """Raises the epochs of rows, durable here and in the directory; those that are no longer here are left out."""
+        if not rows:
+            return []
         raised = await self._raise(rows)
         await self._parts.journal.set_epochs((row.paglet_id, row.epoch) for row in raised)
         return raised
