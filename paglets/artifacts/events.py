@@ -6,15 +6,13 @@ file must never touch a file.
 
 from __future__ import annotations
 
-import re
 import sqlite3
-from dataclasses import dataclass
 
-from paglets.artifacts import refusals
 from paglets.artifacts.rows import ref_of
 from paglets.artifacts.store import ArtifactEvent, ArtifactEventKind
+from paglets.cursors import Kept
 
-__all__ = ["Kept", "events_after", "keep_events", "kept", "next_mark", "note_event", "revision_in", "to_event"]
+__all__ = ["events_after", "keep_events", "kept", "next_mark", "note_event", "to_event"]
 
 _NEXT = "UPDATE history SET last = last + 1 RETURNING life || '-' || last"
 _NOTE = """
@@ -27,20 +25,6 @@ FROM artifacts, history WHERE artifact_id = :artifact_id
 _TRIM = "DELETE FROM events WHERE revision <= (SELECT last - keep FROM history)"
 _KEPT = "SELECT life, last, coalesce((SELECT min(revision) FROM events) - 1, last) AS oldest FROM history"
 _AFTER = "SELECT * FROM events WHERE revision > ? ORDER BY revision LIMIT ?"
-_CURSOR = re.compile(r"([0-9a-f]{16})-(0|[1-9][0-9]{0,18})")
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Which part of which history is kept: the events after the revision `oldest`, up to `last`."""
-
-    life: str
-    last: int
-    oldest: int
-
-    def cursor(self, revision: int) -> str:
-        """Where to go on from after a revision."""
-        return f"{self.life}-{revision}"
 
 
 def next_mark(connection: sqlite3.Connection) -> str:
@@ -66,17 +50,6 @@ def kept(connection: sqlite3.Connection) -> Kept:
     """What is kept now."""
     row = connection.execute(_KEPT).fetchone()
     return Kept(row["life"], row["last"], row["oldest"])
-
-
-def revision_in(cursor: str, now: Kept) -> int:
-    """The revision after which a cursor goes on. Raises MALFORMED_REQUEST, CURSOR_EXPIRED."""
-    found = _CURSOR.fullmatch(cursor)
-    if found is None:
-        raise refusals.malformed("a cursor is what a list or a watch gave", "cursor")
-    revision = int(found[2])
-    if found[1] != now.life or not now.oldest <= revision <= now.last:
-        raise refusals.cursor_expired(cursor, now.cursor(now.oldest))
-    return revision
 
 
 def events_after(connection: sqlite3.Connection, revision: int, limit: int) -> list[sqlite3.Row]:

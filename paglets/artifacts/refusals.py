@@ -34,7 +34,6 @@ __all__ = [
     "artifact_not_found",
     "artifact_too_large",
     "blob_corrupt",
-    "cursor_expired",
     "destination_exists",
     "digest_mismatch",
     "disk_full",
@@ -273,15 +272,6 @@ def offset_mismatch(expected: int, provided: int) -> PagletError:
         "OFFSET_MISMATCH",
         f"the next chunk begins at {expected}, this one at {provided}",
         metadata={"expected_offset": str(expected), "provided_offset": str(provided)},
-    )
-
-
-def cursor_expired(cursor: str, oldest: str) -> PagletError:
-    """Events that a watch needs are no longer kept, or never were this store's."""
-    return OutOfRangeError(
-        "CURSOR_EXPIRED",
-        f"the events after {cursor} are not kept here: list the artifacts, and watch from the cursor of that list",
-        metadata={"oldest": oldest},
     )
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from paglets.artifacts import events, refusals
 from paglets.artifacts.ledger import Ledger
 from paglets.artifacts.store import ArtifactNotice
+from paglets.cursors import cursor_expired
 
 __all__ = ["Watches"]
 
@@ -30,7 +31,7 @@ class Watches:
     async def watch(self, cursor: str, owner: str | None) -> AsyncGenerator[ArtifactNotice, None]:
         """What `ArtifactStore.watch` promises."""
         now = await self._ledger.read(events.kept)
-        seen = told = events.revision_in(cursor, now) if cursor else now.last
+        seen = told = now.revision_in(cursor) if cursor else now.last
         yield ArtifactNotice(now.cursor(seen))
         while True:
             changed = self._ledger.changed  # before the rows are read: a write that they just missed sets this one
@@ -39,7 +40,7 @@ class Watches:
             rows = await self._ledger.read(partial(events.events_after, revision=seen, limit=_BATCH))
             if rows and rows[0]["revision"] != seen + 1:
                 oldest = (await self._ledger.read(events.kept)).oldest
-                raise refusals.cursor_expired(now.cursor(seen), now.cursor(oldest))
+                raise cursor_expired(now.cursor(seen), now.cursor(oldest))
             for row in rows:
                 seen = row["revision"]
                 if owner in (None, row["owner"]):
