@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["DEFAULT_PORT", "HostSettings", "MailboxSettings", "PostSettings", "StoreSettings"]
+__all__ = ["DEFAULT_PORT", "DirectorySettings", "HostSettings", "MailboxSettings", "PostSettings", "StoreSettings"]
 
 DEFAULT_PORT = 7600
 
@@ -41,6 +41,18 @@ class StoreSettings:
     keep_events: int = 10_000
     scrub_bytes_per_s: float | None = 20.0 * _MIB
     scrub_period_s: float = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectorySettings:
+    """What a directory keeps of what happened: the last `keep_events` writes, none older than `keep_events_s` seconds.
+
+    A watch that has nothing to tell says where it is every `bookmark_s` seconds.
+    """
+
+    keep_events: int = 200_000
+    keep_events_s: float = 30 * 24 * 3600.0
+    bookmark_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +95,7 @@ class HostSettings:
     store: StoreSettings = field(default_factory=StoreSettings)
     mailbox: MailboxSettings = field(default_factory=MailboxSettings)
     posts: PostSettings = field(default_factory=PostSettings)
+    directory: DirectorySettings = field(default_factory=DirectorySettings)
     lease_s: float = 10.0
     drain_s: float = 10.0
     shutdown_budget_s: float = 10.0

@@ -211,7 +211,7 @@ async def _identity(journal: Journal, settings: HostSettings) -> str:
 async def _open_directory(stack: AsyncExitStack, settings: HostSettings, data: Path) -> Directory:
     """The mesh's directory: in this host's own file, or at the host that was joined."""
     if not settings.join:
-        directory = await SqliteDirectory.open(data / "directory.db")
+        directory = await SqliteDirectory.open(data / "directory.db", settings=settings.directory)
         stack.push_async_callback(directory.close)
         return directory
     channel = open_channel(settings.join)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from paglets.core.lifecycle import LifecycleEvent
 from paglets.directory.contract import Guard, PagletRow, RowWrite
 from paglets.directory.sqlite import SqliteDirectory
 from paglets.examples.counter import Counter
@@ -53,14 +54,17 @@ async def _create(journal: Journal, directory: SqliteDirectory, owner: str, ids:
     wanted = [
         PagletRow(paglet_id=found, type=Counter.type_name(), owner=owner, state=PagletState.ACTIVE) for found in ids
     ]
-    rows = await directory.apply([RowWrite(Guard(row.paglet_id, absent=True), row) for row in wanted])
+    rows = await directory.apply(
+        [RowWrite(Guard(row.paglet_id, absent=True), row, LifecycleEvent.CREATE) for row in wanted]
+    )
     await asyncio.gather(*(journal.save_newborn(_stored(row), (), 0) for row in rows))
     return rows
 
 
 async def _lay_down(journal: Journal, directory: SqliteDirectory, rows: Sequence[PagletRow]) -> None:
     await asyncio.gather(*(journal.dormant.rest(_stored(row), DeactivationPolicy()) for row in rows))
-    await directory.apply([RowWrite(Guard.on(row), replace(row, state=PagletState.INACTIVE)) for row in rows])
+    laid = [(row, replace(row, state=PagletState.INACTIVE)) for row in rows]
+    await directory.apply([RowWrite(Guard.on(row), wanted, LifecycleEvent.DEACTIVATE) for row, wanted in laid])
 
 
 def _stored(row: PagletRow) -> StoredPaglet:

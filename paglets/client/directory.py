@@ -14,11 +14,12 @@ from google.protobuf.message import Message
 
 from paglet.v1 import directory_pb2, directory_pb2_grpc
 from paglets.client.calls import errors_of_calls
-from paglets.client.row_watch import watch_rows
-from paglets.directory.contract import HostRegistration, JourneyRecord, PagletRow, RowWrite
+from paglets.client.row_watch import watch_row_events, watch_rows
+from paglets.directory.contract import HostRegistration, JourneyRecord, PagletRow, RowEvent, RowNotice, RowWrite
 from paglets.errors import CancelledCallError, DeadlineError, NotFoundError, PagletError, UnavailableError
 from paglets.values import HostRef
 from paglets.wire.directory import (
+    event_from_message,
     host_from_row_message,
     journey_from_message,
     journey_to_message,
@@ -93,6 +94,19 @@ class RemoteDirectory:
         It waits while the host is away, and never ends unless it is cancelled or the channel is closed.
         """
         return watch_rows(self._stub, after_revision)
+
+    async def history(self, paglet_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[RowEvent]:
+        """What became of one id, as far as it is kept, in order; fewer than `limit` (1 to 1000) means the last."""
+        request = directory_pb2.ListEventsRequest(paglet_id=paglet_id, after_revision=after, page_size=limit)
+        reply = await self._call(self._stub.ListEvents, request)
+        return [event_from_message(event) for event in reply.events]
+
+    def watch_events(
+        self, cursor: str = "", *, owner: str = "", type_name: str = "", paglet_id: str = ""
+    ) -> AsyncGenerator[RowNotice, None]:
+        """Every write after `cursor` once and in order, over any number of connections; it waits like `watch`."""
+        request = directory_pb2.WatchEventsRequest(owner=owner, type=type_name, paglet_id=paglet_id)
+        return watch_row_events(self._stub, cursor, request)
 
     async def journey(self, transfer_id: str) -> JourneyRecord | None:
         """Reads the record of a committed journey; None when there is none, or it is forgotten."""

@@ -1,4 +1,4 @@
-"""A watch of a remote directory's rows that outlives its connection."""
+"""Watches of a remote directory that outlive their connections: of its rows, and of what was written to them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import grpc
 
 from paglet.v1 import directory_pb2, directory_pb2_grpc
 from paglets.client.resume import resumed
-from paglets.directory.contract import PagletRow
-from paglets.wire.directory import row_from_message
+from paglets.directory.contract import PagletRow, RowNotice
+from paglets.wire.directory import notice_from_message, row_from_message
 
-__all__ = ["watch_rows"]
+__all__ = ["watch_row_events", "watch_rows"]
 
 
 def watch_rows(
@@ -34,3 +34,19 @@ def watch_rows(
         lambda message: row_from_message(message.row),
         lambda row: row.revision,
     )
+
+
+def watch_row_events(
+    stub: directory_pb2_grpc.DirectoryServiceAsyncStub, cursor: str, wanted: directory_pb2.WatchEventsRequest
+) -> AsyncGenerator[RowNotice, None]:
+    """Every write after `cursor` that `wanted` asks for, over any number of connections. Ends as `resumed` does."""
+
+    def open_call(
+        after: str,
+    ) -> grpc.aio.UnaryStreamCall[directory_pb2.WatchEventsRequest, directory_pb2.WatchEventsResponse]:
+        request = directory_pb2.WatchEventsRequest()
+        request.CopyFrom(wanted)
+        request.cursor = after
+        return stub.WatchEvents(request, wait_for_ready=True)
+
+    return resumed("what the directory writes", cursor, open_call, notice_from_message, lambda notice: notice.cursor)

@@ -14,8 +14,9 @@ __all__ = ["TRANSITIONS", "LifecycleEvent", "diagram", "next_state"]
 
 
 class LifecycleEvent(StrEnum):
-    """What can happen to a paglet as a whole."""
+    """What can happen to a paglet as a whole. CREATE leads from nothing to ACTIVE, so the table has no row for it."""
 
+    CREATE = "create"
     DEACTIVATE = "deactivate"
     ACTIVATE = "activate"
     DEPART = "depart"

@@ -6,7 +6,7 @@ who owns.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +19,8 @@ __all__ = [
     "Intent",
     "JourneyRecord",
     "PagletRow",
+    "RowEvent",
+    "RowNotice",
     "RowWrite",
 ]
 
@@ -77,10 +79,48 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class RowWrite:
-    """One guarded write; a tombstone is a row in state DISPOSED."""
+    """One guarded write; a tombstone is a row in state DISPOSED.
+
+    `cause` is why, as a word that people and programs are told: that of the event of the paglet's life.
+    """
 
     guard: Guard
     row: PagletRow
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowEvent:
+    """One write of one row that was made: what became of a paglet, why, and when (seconds since the epoch).
+
+    `former_owner` is the owner before, empty for an insert. `transfer_id` is the journey that the write begins, ends or
+    tells the outcome of, `target` where one that begins goes; both are empty for none.
+    """
+
+    revision: int
+    paglet_id: str
+    type: str
+    owner: str
+    state: PagletState
+    epoch: int
+    cause: str
+    former_owner: str = ""
+    transfer_id: str = ""
+    target: str = ""
+    error: str = ""
+    happened_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RowNotice:
+    """What a watch of events tells: one event, or, without one, only how far the watch has come.
+
+    `cursor` is where to go on after it, `revision` the last write that was looked at.
+    """
+
+    cursor: str
+    revision: int
+    event: RowEvent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +186,25 @@ class Directory(Protocol):
 
     def watch(self, after_revision: int) -> AsyncIterator[PagletRow]:
         """Rows with a greater revision, tombstones included: latest versions first, then each change as it comes."""
+        ...
+
+    async def history(self, paglet_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[RowEvent]:
+        """What became of one id, in the order of revisions after `after`; fewer than `limit` means the last.
+
+        Only of the events that are kept: they have a bound in number and age, not the row itself.
+        """
+        ...
+
+    def watch_events(
+        self, cursor: str = "", *, owner: str = "", type_name: str = "", paglet_id: str = ""
+    ) -> AsyncGenerator[RowNotice, None]:
+        """Every write after `cursor` once and in order, whatever restarts between two watches.
+
+        The first notice has no event, but the cursor at which the watch begins: now, for an empty one. Where nothing
+        is to be told, a notice without an event comes every few seconds, so that its cursor stays fresh. An event
+        belongs to `owner` if it is the owner or was before; empty filters stand for any. Raises MALFORMED_REQUEST, and
+        CURSOR_EXPIRED (metadata: oldest) when events that it needs are no longer kept.
+        """
         ...
 
     async def journey(self, transfer_id: str) -> JourneyRecord | None:

@@ -7,6 +7,7 @@ begins at its row's revision: that is why an id that is used again never meets a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -34,6 +35,7 @@ _MAX_TYPE_CHARS = 256
 _MAX_TYPES = 1000
 _MAX_STATUS_BYTES = 64 * 1024
 _MAX_TTL_S = 24 * 3600.0
+_CAUSE = re.compile(r"[a-z][a-z-]{0,31}")
 
 
 def check_batch(writes: Sequence[RowWrite], journeys: Sequence[JourneyRecord], forget: Sequence[str]) -> None:
@@ -110,6 +112,8 @@ def _check_write(write: RowWrite) -> None:
         raise _malformed("writes.guard", f"the guard is on {guard.paglet_id!r}, the row is {row.paglet_id!r}")
     if not 1 <= len(row.type) <= _MAX_TYPE_CHARS:
         raise _malformed("writes.row.type", f"a type has 1 to {_MAX_TYPE_CHARS} characters, got {len(row.type)}")
+    if not _CAUSE.fullmatch(write.cause):
+        raise _malformed("writes.cause", f"a cause is one word of small letters, got {write.cause!r}")
     if not guard.absent:
         _check_epoch(guard, row)
 

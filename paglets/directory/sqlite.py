@@ -9,12 +9,15 @@ import asyncio
 import builtins
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
 
-from paglets.directory import leases, tables
-from paglets.directory.contract import HostRegistration, JourneyRecord, PagletRow, RowWrite
+from paglets.config import DirectorySettings
+from paglets.directory import events, leases, tables
+from paglets.directory.contract import HostRegistration, JourneyRecord, PagletRow, RowEvent, RowNotice, RowWrite
+from paglets.directory.event_watch import watch_events
+from paglets.directory.events import EventFilter
 from paglets.directory.rules import check_batch, check_page, check_registration, check_ttl
 from paglets.errors import InvalidArgumentError, UnavailableError
 from paglets.faults import point
@@ -25,6 +28,7 @@ __all__ = ["KEEP_TOMBSTONES_S", "SqliteDirectory"]
 
 KEEP_TOMBSTONES_S = 7 * 24 * 3600.0
 _WATCH_PAGE = 256
+_DEFAULTS = DirectorySettings()
 
 T = TypeVar("T")
 
@@ -36,9 +40,10 @@ class SqliteDirectory:
     cannot be used, or is closed.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, clock: Callable[[], float], settings: DirectorySettings = _DEFAULTS) -> None:
         self._database = database
         self._clock = clock
+        self._settings = settings
         self._changed = asyncio.Event()
         self._closed = False
 
@@ -49,6 +54,7 @@ class SqliteDirectory:
         clock: Callable[[], float] = time.time,
         *,
         keep_tombstones_s: float = KEEP_TOMBSTONES_S,
+        settings: DirectorySettings = _DEFAULTS,
         on_failure: Callable[[sqlite3.Error], None] | None = None,
     ) -> Self:
         """Opens the file, or makes it, and drops tombstones older than `keep_tombstones_s`.
@@ -61,7 +67,7 @@ class SqliteDirectory:
             lambda: Database(path, tables.SCHEMA, version=tables.LAYOUT, on_failure=on_failure)
         )
         await database.write(lambda connection: tables.prune_tombstones(connection, clock() - keep_tombstones_s))
-        return cls(database, clock)
+        return cls(database, clock, settings)
 
     async def close(self) -> None:
         """Makes the writes under way durable and closes the file; watches end with DIRECTORY_UNAVAILABLE."""
@@ -99,8 +105,10 @@ class SqliteDirectory:
         check_batch(writes, journeys, forget)
 
         def work(connection: sqlite3.Connection) -> builtins.list[PagletRow]:
-            written = tables.write_batch(connection, writes, self._clock())
+            now, kept = self._clock(), self._settings
+            written = tables.write_batch(connection, writes, now, journeys)
             tables.write_journeys(connection, journeys, forget)
+            events.forget_events(connection, kept.keep_events, now - kept.keep_events_s, 2 * len(written))
             return written
 
         point("directory.apply.before")
@@ -128,6 +136,18 @@ class SqliteDirectory:
                 yield row
             if len(page) < _WATCH_PAGE:
                 await changed.wait()
+
+    async def history(self, paglet_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[RowEvent]:
+        """What became of one id, as far as it is kept, in order; fewer than `limit` (1 to 1000) means the last."""
+        check_page(limit)
+        return await self._read(lambda connection: events.history(connection, paglet_id, after, limit))
+
+    def watch_events(
+        self, cursor: str = "", *, owner: str = "", type_name: str = "", paglet_id: str = ""
+    ) -> AsyncGenerator[RowNotice, None]:
+        """Every write after `cursor` once and in order, read from the table in pages as they are taken."""
+        wanted = EventFilter(owner=owner, type_name=type_name, paglet_id=paglet_id)
+        return watch_events(self._read, lambda: self._changed, cursor, wanted, self._settings.bookmark_s)
 
     async def journey(self, transfer_id: str) -> JourneyRecord | None:
         """Reads the record of a committed journey; None when there is none, or it is forgotten."""

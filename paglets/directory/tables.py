@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from paglets.directory.contract import Intent, JourneyRecord, PagletRow, PagletState, RowWrite
+from paglets.directory.events import event_of, note_events
 from paglets.directory.rules import fenced, holds, next_version
 
 __all__ = [
@@ -25,14 +26,33 @@ __all__ = [
     "write_batch",
 ]
 
-LAYOUT = 1
+LAYOUT = 2
 
-# `changed_at` is for pruning alone. The indices leave tombstones out wherever no query asks for them; a query uses such
-# an index only if it has the same condition, letter by letter. Owners are counted from their index alone, so it holds
-# the state that the condition reads.
+# `forgotten` is the last revision whose event is no longer kept; `changed_at` is for pruning alone. The indices leave
+# tombstones out wherever no query asks for them; a query uses such an index only if it has the same condition, letter
+# by letter. Owners are counted from their index alone, so it holds the state that the condition reads.
 SCHEMA = """
-CREATE TABLE counter (revision INTEGER NOT NULL) STRICT;
-INSERT INTO counter VALUES (0);
+CREATE TABLE counter (
+    revision INTEGER NOT NULL,
+    life TEXT NOT NULL,
+    forgotten INTEGER NOT NULL
+) STRICT;
+INSERT INTO counter VALUES (0, lower(hex(randomblob(8))), 0);
+CREATE TABLE events (
+    revision INTEGER PRIMARY KEY,
+    paglet_id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    former_owner TEXT NOT NULL,
+    state TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    cause TEXT NOT NULL,
+    transfer_id TEXT NOT NULL,
+    target TEXT NOT NULL,
+    error TEXT NOT NULL,
+    happened_at REAL NOT NULL
+) STRICT;
+CREATE INDEX events_by_paglet ON events (paglet_id, revision);
 CREATE TABLE paglets (
     paglet_id TEXT PRIMARY KEY,
     type TEXT NOT NULL,
@@ -101,10 +121,13 @@ def rows_after(connection: sqlite3.Connection, revision: int, limit: int) -> lis
     return [_row(found) for found in connection.execute(query, (revision, limit))]
 
 
-def write_batch(connection: sqlite3.Connection, writes: Sequence[RowWrite], now: float) -> list[PagletRow]:
+def write_batch(
+    connection: sqlite3.Connection, writes: Sequence[RowWrite], now: float, journeys: Sequence[JourneyRecord] = ()
+) -> list[PagletRow]:
     """Makes the writes in order, each guard seeing the writes before it; EPOCH_FENCED at the first that does not hold.
 
-    The caller's transaction undoes what was written before the failure.
+    Each leaves an event, which belongs to the journey whose record is written with it. The caller's transaction undoes
+    what was written before the failure.
     """
     (revision,) = connection.execute("SELECT revision FROM counter").fetchone()
     written: list[PagletRow] = []
@@ -115,6 +138,8 @@ def write_batch(connection: sqlite3.Connection, writes: Sequence[RowWrite], now:
         written.append(next_version(write, found, revision_of_write, now))
         _put_row(connection, written[-1], now)
     connection.execute("UPDATE counter SET revision = ?", (revision + len(written),))
+    transfers = {record.paglet_id: record.transfer_id for record in journeys}
+    note_events(connection, [event_of(*made, transfers, now) for made in zip(writes, written, strict=True)])
     return written
 
 

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 from blake3 import blake3
 
 from paglets.core.events import CreationEvent
+from paglets.core.lifecycle import LifecycleEvent
 from paglets.core.paglet import Paglet
 from paglets.directory.contract import Guard, PagletRow
 from paglets.errors import (
@@ -113,7 +114,7 @@ class Births:
             await self._parts.journal.save_newborn(stored, files, after_epoch, first.request)
             point("create.journal.after")
             guard = Guard(resident.paglet_id, absent=True)
-            resident.row = await settle_write(self._parts.directory, guard, resident.row)
+            resident.row = await settle_write(self._parts.directory, guard, resident.row, cause=LifecycleEvent.CREATE)
         except ConflictError:
             await self._parts.journal.forget_paglet(resident.paglet_id, 0)
             found = await self._parts.directory.get(resident.paglet_id)

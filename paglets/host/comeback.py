@@ -143,7 +143,8 @@ class Comeback:
         _log.error("paglet %s cannot be read and is quarantined: %s", row.paglet_id, error)
         state = next_state(row.paglet_id, row.state, LifecycleEvent.QUARANTINE)
         epoch = row.epoch + (row.intent is not None)  # taking an intent back raises the epoch
-        write = RowWrite(Guard.on(row), replace(row, state=state, intent=None, epoch=epoch, error=error.message))
+        wanted = replace(row, state=state, intent=None, epoch=epoch, error=error.message)
+        write = RowWrite(Guard.on(row), wanted, LifecycleEvent.QUARANTINE)
         await until_reached(lambda: self._parts.directory.apply([write]))
 
 
@@ -151,4 +152,4 @@ def _raised(row: PagletRow) -> RowWrite:
     """The write that raises a row's epoch; a quarantined paglet is tried again."""
     state = next_state(row.paglet_id, row.state, LifecycleEvent.RESUME)
     error = row.error if state is PagletState.FAILED else ""
-    return RowWrite(Guard.on(row), replace(row, state=state, epoch=row.epoch + 1, error=error))
+    return RowWrite(Guard.on(row), replace(row, state=state, epoch=row.epoch + 1, error=error), LifecycleEvent.RESUME)

@@ -139,7 +139,7 @@ class Dormant:
         state = next_state(row.paglet_id, row.state, LifecycleEvent.ACTIVATE)
         wanted = replace(row, state=state, epoch=row.epoch + 1, error="")
         point("activate.directory.before")
-        resident.row = await settle_write(self._parts.directory, Guard.on(row), wanted)
+        resident.row = await settle_write(self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.ACTIVATE)
         point("activate.directory.after")
         self.remove(row.paglet_id)
         await self._parts.journal.dormant.wake(resident.stored(), first.request)

@@ -112,7 +112,9 @@ class Landing:
         state = next_state(row.paglet_id, row.state, LifecycleEvent.DEACTIVATE)
         record = self._outcome_record(incoming, state, b"")
         wanted = replace(row, state=state, error="")
-        await settle_write(self._parts.directory, Guard.on(row), wanted, journeys=(record,))
+        await settle_write(
+            self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.DEACTIVATE, journeys=(record,)
+        )
         self._dormant.add(row.paglet_id)
         point("arrival.record.after")
 
@@ -165,7 +167,9 @@ class Landing:
         status = to_status(self._failure(incoming, error)).SerializeToString()
         record = self._outcome_record(incoming, PagletState.FAILED, status)
         wanted = replace(row, state=state, error=error.message)
-        await settle_write(self._parts.directory, Guard.on(row), wanted, journeys=(record,))
+        await settle_write(
+            self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.QUARANTINE, journeys=(record,)
+        )
 
     async def _file(self, artifact_id: str, file: transfer_pb2.TransferFile) -> RegisteredFile:
         return delivered_file(file, artifact_id, await self._parts.store.blob_path(artifact_id))
@@ -220,10 +224,11 @@ class Landing:
     async def _record(self, incoming: Incoming, resident: Resident, error: PagletError | None) -> None:
         """Tells the directory how the arrival ended."""
         row = resident.row
-        state = next_state(row.paglet_id, row.state, LifecycleEvent.FAIL if error else LifecycleEvent.ARRIVE)
+        cause = LifecycleEvent.FAIL if error else LifecycleEvent.ARRIVE
+        state = next_state(row.paglet_id, row.state, cause)
         record = self._outcome_record(incoming, state, incoming.kept.status)
         wanted = replace(row, state=state, error="" if error is None else error.message)
-        resident.row = await settle_write(self._parts.directory, Guard.on(row), wanted, journeys=(record,))
+        resident.row = await settle_write(self._parts.directory, Guard.on(row), wanted, cause=cause, journeys=(record,))
         point("arrival.record.after")
 
     def _outcome_record(self, incoming: Incoming, state: PagletState, status: bytes) -> JourneyRecord:

@@ -110,7 +110,9 @@ class Move:
         state = next_state(row.paglet_id, row.state, LifecycleEvent.DEPART)
         point("journey.intent.before")
         wanted = replace(row, state=state, intent=intent)
-        self.resident.row = await settle_write(self._parts.directory, Guard.on(row), wanted)
+        self.resident.row = await settle_write(
+            self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.DEPART
+        )
         point("journey.intent.after")
 
     async def push(self) -> None:
@@ -144,7 +146,9 @@ class Move:
         )
         point("journey.commit.before")
         try:
-            await settle_write(self._parts.directory, Guard.on(row), wanted, journeys=(record,))
+            await settle_write(
+                self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.COMMIT, journeys=(record,)
+            )
         except ConflictError:
             # The reply of a commit may be lost, and the row be changed by the target before it is asked for again.
             if await until_reached(lambda: self._parts.directory.journey(departure.transfer_id)) is None:
@@ -160,7 +164,7 @@ class Move:
         point("journey.abort.before")
         state = next_state(row.paglet_id, PagletState.DEPARTING, LifecycleEvent.ABORT)
         wanted = replace(row, state=state, intent=None, epoch=row.epoch + 1)
-        self.resident.row = await settle_write(self._parts.directory, Guard.on(row), wanted)
+        self.resident.row = await settle_write(self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.ABORT)
         point("journey.abort.directory")
         await self._parts.journal.end_departure(self.journey.departure, left=False, epoch=self.resident.row.epoch)
         point("journey.abort.after")

@@ -120,7 +120,10 @@ class Rests:
         point("deactivate.directory.before")
         state = next_state(row.paglet_id, row.state, LifecycleEvent.DEACTIVATE)
         try:
-            resident.row = await settle_write(self._parts.directory, Guard.on(row), replace(row, state=state))
+            wanted = replace(row, state=state)
+            resident.row = await settle_write(
+                self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.DEACTIVATE
+            )
         except ConflictError as fenced:
             _log.error("paglet %s was taken from this host while it lay down: %s", row.paglet_id, fenced)
             self._let_go(resident)

@@ -45,16 +45,18 @@ async def settle_write(
     guard: Guard,
     wanted: PagletRow,
     *,
+    cause: str,
     journeys: Sequence[JourneyRecord] = (),
 ) -> PagletRow:
     """Makes one guarded write and returns the row as written, whether this attempt or a lost one made it.
 
+    `cause` is the event of the paglet's life that the row's history will tell.
     Raises EPOCH_FENCED when the row is something else: somebody else changed it, and nothing was written.
     """
 
     async def attempt() -> PagletRow:
         try:
-            (row,) = await directory.apply([RowWrite(guard, wanted)], journeys=journeys)
+            (row,) = await directory.apply([RowWrite(guard, wanted, cause)], journeys=journeys)
         except ConflictError:
             found = await directory.get(wanted.paglet_id)
             if found is None or not _is(found, wanted):

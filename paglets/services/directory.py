@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -12,9 +13,11 @@ from paglets.directory.rules import check_registration, check_ttl
 from paglets.errors import NotFoundError, Resource
 from paglets.services.guard import ServerContext
 from paglets.wire.directory import (
+    event_to_message,
     host_to_row_message,
     journey_from_message,
     journey_to_message,
+    notice_to_message,
     registration_from_message,
     row_to_message,
     row_write_from_message,
@@ -73,6 +76,24 @@ class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
         """Streams rows that changed."""
         async for row in self._directory.watch(request.after_revision):
             yield directory_pb2.WatchRowsResponse(row=row_to_message(row))
+
+    async def ListEvents(
+        self, request: directory_pb2.ListEventsRequest, context: ServerContext
+    ) -> directory_pb2.ListEventsResponse:
+        """Reads what became of a paglet."""
+        events = await self._directory.history(request.paglet_id, after=request.after_revision, limit=request.page_size)
+        return directory_pb2.ListEventsResponse(events=map(event_to_message, events))
+
+    async def WatchEvents(
+        self, request: directory_pb2.WatchEventsRequest, context: ServerContext
+    ) -> AsyncIterator[directory_pb2.WatchEventsResponse]:
+        """Streams what becomes of rows."""
+        watch = self._directory.watch_events(
+            request.cursor, owner=request.owner, type_name=request.type, paglet_id=request.paglet_id
+        )
+        async with aclosing(watch) as notices:
+            async for notice in notices:
+                yield notice_to_message(notice)
 
     async def GetJourney(
         self, request: directory_pb2.GetJourneyRequest, context: ServerContext

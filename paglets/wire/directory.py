@@ -12,6 +12,8 @@ from paglets.directory.contract import (
     Intent,
     JourneyRecord,
     PagletRow,
+    RowEvent,
+    RowNotice,
     RowWrite,
 )
 from paglets.values import HostRef
@@ -19,12 +21,16 @@ from paglets.wire.states import state_from_message, state_to_message
 from paglets.wire.times import time_from_message, time_to_message
 
 __all__ = [
+    "event_from_message",
+    "event_to_message",
     "guard_from_message",
     "guard_to_message",
     "host_from_row_message",
     "host_to_row_message",
     "journey_from_message",
     "journey_to_message",
+    "notice_from_message",
+    "notice_to_message",
     "registration_from_message",
     "registration_to_message",
     "row_from_message",
@@ -90,12 +96,60 @@ def guard_from_message(message: directory_pb2.Guard) -> Guard:
 
 def row_write_to_message(write: RowWrite) -> directory_pb2.RowWrite:
     """A guarded write as a message."""
-    return directory_pb2.RowWrite(guard=guard_to_message(write.guard), row=row_to_message(write.row))
+    return directory_pb2.RowWrite(guard=guard_to_message(write.guard), row=row_to_message(write.row), cause=write.cause)
 
 
 def row_write_from_message(message: directory_pb2.RowWrite) -> RowWrite:
     """A message as a guarded write."""
-    return RowWrite(guard_from_message(message.guard), row_from_message(message.row))
+    return RowWrite(guard_from_message(message.guard), row_from_message(message.row), message.cause)
+
+
+def event_to_message(event: RowEvent) -> directory_pb2.RowEvent:
+    """An event as a message."""
+    return directory_pb2.RowEvent(
+        revision=event.revision,
+        paglet_id=event.paglet_id,
+        type=event.type,
+        owner=event.owner,
+        former_owner=event.former_owner,
+        state=state_to_message(event.state),
+        epoch=event.epoch,
+        cause=event.cause,
+        transfer_id=event.transfer_id,
+        target=event.target,
+        error=event.error,
+        event_time=time_to_message(event.happened_at),
+    )
+
+
+def event_from_message(message: directory_pb2.RowEvent) -> RowEvent:
+    """A message as an event."""
+    return RowEvent(
+        revision=message.revision,
+        paglet_id=message.paglet_id,
+        type=message.type,
+        owner=message.owner,
+        former_owner=message.former_owner,
+        state=state_from_message(message.state, "event.state"),
+        epoch=message.epoch,
+        cause=message.cause,
+        transfer_id=message.transfer_id,
+        target=message.target,
+        error=message.error,
+        happened_at=time_from_message(message.event_time),
+    )
+
+
+def notice_to_message(notice: RowNotice) -> directory_pb2.WatchEventsResponse:
+    """A notice as a message."""
+    event = event_to_message(notice.event) if notice.event is not None else None
+    return directory_pb2.WatchEventsResponse(cursor=notice.cursor, revision=notice.revision, event=event)
+
+
+def notice_from_message(message: directory_pb2.WatchEventsResponse) -> RowNotice:
+    """A message as a notice."""
+    event = event_from_message(message.event) if message.HasField("event") else None
+    return RowNotice(message.cursor, message.revision, event)
 
 
 def journey_to_message(record: JourneyRecord) -> directory_pb2.JourneyRecord:

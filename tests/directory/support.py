@@ -34,22 +34,22 @@ class Clock:
 def new(paglet_id: str, owner: str = "alpha", type_name: str = "shop.Cart") -> RowWrite:
     """Inserts a paglet, if there is none of this id."""
     row = PagletRow(paglet_id=paglet_id, type=type_name, owner=owner, state=PagletState.ACTIVE)
-    return RowWrite(Guard(paglet_id, absent=True), row)
+    return RowWrite(Guard(paglet_id, absent=True), row, "create")
 
 
-def changed(row: PagletRow, **changes: object) -> RowWrite:
+def changed(row: PagletRow, cause: str = "change", **changes: object) -> RowWrite:
     """Changes a paglet, if it is as `row` says."""
-    return RowWrite(Guard.on(row), replace(row, **changes))
+    return RowWrite(Guard.on(row), replace(row, **changes), cause)
 
 
 def departing(row: PagletRow, transfer_id: str, target: str) -> RowWrite:
     """Freezes a paglet for a journey."""
-    return changed(row, state=PagletState.DEPARTING, intent=Intent(transfer_id, target))
+    return changed(row, "depart", state=PagletState.DEPARTING, intent=Intent(transfer_id, target))
 
 
 def disposed(row: PagletRow) -> RowWrite:
     """Makes a paglet a tombstone."""
-    return changed(row, state=PagletState.DISPOSED)
+    return changed(row, "dispose", state=PagletState.DISPOSED)
 
 
 def host(name: str, uid: str = "uid-1") -> HostRegistration:

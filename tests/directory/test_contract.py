@@ -34,6 +34,7 @@ async def test_insert_sets_epoch_revision_and_time(directory: Directory, clock: 
             created_at=5.0,
             error="none yet",
         ),
+        "create",
     )
     _, row = await put(directory, new("cart-0"), write)
     assert (row.epoch, row.revision, row.created_at) == (2, 2, clock.now)
@@ -81,6 +82,7 @@ async def test_guard_that_does_not_hold_changes_nothing(directory: Directory, gu
             state=PagletState.ACTIVE,
             epoch=guard.epoch + 1,
         ),
+        "change",
     )
     with pytest.raises(ConflictError) as caught:
         await directory.apply([write])
@@ -96,7 +98,7 @@ async def test_guard_wants_the_very_intent(directory: Directory) -> None:
     for transfer_id in ("", "x-2"):
         guard = Guard("cart", "alpha", row.epoch, transfer_id)
         with pytest.raises(ConflictError):
-            await directory.apply([RowWrite(guard, changed(frozen, intent=None, epoch=frozen.epoch + 1).row)])
+            await directory.apply([RowWrite(guard, changed(frozen, intent=None, epoch=frozen.epoch + 1).row, "commit")])
     (moved,) = await put(directory, changed(frozen, owner="beta", intent=None, epoch=frozen.epoch + 1))
     assert (moved.owner, moved.epoch, moved.intent) == ("beta", row.epoch + 1, None)
 
@@ -219,6 +221,7 @@ async def test_largest_batch_and_page_pass(directory: Directory) -> None:
                 fingerprint=b"f" * 64,
                 error="\N{GRINNING FACE}" * 500,
             ),
+            "create",
         )
         for number in range(1000)
     ]
@@ -270,11 +273,13 @@ def _refused() -> list[object]:
         pytest.param(changed(row, owner="beta"), id="owner-without-epoch"),
         pytest.param(changed(frozen, intent=None), id="abort-without-epoch"),
         pytest.param(changed(frozen, intent=Intent("x-2", "beta")), id="other-intent-without-epoch"),
-        pytest.param(RowWrite(Guard("till", absent=True), row), id="guard-on-another"),
+        pytest.param(RowWrite(Guard("till", absent=True), row, "create"), id="guard-on-another"),
         pytest.param(changed(row, owner=""), id="no-owner"),
         pytest.param(new("Cart"), id="bad-id"),
         pytest.param(changed(row, type=""), id="no-type"),
         pytest.param(changed(row, intent=Intent("x-1", "")), id="intent-without-target"),
+        pytest.param(changed(row, cause=""), id="no-cause"),
+        pytest.param(changed(row, cause="Two words"), id="cause-of-two-words"),
     ]
 
 

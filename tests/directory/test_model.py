@@ -52,7 +52,7 @@ class Model:
         row = found or PagletRow(paglet_id=step.paglet_id, type="shop.Cart", owner="alpha", state=PagletState.ACTIVE)
         if step.kind == "insert":
             inserted = replace(row, owner="alpha", state=PagletState.ACTIVE, intent=None)
-            return RowWrite(Guard(step.paglet_id, absent=True), inserted)
+            return RowWrite(Guard(step.paglet_id, absent=True), inserted, step.kind)
         owner = "nobody" if step.wrong_owner else row.owner
         transfer_id = row.intent.transfer_id if row.intent else ""
         if step.wrong_intent:
@@ -68,7 +68,7 @@ class Model:
                 after = replace(after, state=PagletState.DISPOSED)
             case _:
                 after = replace(after, error=f"changed at {self.revision}")
-        return RowWrite(guard, after)
+        return RowWrite(guard, after, step.kind)
 
     def apply(self, writes: list[RowWrite], now: float) -> list[PagletRow] | str:
         """The rows written, or the id at which the batch fails."""

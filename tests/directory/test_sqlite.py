@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from paglets.directory import leases, tables
+from paglets.directory import events, leases, tables
 from paglets.directory.sqlite import KEEP_TOMBSTONES_S, SqliteDirectory
 from paglets.errors import PagletError, UnavailableError
 from paglets.sqlite import Database
@@ -145,6 +145,7 @@ async def test_no_query_scans_the_table(tmp_path: Path) -> None:
         lambda connection: tables.list_rows(connection, "cart", 10, "alpha", "", awake=True),
         lambda connection: tables.rows_after(connection, 7, 10),
         lambda connection: leases.list_hosts(connection, 0.0),
+        lambda connection: events.history(connection, "cart", 7, 10),
     ]
     database = made(tmp_path)
     found = await database.read(lambda connection: plans(connection, reads))
@@ -153,11 +154,14 @@ async def test_no_query_scans_the_table(tmp_path: Path) -> None:
     for plan in found:
         assert "TEMP B-TREE" not in plan
         assert "SCAN paglets" not in plan
-    for at, index in (
-        (2, "by_owner"),
-        (3, "by_type"),
-        (5, "by_owner"),
-        (6, "by_revision"),
-        (7, "COVERING INDEX paglets_by_owner"),
-    ):
+        assert "SCAN events" not in plan
+    used = {
+        2: "by_owner",
+        3: "by_type",
+        5: "by_owner",
+        6: "by_revision",
+        7: "COVERING INDEX paglets_by_owner",
+        8: "events_by_paglet",
+    }
+    for at, index in used.items():
         assert index in found[at]

@@ -14,17 +14,23 @@ from paglets.directory.contract import (
     JourneyRecord,
     PagletRow,
     PagletState,
+    RowEvent,
+    RowNotice,
     RowWrite,
 )
 from paglets.errors import InvalidArgumentError
 from paglets.values import HostRef
 from paglets.wire.directory import (
+    event_from_message,
+    event_to_message,
     guard_from_message,
     guard_to_message,
     host_from_row_message,
     host_to_row_message,
     journey_from_message,
     journey_to_message,
+    notice_from_message,
+    notice_to_message,
     registration_from_message,
     registration_to_message,
     row_from_message,
@@ -66,6 +72,21 @@ JOURNEYS = st.builds(
     state=STATES,
     status=st.binary(max_size=32),
 )
+EVENTS = st.builds(
+    RowEvent,
+    revision=NUMBERS,
+    paglet_id=TEXT,
+    type=TEXT,
+    owner=TEXT,
+    former_owner=TEXT,
+    state=STATES,
+    epoch=NUMBERS,
+    cause=TEXT,
+    transfer_id=TEXT,
+    target=TEXT,
+    error=TEXT,
+    happened_at=st.sampled_from([0.0, 1_700_000_000.1234567]),
+)
 TYPES = st.lists(TEXT, max_size=3).map(tuple)
 REGISTRATIONS = st.builds(HostRegistration, name=TEXT, uid=TEXT, address=TEXT, version=TEXT, types=TYPES)
 HOSTS = st.builds(
@@ -87,7 +108,7 @@ def test_rows_guards_and_writes_come_back(row: PagletRow, guard: Guard) -> None:
     """Every field of every value."""
     assert row_from_message(row_to_message(row)) == row
     assert guard_from_message(guard_to_message(guard)) == guard
-    write = RowWrite(guard, row)
+    write = RowWrite(guard, row, "create")
     assert row_write_from_message(row_write_to_message(write)) == write
 
 
@@ -95,6 +116,14 @@ def test_rows_guards_and_writes_come_back(row: PagletRow, guard: Guard) -> None:
 def test_journeys_come_back(record: JourneyRecord) -> None:
     """Every field of every value."""
     assert journey_from_message(journey_to_message(record)) == record
+
+
+@given(event=EVENTS, cursor=TEXT, revision=NUMBERS)
+def test_events_come_back(event: RowEvent, cursor: str, revision: int) -> None:
+    """Every field, alone and in a notice; and a notice without one."""
+    assert event_from_message(event_to_message(event)) == event
+    for notice in (RowNotice(cursor, revision, event), RowNotice(cursor, revision)):
+        assert notice_from_message(notice_to_message(notice)) == notice
 
 
 @given(registration=REGISTRATIONS, host=HOSTS)

@@ -116,7 +116,7 @@ async def test_row_that_was_taken_ends_the_journey(mesh: Mesh, monkeypatch: pyte
         if any(write.row.owner == "beta" for write in writes):
             row = await row_of(mesh)
             wanted = replace(row, owner="gamma", state=PagletState.ACTIVE, intent=None, epoch=row.epoch + 1)
-            await apply([RowWrite(Guard.on(row), wanted)])
+            await apply([RowWrite(Guard.on(row), wanted, "abort")])
         return await apply(writes, journeys=journeys, forget=forget)
 
     monkeypatch.setattr(directory, "apply", taken)

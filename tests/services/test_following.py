@@ -268,7 +268,7 @@ async def test_owner_that_is_no_host_is_not_remembered(mesh: Mesh) -> None:
         return b""
 
     async with _answering(mesh, answer) as asked:
-        await directory.apply([RowWrite(Guard.on(row), replace(row, owner="odd", epoch=row.epoch + 1))])
+        await directory.apply([RowWrite(Guard.on(row), replace(row, owner="odd", epoch=row.epoch + 1), "commit")])
         await ask(mesh.beta.channel, "orphan", "Read")
     assert len(asked) == 1
 
@@ -307,7 +307,7 @@ async def _answering(
 
 async def _put(directory: Directory, paglet_id: str, owner: str) -> PagletRow:
     row = PagletRow(paglet_id=paglet_id, type=PROBE_TYPE, owner=owner, state=PagletState.ACTIVE)
-    (written,) = await directory.apply([RowWrite(Guard(paglet_id, absent=True), row)])
+    (written,) = await directory.apply([RowWrite(Guard(paglet_id, absent=True), row, "create")])
     return written
 
 

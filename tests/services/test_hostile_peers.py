@@ -70,7 +70,7 @@ async def test_forged_offers_are_refused(standing: Mesh) -> None:
 
 
 def _write(guard: directory_pb2.Guard, row: directory_pb2.PagletRow) -> directory_pb2.ApplyRowsRequest:
-    return directory_pb2.ApplyRowsRequest(writes=[directory_pb2.RowWrite(guard=guard, row=row)])
+    return directory_pb2.ApplyRowsRequest(writes=[directory_pb2.RowWrite(guard=guard, row=row, cause="change")])
 
 
 async def test_forged_rows_are_refused(standing: Mesh) -> None:

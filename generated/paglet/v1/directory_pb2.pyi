@@ -163,6 +163,9 @@ class RowWrite(_message.Message):
 
     GUARD_FIELD_NUMBER: _builtins.int
     ROW_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    cause: _builtins.str
+    """Why, in one word: what happens in the paglet's life, e.g. `create`, `commit`. Small letters and `-`, 1 to 32."""
     @_builtins.property
     def guard(self) -> Global___Guard:
         """What must hold."""
@@ -176,14 +179,83 @@ class RowWrite(_message.Message):
         *,
         guard: Global___Guard | None = ...,
         row: Global___PagletRow | None = ...,
+        cause: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["guard", b"guard", "row", b"row"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["guard", b"guard", "row", b"row"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "guard", b"guard", "row", b"row"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RowWrite: _TypeAlias = RowWrite  # noqa: Y015
+
+@_typing.final
+class RowEvent(_message.Message):
+    """RowEvent is one write that was made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    FORMER_OWNER_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """The revision that it made; counted without gaps."""
+    paglet_id: _builtins.str
+    """The paglet."""
+    type: _builtins.str
+    """Its class as `module.Class`."""
+    owner: _builtins.str
+    """The host that owns it since."""
+    former_owner: _builtins.str
+    """The host that owned it before; empty for an insert."""
+    state: _types_pb2.PagletState.ValueType
+    """Where in its life it was then."""
+    epoch: _builtins.int
+    """Its epoch then."""
+    cause: _builtins.str
+    """Why, as the writer said."""
+    transfer_id: _builtins.str
+    """The journey that began, ended, or had its outcome told by it; empty for none."""
+    target: _builtins.str
+    """Where the journey that began goes; empty for none."""
+    error: _builtins.str
+    """Why it is FAILED or QUARANTINED."""
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When, by the directory's clock."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        paglet_id: _builtins.str = ...,
+        type: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        former_owner: _builtins.str = ...,
+        state: _types_pb2.PagletState.ValueType = ...,
+        epoch: _builtins.int = ...,
+        cause: _builtins.str = ...,
+        transfer_id: _builtins.str = ...,
+        target: _builtins.str = ...,
+        error: _builtins.str = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "epoch", b"epoch", "error", b"error", "event_time", b"event_time", "former_owner", b"former_owner", "owner", b"owner", "paglet_id", b"paglet_id", "revision", b"revision", "state", b"state", "target", b"target", "transfer_id", b"transfer_id", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RowEvent: _TypeAlias = RowEvent  # noqa: Y015
 
 @_typing.final
 class JourneyRecord(_message.Message):
@@ -440,6 +512,126 @@ class WatchRowsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchRowsResponse: _TypeAlias = WatchRowsResponse  # noqa: Y015
+
+@_typing.final
+class ListEventsRequest(_message.Message):
+    """ListEventsRequest names a paglet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    AFTER_REVISION_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    paglet_id: _builtins.str
+    """The paglet."""
+    after_revision: _builtins.int
+    """Only events of later revisions; 0 for all."""
+    page_size: _builtins.int
+    """How many at most, 1 to 1000."""
+    def __init__(
+        self,
+        *,
+        paglet_id: _builtins.str = ...,
+        after_revision: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_revision", b"after_revision", "page_size", b"page_size", "paglet_id", b"paglet_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEventsRequest: _TypeAlias = ListEventsRequest  # noqa: Y015
+
+@_typing.final
+class ListEventsResponse(_message.Message):
+    """ListEventsResponse is one page; shorter than asked for means the last."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___RowEvent]:
+        """The events, in the order of their revisions."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___RowEvent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEventsResponse: _TypeAlias = ListEventsResponse  # noqa: Y015
+
+@_typing.final
+class WatchEventsRequest(_message.Message):
+    """WatchEventsRequest says where to begin, and what is of interest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """The cursor of the last message of an earlier watch; empty for now."""
+    owner: _builtins.str
+    """Only events of rows that this host owns, or owned before; empty for all."""
+    type: _builtins.str
+    """Only events of rows of this type; empty for all."""
+    paglet_id: _builtins.str
+    """Only events of this paglet; empty for all."""
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        owner: _builtins.str = ...,
+        type: _builtins.str = ...,
+        paglet_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "owner", b"owner", "paglet_id", b"paglet_id", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchEventsRequest: _TypeAlias = WatchEventsRequest  # noqa: Y015
+
+@_typing.final
+class WatchEventsResponse(_message.Message):
+    """WatchEventsResponse tells of one write, or only how far the watch has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """Where to go on from after this message."""
+    revision: _builtins.int
+    """The last revision that was looked at."""
+    @_builtins.property
+    def event(self) -> Global___RowEvent:
+        """What was written; unset where there is nothing to tell."""
+
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        event: Global___RowEvent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "event", b"event", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchEventsResponse: _TypeAlias = WatchEventsResponse  # noqa: Y015
 
 @_typing.final
 class GetJourneyRequest(_message.Message):

@@ -58,6 +58,16 @@ class DirectoryServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_directory__pb2.WatchRowsRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_directory__pb2.WatchRowsResponse.FromString,
                 _registered_method=True)
+        self.ListEvents = channel.unary_unary(
+                '/paglet.v1.DirectoryService/ListEvents',
+                request_serializer=paglet_dot_v1_dot_directory__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_directory__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
+        self.WatchEvents = channel.unary_stream(
+                '/paglet.v1.DirectoryService/WatchEvents',
+                request_serializer=paglet_dot_v1_dot_directory__pb2.WatchEventsRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_directory__pb2.WatchEventsResponse.FromString,
+                _registered_method=True)
         self.GetJourney = channel.unary_unary(
                 '/paglet.v1.DirectoryService/GetJourney',
                 request_serializer=paglet_dot_v1_dot_directory__pb2.GetJourneyRequest.SerializeToString,
@@ -132,6 +142,27 @@ class DirectoryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEvents(self, request, context):
+        """ListEvents reads what became of one paglet id, in order, as far as the events are kept. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a page size that is none).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchEvents(self, request, context):
+        """WatchEvents streams every write of a row, once and in order, after it is durable. The first message carries no event,
+        but the cursor from which the watch begins; such a message comes every few seconds too where there is nothing to tell.
+        Resume with the last cursor. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a cursor that is none), OUT_OF_RANGE (CURSOR_EXPIRED),
+        DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetJourney(self, request, context):
         """GetJourney reads the recorded outcome of a committed journey. Safe to repeat.
 
@@ -196,6 +227,16 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.WatchRows,
                     request_deserializer=paglet_dot_v1_dot_directory__pb2.WatchRowsRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_directory__pb2.WatchRowsResponse.SerializeToString,
+            ),
+            'ListEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvents,
+                    request_deserializer=paglet_dot_v1_dot_directory__pb2.ListEventsRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_directory__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'WatchEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchEvents,
+                    request_deserializer=paglet_dot_v1_dot_directory__pb2.WatchEventsRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_directory__pb2.WatchEventsResponse.SerializeToString,
             ),
             'GetJourney': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJourney,
@@ -335,6 +376,60 @@ class DirectoryService(object):
             '/paglet.v1.DirectoryService/WatchRows',
             paglet_dot_v1_dot_directory__pb2.WatchRowsRequest.SerializeToString,
             paglet_dot_v1_dot_directory__pb2.WatchRowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.DirectoryService/ListEvents',
+            paglet_dot_v1_dot_directory__pb2.ListEventsRequest.SerializeToString,
+            paglet_dot_v1_dot_directory__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/paglet.v1.DirectoryService/WatchEvents',
+            paglet_dot_v1_dot_directory__pb2.WatchEventsRequest.SerializeToString,
+            paglet_dot_v1_dot_directory__pb2.WatchEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

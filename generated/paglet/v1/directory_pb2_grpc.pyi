@@ -61,6 +61,19 @@ class DirectoryServiceStub:
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative revision), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a
     client that takes nothing for a minute.
     """
+    ListEvents: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListEventsRequest, _directory_pb2.ListEventsResponse]
+    """ListEvents reads what became of one paglet id, in order, as far as the events are kept. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a page size that is none).
+    """
+    WatchEvents: _grpc.UnaryStreamMultiCallable[_directory_pb2.WatchEventsRequest, _directory_pb2.WatchEventsResponse]
+    """WatchEvents streams every write of a row, once and in order, after it is durable. The first message carries no event,
+    but the cursor from which the watch begins; such a message comes every few seconds too where there is nothing to tell.
+    Resume with the last cursor. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a cursor that is none), OUT_OF_RANGE (CURSOR_EXPIRED),
+    DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
+    """
     GetJourney: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetJourneyRequest, _directory_pb2.GetJourneyResponse]
     """GetJourney reads the recorded outcome of a committed journey. Safe to repeat.
 
@@ -114,6 +127,19 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative revision), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a
     client that takes nothing for a minute.
+    """
+    ListEvents: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListEventsRequest, _directory_pb2.ListEventsResponse]  # type: ignore[assignment]
+    """ListEvents reads what became of one paglet id, in order, as far as the events are kept. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a page size that is none).
+    """
+    WatchEvents: _aio.UnaryStreamMultiCallable[_directory_pb2.WatchEventsRequest, _directory_pb2.WatchEventsResponse]  # type: ignore[assignment]
+    """WatchEvents streams every write of a row, once and in order, after it is durable. The first message carries no event,
+    but the cursor from which the watch begins; such a message comes every few seconds too where there is nothing to tell.
+    Resume with the last cursor. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a cursor that is none), OUT_OF_RANGE (CURSOR_EXPIRED),
+    DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
     """
     GetJourney: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetJourneyRequest, _directory_pb2.GetJourneyResponse]  # type: ignore[assignment]
     """GetJourney reads the recorded outcome of a committed journey. Safe to repeat.
@@ -189,6 +215,31 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative revision), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a
         client that takes nothing for a minute.
+        """
+
+    @_abc_1.abstractmethod
+    def ListEvents(
+        self,
+        request: _directory_pb2.ListEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.ListEventsResponse, _abc.Awaitable[_directory_pb2.ListEventsResponse]]:
+        """ListEvents reads what became of one paglet id, in order, as far as the events are kept. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a page size that is none).
+        """
+
+    @_abc_1.abstractmethod
+    def WatchEvents(
+        self,
+        request: _directory_pb2.WatchEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_directory_pb2.WatchEventsResponse], _abc.AsyncIterator[_directory_pb2.WatchEventsResponse]]:
+        """WatchEvents streams every write of a row, once and in order, after it is durable. The first message carries no event,
+        but the cursor from which the watch begins; such a message comes every few seconds too where there is nothing to tell.
+        Resume with the last cursor. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a cursor that is none), OUT_OF_RANGE (CURSOR_EXPIRED),
+        DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
         """
 
     @_abc_1.abstractmethod
