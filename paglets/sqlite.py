@@ -22,6 +22,8 @@ __all__ = ["Database", "fsync_folder", "keep_folder", "make_folders"]
 T = TypeVar("T")
 _MAX_BATCH = 256
 _READERS = 2
+_WRITER_CACHE_KIB = 16 * 1024
+_CHECKPOINT_PAGES = 4000
 
 
 class _Job(Generic[T]):
@@ -90,6 +92,9 @@ class Database:
         self._path = path
         self._on_failure = on_failure
         self._connection = self._connect()
+        # A batch touches pages all over the trees of digests: keep them, and do not write them back after each batch.
+        for pragma in (f"cache_size=-{_WRITER_CACHE_KIB}", f"wal_autocheckpoint={_CHECKPOINT_PAGES}"):
+            self._connection.execute(f"PRAGMA {pragma}")
         self._create(schema, version)
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._local = threading.local()
