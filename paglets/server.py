@@ -55,6 +55,7 @@ from paglets.services.operation import OperationServicer
 from paglets.services.reflection import add_reflection
 from paglets.services.routing import Router
 from paglets.services.transfer import TransferServicer
+from paglets.services.watching import Watches
 from paglets.sqlite import keep_folder
 from paglets.values import check_id
 from paglets.wire.channel_options import SERVER_OPTIONS
@@ -141,11 +142,16 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
         host = Host(parts, uid, version("paglets-grpc"))
         services = GuardedServices()
         health = HealthServicer()
+        watches = Watches(settings.max_watches)
         router = Router(host, uid)
-        _add_services(services, host, router, health, await ReadTickets.of(parts.journal))
+        services.add(
+            lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleServicer(host, router, watches)
+        )
+        services.add(operation_pb2_grpc.add_OperationServiceServicer_to_server, OperationServicer(host, router))
+        _add_services(services, host, health, await ReadTickets.of(parts.journal))
         server = await _listen(settings, host, Door(host, router, services), services)
         await server.start()
-        stack.push_async_callback(_stop, server, parts, health)
+        stack.push_async_callback(_stop, server, parts, health, watches)
         stack.push_async_callback(host.close)
         await host.recover()
         health.serve(services.service_names)
@@ -153,11 +159,12 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
         yield RunningHost(host, parts.address)
 
 
-async def _stop(server: grpc.aio.Server, parts: HostParts, health: HealthServicer) -> None:
-    """Ends the server: watches, of directory, artifacts and health, end at once, other calls have the drain time."""
+async def _stop(server: grpc.aio.Server, parts: HostParts, health: HealthServicer, watches: Watches) -> None:
+    """Ends the server: watches, of whatever, end at once, other calls have the drain time."""
     stopping = asyncio.create_task(server.stop(parts.settings.drain_s))
     health.end_watches()
     parts.store.end_watches()
+    watches.end()
     if isinstance(parts.directory, SqliteDirectory):
         await parts.directory.close()
     await stopping
@@ -219,15 +226,11 @@ async def _open_directory(stack: AsyncExitStack, settings: HostSettings, data: P
     return RemoteDirectory(channel, address=settings.join)
 
 
-def _add_services(
-    services: GuardedServices, host: Host, router: Router, health: HealthServicer, tickets: ReadTickets
-) -> None:
+def _add_services(services: GuardedServices, host: Host, health: HealthServicer, tickets: ReadTickets) -> None:
     parts = host.parts
     reads = parts.settings.store.max_open_reads
     artifacts = ArtifactServicer(parts.store, host.name, tickets=tickets, pulls=host.pulls, max_open_reads=reads)
     add_artifacts(services, artifacts)
-    services.add(lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleServicer(host, router))
-    services.add(operation_pb2_grpc.add_OperationServiceServicer_to_server, OperationServicer(host, router))
     services.add(transfer_pb2_grpc.add_TransferServiceServicer_to_server, TransferServicer(host))
     services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(parts.directory, host.name))
     services.add(directory_pb2_grpc.add_DirectoryServiceServicer_to_server, DirectoryServicer(parts.directory))

@@ -23,8 +23,10 @@ __all__ = [
     "JourneyInfo",
     "JourneyPhase",
     "OwnerPolicy",
+    "PagletEvent",
     "PagletFileRef",
     "PagletInfo",
+    "PagletNotice",
     "PagletProxyRef",
     "PagletState",
     "TaskPhase",
@@ -294,3 +296,37 @@ class PagletInfo:
     journey: JourneyInfo | None = None
     error: str = ""
     services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagletEvent:
+    """What became of a paglet once, as the directory wrote it down.
+
+    `cause` is what happened, in one word, e.g. `create`, `commit`; `former_host` is empty when the paglet was created.
+    `transfer_id` is the journey that began, ended or arrived by it, `target` where one that begins goes. `happened_at`
+    is seconds since the epoch by the directory's clock.
+    """
+
+    paglet_id: str
+    type: str
+    host: str
+    state: PagletState
+    epoch: int
+    cause: str
+    former_host: str = ""
+    transfer_id: str = ""
+    target: str = ""
+    error: str = ""
+    happened_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagletNotice:
+    """What a watch of paglets tells: one that is there, in a snapshot, or an event, or only how far the watch has come.
+
+    `cursor` is where to go on after it.
+    """
+
+    cursor: str
+    paglet: PagletInfo | None = None
+    event: PagletEvent | None = None

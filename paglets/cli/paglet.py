@@ -9,6 +9,8 @@ import click
 
 from paglets.cli.nouns import Noun
 from paglets.cli.output import Record, note, size_text, time_text, write_json, write_record, write_table
+from paglets.cli.paglet_history import watch, why
+from paglets.cli.paglet_record import paglet_record
 from paglets.cli.progress import journey_bar
 from paglets.cli.session import Session
 from paglets.cli.ticket_options import ticket_of, ticket_options
@@ -45,7 +47,7 @@ def create(session: Session, type_name: str, paglet_id: str, state: str) -> None
 
     info = session.run(created)
     if session.json:
-        write_json(_record(info))
+        write_json(paglet_record(info))
     else:
         click.echo(info.paglet_id)
 
@@ -60,7 +62,7 @@ def list_paglets(session: Session, host_name: str, type_name: str) -> None:
     async def listed(client: Client) -> list[Record]:
         rows: list[Record] = []
         async for info in client.list(host=host_name, type=type_name, page_size=1000):
-            record = _record(info)
+            record = paglet_record(info)
             if session.json:
                 write_json(record)
             else:
@@ -78,7 +80,7 @@ def list_paglets(session: Session, host_name: str, type_name: str) -> None:
 def show(session: Session, paglet_id: str) -> None:
     """Describe a paglet, wherever it is."""
     info = session.run(lambda client: client.get(paglet_id))
-    write_record(_record(info) if session.json else _for_people(info), as_json=session.json)
+    write_record(paglet_record(info) if session.json else _for_people(info), as_json=session.json)
 
 
 @paglet.command()
@@ -166,34 +168,9 @@ def dispose(session: Session, paglet_id: str) -> None:
 def _tell(session: Session, info: PagletInfo) -> None:
     """Says where a paglet is now, and in which state."""
     if session.json:
-        write_json(_record(info))
+        write_json(paglet_record(info))
     else:
         note(f"{info.paglet_id} is {info.state} on {info.host}")
-
-
-def _record(info: PagletInfo) -> Record:
-    journey = info.journey
-    return {
-        "paglet_id": info.paglet_id,
-        "type": info.type,
-        "host": info.host,
-        "address": info.address,
-        "state": info.state.value,
-        "epoch": info.epoch,
-        "created": time_text(info.created_at),
-        "error": info.error,
-        "services": list(info.services),
-        "journey": journey
-        and {
-            "transfer_id": journey.transfer_id,
-            "source": journey.source,
-            "target": journey.target,
-            "phase": journey.phase.value,
-            "bytes_done": journey.bytes_done,
-            "bytes_total": journey.bytes_total,
-            "started": time_text(journey.started_at),
-        },
-    }
 
 
 def _for_people(info: PagletInfo) -> Record:
@@ -213,3 +190,7 @@ def _for_people(info: PagletInfo) -> Record:
         "error": info.error,
     }
     return {name: text for name, text in texts.items() if text}
+
+
+paglet.add_command(watch)
+paglet.add_command(why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import Field, replace
 from typing import Any, ClassVar, Protocol, Self
@@ -26,6 +26,7 @@ from paglets.client.calls import errors_of_calls
 from paglets.client.channel import open_channel
 from paglets.client.dead_letters import DeadLetters
 from paglets.client.journeys import journey_progress
+from paglets.client.paglet_watch import watch_paglets
 from paglets.client.proxy import PagletProxy
 from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
@@ -35,7 +36,9 @@ from paglets.values import (
     DeactivationPolicy,
     HostRef,
     JourneyInfo,
+    PagletEvent,
     PagletInfo,
+    PagletNotice,
     PagletProxyRef,
     TransferTicket,
     check_id,
@@ -43,6 +46,7 @@ from paglets.values import (
 )
 from paglets.wire.lifecycle import paglet_info_from_message
 from paglets.wire.mesh import host_from_message
+from paglets.wire.paglet_events import paglet_event_from_message
 from paglets.wire.policy import policy_to_message
 from paglets.wire.ticket import ticket_to_message
 
@@ -166,6 +170,35 @@ class Client:
             if not reply.next_page_token:
                 return
             request.page_token = reply.next_page_token
+
+    async def history(self, paglet_id: str) -> Sequence[PagletEvent]:
+        """What became of a paglet and why, oldest first, as far as the mesh keeps it; also of one that is disposed of.
+
+        Raises PAGLET_NOT_FOUND.
+        """
+        found: builtins.list[PagletEvent] = []
+        request = lifecycle_pb2.GetPagletHistoryRequest(paglet_id=paglet_id, page_size=1000)
+        while True:
+            reply = await self._lifecycle.GetPagletHistory(request)
+            found.extend(map(paglet_event_from_message, reply.events))
+            if not reply.next_page_token:
+                return found
+            request.page_token = reply.next_page_token
+
+    def watch(
+        self, *, cursor: str = "", snapshot: bool = False, host: str = "", type: str = "", paglet_id: str = ""
+    ) -> AsyncGenerator[PagletNotice, None]:
+        """What becomes of the paglets of the mesh from `cursor` on, each event once and in order; now, without one.
+
+        With `snapshot` the paglets that are there come first. Then comes a notice with nothing but a cursor, and such a
+        one every few seconds too; each cursor is where another watch with the same arguments goes on, at any host. It
+        outlives broken connections and restarts, and ends when it is closed. Raises CURSOR_EXPIRED when events that it
+        needs are no longer kept: watch anew, with a snapshot.
+        """
+        wanted = lifecycle_pb2.WatchPagletsRequest(
+            cursor=cursor, snapshot=snapshot, host=host, type=type, paglet_id=paglet_id
+        )
+        return watch_paglets(lifecycle_pb2_grpc.LifecycleServiceStub(self._channel), wanted)
 
     async def dispatch(
         self,

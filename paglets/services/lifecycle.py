@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
 import grpc
 from google.protobuf.message import Message
 
@@ -11,15 +14,19 @@ from paglets.directory.contract import PagletRow
 from paglets.errors import InvalidArgumentError, PagletError
 from paglets.host.births import CreateRequest
 from paglets.host.departure import MoveRequest
+from paglets.host.gate import not_found
 from paglets.host.host import Host
 from paglets.host.registry import services_of
 from paglets.host.replies import fingerprint_of
 from paglets.host.rest import RestRequest
 from paglets.services.guard import ServerContext
-from paglets.services.paging import page_size, page_start, page_token
+from paglets.services.paging import page_number, page_size, page_start, page_token
+from paglets.services.paglet_watch import PagletWatch, paglet_event
 from paglets.services.routing import Router, check_request_id, remaining_s
+from paglets.services.watching import Watches
 from paglets.values import PagletInfo, PagletState, check_id
 from paglets.wire.lifecycle import paglet_info_to_message
+from paglets.wire.paglet_events import paglet_event_to_message, paglet_notice_to_message
 from paglets.wire.policy import policy_from_message
 from paglets.wire.ticket import ticket_from_message
 
@@ -39,9 +46,10 @@ _NO_DEADLINE_S = 7 * 24 * 3600.0
 class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
     """Answers for one host; put it behind the guard."""
 
-    def __init__(self, host: Host, router: Router) -> None:
+    def __init__(self, host: Host, router: Router, watches: Watches) -> None:
         self._host = host
         self._router = router
+        self._watches = watches
 
     async def CreatePaglet(self, request: pb.CreatePagletRequest, context: ServerContext) -> pb.CreatePagletResponse:
         """Makes a paglet on this host."""
@@ -180,29 +188,60 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
         await self._router.unary(context, meta, _DISPOSE, request.SerializeToString(), here)
         return pb.DisposePagletResponse()
 
+    async def GetPagletHistory(
+        self, request: pb.GetPagletHistoryRequest, context: ServerContext
+    ) -> pb.GetPagletHistoryResponse:
+        """Tells one page of what became of a paglet."""
+        paglet_id, directory = check_id(request.paglet_id, "paglet_id"), self._host.parts.directory
+        size, after = page_size(request.page_size), page_number(request.page_token)
+        events = await directory.history(paglet_id, after=after, limit=size)
+        if not events and not after and await directory.get(paglet_id) is None:
+            raise not_found(paglet_id)
+        return pb.GetPagletHistoryResponse(
+            events=[paglet_event_to_message(paglet_event(event)) for event in events],
+            next_page_token=page_token(str(events[-1].revision)) if len(events) == size else "",
+        )
+
+    async def WatchPaglets(
+        self, request: pb.WatchPagletsRequest, context: ServerContext
+    ) -> AsyncIterator[pb.WatchPagletsResponse]:
+        """Streams what becomes of paglets."""
+        watch = PagletWatch(
+            cursor=request.cursor,
+            snapshot=request.snapshot,
+            host=request.host,
+            type_name=request.type,
+            paglet_id=request.paglet_id,
+        )
+        told = self._watches.run(watch.notices(self._host.parts.directory, self._info))
+        async with aclosing(told) as notices:
+            async for notice in notices:
+                yield paglet_notice_to_message(notice)
+
     def _timeout(self, context: ServerContext) -> float:
         return remaining_s(context, self._host.parts.settings.unary_deadline_s)
 
     async def _describe(self, row: PagletRow) -> pb.Paglet:
+        return paglet_info_to_message(await self._info(row))
+
+    async def _info(self, row: PagletRow) -> PagletInfo:
         peers = self._host.parts.peers
         address = peers.known_address(row.owner)
         if not address:
             await peers.hosts()
             address = peers.known_address(row.owner)
         paglet_type = self._host.parts.registry.find(row.type)
-        return paglet_info_to_message(
-            PagletInfo(
-                paglet_id=row.paglet_id,
-                type=row.type,
-                host=row.owner,
-                address=address,
-                state=row.state,
-                epoch=row.epoch,
-                created_at=row.created_at,
-                journey=self._host.journey(row.paglet_id),
-                error=row.error,
-                services=services_of(paglet_type) if paglet_type is not None else (),
-            )
+        return PagletInfo(
+            paglet_id=row.paglet_id,
+            type=row.type,
+            host=row.owner,
+            address=address,
+            state=row.state,
+            epoch=row.epoch,
+            created_at=row.created_at,
+            journey=self._host.journey(row.paglet_id),
+            error=row.error,
+            services=services_of(paglet_type) if paglet_type is not None else (),
         )
 
 

@@ -7,7 +7,7 @@ import binascii
 
 from paglets.errors import InvalidArgumentError
 
-__all__ = ["DEFAULT_PAGE_SIZE", "MAX_PAGE_SIZE", "page_size", "page_start", "page_token"]
+__all__ = ["DEFAULT_PAGE_SIZE", "MAX_PAGE_SIZE", "page_number", "page_size", "page_start", "page_token"]
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -40,6 +40,14 @@ def page_start(token: str) -> str:
     if not decoded.startswith(_MARK):
         raise _foreign_token()
     return key
+
+
+def page_number(token: str) -> int:
+    """The key of a token whose keys are numbers, 0 for no token; MALFORMED_REQUEST for a token that is not ours."""
+    key = page_start(token) or "0"
+    if not (key.isascii() and key.isdecimal() and len(key) < 20):
+        raise _foreign_token()
+    return int(key)
 
 
 def _foreign_token() -> InvalidArgumentError:

@@ -207,3 +207,17 @@ def test_dead_letters(mesh: Mesh) -> None:
     assert mesh.cli("op", "dead", "drop", "failing", post_id).err == "dropped 1 dead letters\n"
     assert mesh.cli("op", "dead", "ls", "failing", "--json").out == ""
     assert mesh.cli("paglet", "dispose", "failing").code == 0
+
+
+def test_why_tells_the_causes(mesh: Mesh) -> None:
+    """The history of a paglet, as a table for people, a line an event for programs, also when it is gone."""
+    assert mesh.cli("paglet", "create", COUNTER, "--id", "traveller").code == 0
+    assert mesh.cli("paglet", "dispatch", "traveller", "beta").code == 0
+    lines = mesh.cli("paglet", "why", "traveller").out.splitlines()
+    assert [line.split()[2] for line in lines[1:]] == ["create", "depart", "commit", "arrive"]
+    assert "to beta" in lines[2]
+    assert "from alpha" in lines[3]
+    assert mesh.cli("paglet", "dispose", "traveller").code == 0
+    records = mesh.cli("paglet", "why", "traveller", "--json").records
+    assert [(record["cause"], record["host"]) for record in records][-1] == ("dispose", "beta")
+    assert mesh.cli("paglet", "why", "nobody").code == 69

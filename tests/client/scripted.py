@@ -167,6 +167,18 @@ class _Lifecycle(lifecycle_pb2_grpc.LifecycleServiceServicer):
         await self._script.note("GetPagletState", request, context)
         return lifecycle_pb2.GetPagletStateResponse(state_json="{}", state_version=1, epoch=3)
 
+    async def GetPagletHistory(
+        self, request: lifecycle_pb2.GetPagletHistoryRequest, context: ServerContext
+    ) -> lifecycle_pb2.GetPagletHistoryResponse:
+        await self._script.note("GetPagletHistory", request, context)
+        return lifecycle_pb2.GetPagletHistoryResponse()
+
+    async def WatchPaglets(
+        self, request: lifecycle_pb2.WatchPagletsRequest, context: ServerContext
+    ) -> AsyncIterator[lifecycle_pb2.WatchPagletsResponse]:
+        await self._script.note("WatchPaglets", request, context)
+        yield lifecycle_pb2.WatchPagletsResponse(cursor="c")
+
     async def DisposePaglet(
         self, request: lifecycle_pb2.DisposePagletRequest, context: ServerContext
     ) -> lifecycle_pb2.DisposePagletResponse:

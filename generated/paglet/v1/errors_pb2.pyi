@@ -151,7 +151,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DESTINATION_UNWRITABLE: _ErrorReason.ValueType  # 55
     """PERMISSION_DENIED: a file cannot be written where it should go. Metadata: path, cause."""
     ERROR_REASON_TOO_MANY_READS: _ErrorReason.ValueType  # 56
-    """RESOURCE_EXHAUSTED: too many reads, or watches, of artifacts are open on the host. RetryInfo."""
+    """RESOURCE_EXHAUSTED: too many reads of artifacts, or watches, are open on the host. RetryInfo."""
     ERROR_REASON_UPLOAD_CANCELLED: _ErrorReason.ValueType  # 60
     """ABORTED: the upload was cancelled, or dropped by its host; what was sent is gone."""
     ERROR_REASON_WRITER_FENCED: _ErrorReason.ValueType  # 61
@@ -167,7 +167,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 58
     """ABORTED: the artifact is not the version that was meant. Metadata: expected, actual (etags)."""
     ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 59
-    """OUT_OF_RANGE: the events from this cursor on are no longer kept, or it is another store's. List, and watch from the
+    """OUT_OF_RANGE: the events from this cursor on are no longer kept, or it is another history's. List, and watch from the
     list's cursor. Metadata: oldest, the first cursor that can be watched from.
     """
     ERROR_REASON_RANGE_NOT_SATISFIABLE: _ErrorReason.ValueType  # 57
@@ -313,7 +313,7 @@ ERROR_REASON_INSECURE_LISTEN: ErrorReason.ValueType  # 54
 ERROR_REASON_DESTINATION_UNWRITABLE: ErrorReason.ValueType  # 55
 """PERMISSION_DENIED: a file cannot be written where it should go. Metadata: path, cause."""
 ERROR_REASON_TOO_MANY_READS: ErrorReason.ValueType  # 56
-"""RESOURCE_EXHAUSTED: too many reads, or watches, of artifacts are open on the host. RetryInfo."""
+"""RESOURCE_EXHAUSTED: too many reads of artifacts, or watches, are open on the host. RetryInfo."""
 ERROR_REASON_UPLOAD_CANCELLED: ErrorReason.ValueType  # 60
 """ABORTED: the upload was cancelled, or dropped by its host; what was sent is gone."""
 ERROR_REASON_WRITER_FENCED: ErrorReason.ValueType  # 61
@@ -329,7 +329,7 @@ ERROR_REASON_UPLOAD_NOT_FOUND: ErrorReason.ValueType  # 63
 ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 58
 """ABORTED: the artifact is not the version that was meant. Metadata: expected, actual (etags)."""
 ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 59
-"""OUT_OF_RANGE: the events from this cursor on are no longer kept, or it is another store's. List, and watch from the
+"""OUT_OF_RANGE: the events from this cursor on are no longer kept, or it is another history's. List, and watch from the
 list's cursor. Metadata: oldest, the first cursor that can be watched from.
 """
 ERROR_REASON_RANGE_NOT_SATISFIABLE: ErrorReason.ValueType  # 57

@@ -595,3 +595,201 @@ class DisposePagletResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DisposePagletResponse: _TypeAlias = DisposePagletResponse  # noqa: Y015
+
+@_typing.final
+class PagletEvent(_message.Message):
+    """PagletEvent is one thing that became of a paglet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    FORMER_HOST_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    paglet_id: _builtins.str
+    """The paglet."""
+    type: _builtins.str
+    """Its class as `module.Class`."""
+    host: _builtins.str
+    """The host that owns it since."""
+    former_host: _builtins.str
+    """The host that owned it before; empty when it was created."""
+    state: _types_pb2.PagletState.ValueType
+    """Where in its life it was then."""
+    epoch: _builtins.int
+    """Its epoch then."""
+    cause: _builtins.str
+    """What happened, in one word: `create`, `depart`, `abort`, `commit`, `arrive`, `fail`, `deactivate`, `activate`, `resume`
+    (after a restart of its host), `quarantine`, `dispose` and, later, others.
+    """
+    transfer_id: _builtins.str
+    """The journey that began, ended or arrived by it; empty for none."""
+    target: _builtins.str
+    """The host where a journey that began is to go; empty for none."""
+    error: _builtins.str
+    """Why the paglet is FAILED or QUARANTINED; empty otherwise."""
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When that was, by the directory's clock."""
+
+    def __init__(
+        self,
+        *,
+        paglet_id: _builtins.str = ...,
+        type: _builtins.str = ...,
+        host: _builtins.str = ...,
+        former_host: _builtins.str = ...,
+        state: _types_pb2.PagletState.ValueType = ...,
+        epoch: _builtins.int = ...,
+        cause: _builtins.str = ...,
+        transfer_id: _builtins.str = ...,
+        target: _builtins.str = ...,
+        error: _builtins.str = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "epoch", b"epoch", "error", b"error", "event_time", b"event_time", "former_host", b"former_host", "host", b"host", "paglet_id", b"paglet_id", "state", b"state", "target", b"target", "transfer_id", b"transfer_id", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PagletEvent: _TypeAlias = PagletEvent  # noqa: Y015
+
+@_typing.final
+class GetPagletHistoryRequest(_message.Message):
+    """GetPagletHistoryRequest asks for one page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    paglet_id: _builtins.str
+    """The paglet; required."""
+    page_size: _builtins.int
+    """How many events at most; 0 for 100, never more than 1000."""
+    page_token: _builtins.str
+    """The `next_page_token` of the page before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        paglet_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "paglet_id", b"paglet_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPagletHistoryRequest: _TypeAlias = GetPagletHistoryRequest  # noqa: Y015
+
+@_typing.final
+class GetPagletHistoryResponse(_message.Message):
+    """GetPagletHistoryResponse is one page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page, which may have nothing; empty on the last."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___PagletEvent]:
+        """The events, oldest first. None, if none of the paglet's is kept any more."""
+
+    def __init__(
+        self,
+        *,
+        events: _abc.Iterable[Global___PagletEvent] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPagletHistoryResponse: _TypeAlias = GetPagletHistoryResponse  # noqa: Y015
+
+@_typing.final
+class WatchPagletsRequest(_message.Message):
+    """WatchPagletsRequest says where to begin, and what is of interest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """The cursor of the last message of an earlier watch, also of one that broke in its snapshot; empty for now. The other
+    fields must not change from watch to watch.
+    """
+    snapshot: _builtins.bool
+    """Whether the paglets that are there are told first. A cursor says itself where to go on, and whether in a snapshot."""
+    host: _builtins.str
+    """Only paglets on this host, and events by which they come to it or leave it; empty for all."""
+    type: _builtins.str
+    """Only paglets of this class; empty for all."""
+    paglet_id: _builtins.str
+    """Only this paglet; empty for all."""
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        snapshot: _builtins.bool = ...,
+        host: _builtins.str = ...,
+        type: _builtins.str = ...,
+        paglet_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "host", b"host", "paglet_id", b"paglet_id", "snapshot", b"snapshot", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPagletsRequest: _TypeAlias = WatchPagletsRequest  # noqa: Y015
+
+@_typing.final
+class WatchPagletsResponse(_message.Message):
+    """WatchPagletsResponse tells of one paglet that is there, of one event, or only how far the watch has come."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    PAGLET_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.str
+    """Where to go on from after this message."""
+    @_builtins.property
+    def paglet(self) -> Global___Paglet:
+        """A paglet that is there, in a snapshot."""
+
+    @_builtins.property
+    def event(self) -> Global___PagletEvent:
+        """What became of a paglet."""
+
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.str = ...,
+        paglet: Global___Paglet | None = ...,
+        event: Global___PagletEvent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "paglet", b"paglet"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "event", b"event", "paglet", b"paglet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPagletsResponse: _TypeAlias = WatchPagletsResponse  # noqa: Y015

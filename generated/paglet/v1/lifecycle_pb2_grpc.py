@@ -75,6 +75,16 @@ class LifecycleServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_lifecycle__pb2.DisposePagletRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_lifecycle__pb2.DisposePagletResponse.FromString,
                 _registered_method=True)
+        self.GetPagletHistory = channel.unary_unary(
+                '/paglet.v1.LifecycleService/GetPagletHistory',
+                request_serializer=paglet_dot_v1_dot_lifecycle__pb2.GetPagletHistoryRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_lifecycle__pb2.GetPagletHistoryResponse.FromString,
+                _registered_method=True)
+        self.WatchPaglets = channel.unary_stream(
+                '/paglet.v1.LifecycleService/WatchPaglets',
+                request_serializer=paglet_dot_v1_dot_lifecycle__pb2.WatchPagletsRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_lifecycle__pb2.WatchPagletsResponse.FromString,
+                _registered_method=True)
 
 
 class LifecycleServiceServicer(object):
@@ -180,6 +190,36 @@ class LifecycleServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPagletHistory(self, request, context):
+        """GetPagletHistory tells what became of a paglet and why, event by event, also of one that is disposed of, and of all
+        that had its id. The mesh keeps the last 200000 events of all paglets, none older than 30 days; of a paglet that lives
+        longer the first are no longer told. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), UNAVAILABLE
+        (DIRECTORY_UNAVAILABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchPaglets(self, request, context):
+        """WatchPaglets streams what becomes of the paglets of the mesh, each event once and in order, after it is durable. First
+        come the paglets that are there, if a snapshot is asked for, then a message with nothing but the cursor from which the
+        events go on; such a message comes every few seconds too where there is nothing to tell. What changes while the
+        snapshot is told is told as an event alone. A watch ends only with an error; it goes on from the last cursor, at any
+        host of the mesh, over broken connections and restarts of all hosts, without loss or repetition.
+
+        A watch that would need events that are no longer kept, from the start or since its client is too slow, is
+        CURSOR_EXPIRED; so is one after the mesh's directory was lost and rebuilt: watch anew, with a snapshot.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED
+        (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a minute), UNAVAILABLE
+        (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LifecycleServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -222,6 +262,16 @@ def add_LifecycleServiceServicer_to_server(servicer, server):
                     servicer.DisposePaglet,
                     request_deserializer=paglet_dot_v1_dot_lifecycle__pb2.DisposePagletRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_lifecycle__pb2.DisposePagletResponse.SerializeToString,
+            ),
+            'GetPagletHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPagletHistory,
+                    request_deserializer=paglet_dot_v1_dot_lifecycle__pb2.GetPagletHistoryRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_lifecycle__pb2.GetPagletHistoryResponse.SerializeToString,
+            ),
+            'WatchPaglets': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchPaglets,
+                    request_deserializer=paglet_dot_v1_dot_lifecycle__pb2.WatchPagletsRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_lifecycle__pb2.WatchPagletsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -441,6 +491,60 @@ class LifecycleService(object):
             '/paglet.v1.LifecycleService/DisposePaglet',
             paglet_dot_v1_dot_lifecycle__pb2.DisposePagletRequest.SerializeToString,
             paglet_dot_v1_dot_lifecycle__pb2.DisposePagletResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPagletHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.LifecycleService/GetPagletHistory',
+            paglet_dot_v1_dot_lifecycle__pb2.GetPagletHistoryRequest.SerializeToString,
+            paglet_dot_v1_dot_lifecycle__pb2.GetPagletHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchPaglets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/paglet.v1.LifecycleService/WatchPaglets',
+            paglet_dot_v1_dot_lifecycle__pb2.WatchPagletsRequest.SerializeToString,
+            paglet_dot_v1_dot_lifecycle__pb2.WatchPagletsResponse.FromString,
             options,
             channel_credentials,
             insecure,

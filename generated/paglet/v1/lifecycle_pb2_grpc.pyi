@@ -100,6 +100,28 @@ class LifecycleServiceStub:
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), UNAVAILABLE
     (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
     """
+    GetPagletHistory: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.GetPagletHistoryRequest, _lifecycle_pb2.GetPagletHistoryResponse]
+    """GetPagletHistory tells what became of a paglet and why, event by event, also of one that is disposed of, and of all
+    that had its id. The mesh keeps the last 200000 events of all paglets, none older than 30 days; of a paglet that lives
+    longer the first are no longer told. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), UNAVAILABLE
+    (DIRECTORY_UNAVAILABLE).
+    """
+    WatchPaglets: _grpc.UnaryStreamMultiCallable[_lifecycle_pb2.WatchPagletsRequest, _lifecycle_pb2.WatchPagletsResponse]
+    """WatchPaglets streams what becomes of the paglets of the mesh, each event once and in order, after it is durable. First
+    come the paglets that are there, if a snapshot is asked for, then a message with nothing but the cursor from which the
+    events go on; such a message comes every few seconds too where there is nothing to tell. What changes while the
+    snapshot is told is told as an event alone. A watch ends only with an error; it goes on from the last cursor, at any
+    host of the mesh, over broken connections and restarts of all hosts, without loss or repetition.
+
+    A watch that would need events that are no longer kept, from the start or since its client is too slow, is
+    CURSOR_EXPIRED; so is one after the mesh's directory was lost and rebuilt: watch anew, with a snapshot.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED
+    (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a minute), UNAVAILABLE
+    (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
+    """
 
 @_typing.type_check_only
 class LifecycleServiceAsyncStub(LifecycleServiceStub):
@@ -172,6 +194,28 @@ class LifecycleServiceAsyncStub(LifecycleServiceStub):
 
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), UNAVAILABLE
     (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+    """
+    GetPagletHistory: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.GetPagletHistoryRequest, _lifecycle_pb2.GetPagletHistoryResponse]  # type: ignore[assignment]
+    """GetPagletHistory tells what became of a paglet and why, event by event, also of one that is disposed of, and of all
+    that had its id. The mesh keeps the last 200000 events of all paglets, none older than 30 days; of a paglet that lives
+    longer the first are no longer told. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), UNAVAILABLE
+    (DIRECTORY_UNAVAILABLE).
+    """
+    WatchPaglets: _aio.UnaryStreamMultiCallable[_lifecycle_pb2.WatchPagletsRequest, _lifecycle_pb2.WatchPagletsResponse]  # type: ignore[assignment]
+    """WatchPaglets streams what becomes of the paglets of the mesh, each event once and in order, after it is durable. First
+    come the paglets that are there, if a snapshot is asked for, then a message with nothing but the cursor from which the
+    events go on; such a message comes every few seconds too where there is nothing to tell. What changes while the
+    snapshot is told is told as an event alone. A watch ends only with an error; it goes on from the last cursor, at any
+    host of the mesh, over broken connections and restarts of all hosts, without loss or repetition.
+
+    A watch that would need events that are no longer kept, from the start or since its client is too slow, is
+    CURSOR_EXPIRED; so is one after the mesh's directory was lost and rebuilt: watch anew, with a snapshot.
+
+    Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED
+    (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a minute), UNAVAILABLE
+    (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
     """
 
 class LifecycleServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -290,6 +334,40 @@ class LifecycleServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), UNAVAILABLE
         (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+        """
+
+    @_abc_1.abstractmethod
+    def GetPagletHistory(
+        self,
+        request: _lifecycle_pb2.GetPagletHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.GetPagletHistoryResponse, _abc.Awaitable[_lifecycle_pb2.GetPagletHistoryResponse]]:
+        """GetPagletHistory tells what became of a paglet and why, event by event, also of one that is disposed of, and of all
+        that had its id. The mesh keeps the last 200000 events of all paglets, none older than 30 days; of a paglet that lives
+        longer the first are no longer told. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), UNAVAILABLE
+        (DIRECTORY_UNAVAILABLE).
+        """
+
+    @_abc_1.abstractmethod
+    def WatchPaglets(
+        self,
+        request: _lifecycle_pb2.WatchPagletsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_lifecycle_pb2.WatchPagletsResponse], _abc.AsyncIterator[_lifecycle_pb2.WatchPagletsResponse]]:
+        """WatchPaglets streams what becomes of the paglets of the mesh, each event once and in order, after it is durable. First
+        come the paglets that are there, if a snapshot is asked for, then a message with nothing but the cursor from which the
+        events go on; such a message comes every few seconds too where there is nothing to tell. What changes while the
+        snapshot is told is told as an event alone. A watch ends only with an error; it goes on from the last cursor, at any
+        host of the mesh, over broken connections and restarts of all hosts, without loss or repetition.
+
+        A watch that would need events that are no longer kept, from the start or since its client is too slow, is
+        CURSOR_EXPIRED; so is one after the mesh's directory was lost and rebuilt: watch anew, with a snapshot.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID), OUT_OF_RANGE (CURSOR_EXPIRED), RESOURCE_EXHAUSTED
+        (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a minute), UNAVAILABLE
+        (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
         """
 
 def add_LifecycleServiceServicer_to_server(servicer: LifecycleServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
