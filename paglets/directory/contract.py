@@ -56,13 +56,18 @@ class PagletRow:
     error: str = ""
     earlier_request_id: str = ""
 
+    @property
+    def is_unborn(self) -> bool:
+        """Whether this is the tombstone of a creation that was cut, so that its insert cannot come late."""
+        return self.state is PagletState.DISPOSED and not self.request_id and not self.earlier_request_id
+
 
 @dataclass(frozen=True, slots=True)
 class Guard:
     """What must hold for a write.
 
-    The row's owner, epoch and intent (`transfer_id` empty for none); or, with `absent`, that there is no row, or a
-    tombstone.
+    The row's owner, epoch and intent (`transfer_id` empty for none); or, with `absent`, that there is a tombstone of
+    this epoch, or for 0 no row: an insert that comes late never brings a later life back.
     """
 
     paglet_id: str
@@ -75,6 +80,11 @@ class Guard:
     def on(row: PagletRow) -> Guard:
         """Holds while nobody changed the owner, epoch or intent of `row`."""
         return Guard(row.paglet_id, row.owner, row.epoch, row.intent.transfer_id if row.intent else "")
+
+    @staticmethod
+    def after(paglet_id: str, tombstone: PagletRow | None) -> Guard:
+        """Holds while nobody used the id again: since the life that the tombstone ended, or, without one, ever."""
+        return Guard(paglet_id, epoch=tombstone.epoch if tombstone is not None else 0, absent=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,16 +70,17 @@ def check_ttl(ttl_s: float) -> None:
 
 
 def holds(guard: Guard, found: PagletRow | None) -> bool:
-    """Whether the row found is as the guard wants it. A tombstone is as good as no row, for either kind of guard."""
+    """Whether the row found is as the guard wants it. A tombstone is no row, but an insert in its place names it."""
     live = found if found is not None and found.state is not PagletState.DISPOSED else None
     if guard.absent or live is None:
-        return guard.absent and live is None
+        return guard.absent and live is None and guard.epoch == (found.epoch if found is not None else 0)
     return guard == Guard.on(live)
 
 
 def fenced(guard: Guard, found: PagletRow | None) -> ConflictError:
     """The error for a guard that does not hold."""
-    wanted = "no such paglet" if guard.absent else _described(guard.owner, guard.epoch, guard.transfer_id)
+    ended = f"a tombstone of epoch {guard.epoch}" if guard.epoch else "no such paglet"
+    wanted = ended if guard.absent else _described(guard.owner, guard.epoch, guard.transfer_id)
     if found is None:
         actual = "no such paglet"
     else:

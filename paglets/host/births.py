@@ -81,10 +81,11 @@ class Births:
         lock = self._locks.setdefault(paglet_id, asyncio.Lock())
         async with lock:
             found = await self._parts.directory.get(paglet_id)
-            if found is not None and (found.state is not PagletState.DISPOSED or not request.paglet_id):
-                return _same(found, request)
-            if found is not None and request.request_id and found.earlier_request_id == request.request_id:
-                raise _ended(paglet_id, request)
+            if found is not None and not found.is_unborn:
+                if found.state is not PagletState.DISPOSED or not request.paglet_id:
+                    return _same(found, request)
+                if request.request_id and found.earlier_request_id == request.request_id:
+                    raise _ended(paglet_id, request)
             row = PagletRow(
                 paglet_id=paglet_id,
                 type=request.type,
@@ -96,29 +97,28 @@ class Births:
             )
             resident = self._residents.build(row, paglet_type, state)
             try:
-                return await self._bear(resident, request, found.epoch if found is not None else 0)
+                return await self._bear(resident, request, found)
             finally:
                 if self._residents.get(paglet_id) is not resident:
                     await resident.let_go(self._parts.settings.quiesce_s)
 
-    async def _bear(self, resident: Resident, request: CreateRequest, after_epoch: int) -> PagletRow:
+    async def _bear(self, resident: Resident, request: CreateRequest, tombstone: PagletRow | None) -> PagletRow:
         event = CreationEvent(self._parts.name)
         try:
             first = await resident.activities.first_hook(resident.paglet.on_creation, event)
         except InternalError as error:
             raise hook_failed("on_creation", error) from error
-        stored = replace(resident.stored(), epoch=0)
+        stored, guard = replace(resident.stored(), epoch=0), Guard.after(resident.paglet_id, tombstone)
         try:
             point("create.journal.before")
             files = tuple(resident.files.values())
-            await self._parts.journal.save_newborn(stored, files, after_epoch, first.request)
+            await self._parts.journal.save_newborn(stored, files, guard.epoch, first.request)
             point("create.journal.after")
-            guard = Guard(resident.paglet_id, absent=True)
             resident.row = await settle_write(self._parts.directory, guard, resident.row, cause=LifecycleEvent.CREATE)
         except ConflictError:
             await self._parts.journal.forget_paglet(resident.paglet_id, 0)
             found = await self._parts.directory.get(resident.paglet_id)
-            if found is None:
+            if found is None or found.is_unborn:
                 raise
             return _same(found, request)
         point("create.directory.after")

@@ -184,7 +184,7 @@ class Host:
         revision = int(await self.parts.journal.meta(_WATCHED) or "0")
         async for row in self.parts.directory.watch(revision):
             self.arrivals.row_changed(row)
-            if row.state is PagletState.DISPOSED:
+            if row.state is PagletState.DISPOSED and not row.is_unborn:
                 if row.paglet_id in self.dormant:  # a restart cut its end
                     await self.parts.journal.forget_paglet(row.paglet_id, row.epoch)
                     self.dormant.remove(row.paglet_id)

@@ -8,18 +8,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
-from paglets.directory.contract import PagletRow
+from paglets.directory.contract import Guard, PagletRow
+from paglets.errors import ConflictError
 from paglets.host.arrival import Arrivals
 from paglets.host.comeback import Comeback
 from paglets.host.departure import Departures
 from paglets.host.dormant import Dormant
 from paglets.host.given_up import cut_journey, resume
 from paglets.host.parts import HostParts
-from paglets.host.records import Departure
+from paglets.host.records import Departure, StoredPaglet
 from paglets.host.residents import Residents
-from paglets.host.settle import until_reached
+from paglets.host.settle import settle_write, until_reached
 from paglets.host.tasks import Tasks
 from paglets.values import PagletState
 
@@ -122,16 +124,35 @@ class Recovery:
         One that the directory has never heard of is dropped only if it was never confirmed: its creation was cut.
         """
         for paglet_id in await self._parts.journal.paglet_ids():
-            if paglet_id in known or paglet_id in self._dormant:
-                continue
-            row = await until_reached(partial(self._parts.directory.get, paglet_id))
-            stored = await self._parts.journal.paglet(paglet_id)
-            if stored is None or (row is not None and row.owner == self._parts.name and row.state is not _GONE):
-                continue
-            if row is not None or stored.epoch == 0:
-                await self._parts.journal.forget_paglet(paglet_id, stored.epoch)
-            else:
-                _log.warning("paglet %s is in the journal, but the directory does not know it; it is kept", paglet_id)
+            if paglet_id not in known and paglet_id not in self._dormant:
+                await self._let_one_go(paglet_id)
+
+    async def _let_one_go(self, paglet_id: str) -> None:
+        row = await until_reached(partial(self._parts.directory.get, paglet_id))
+        stored = await self._parts.journal.paglet(paglet_id)
+        if stored is None:
+            return
+        if row is not None and row.owner == self._parts.name and row.state is not _GONE:
+            self._comeback.expect([row])  # a write of the life before has come only now
+        elif row is None and stored.epoch > 0:
+            _log.warning("paglet %s is in the journal, but the directory does not know it; it is kept", paglet_id)
+        elif stored.epoch > 0 or (row is not None and row.state is not _GONE) or await self._is_buried(stored, row):
+            await self._parts.journal.forget_paglet(paglet_id, stored.epoch)
+        else:
+            await self._let_one_go(paglet_id)
+
+    async def _is_buried(self, newborn: StoredPaglet, row: PagletRow | None) -> bool:
+        """Sees to it that a creation that was cut never comes true; False when it just has.
+
+        Its insert may be under way still, and would bring a paglet to life of which nothing is kept.
+        """
+        gone = PagletRow(paglet_id=newborn.paglet_id, type=newborn.type, owner=self._parts.name, state=_GONE)
+        tombstone = gone if row is None else replace(row, epoch=0)
+        try:
+            await settle_write(self._parts.directory, Guard.after(newborn.paglet_id, row), tombstone)
+        except ConflictError:
+            return False
+        return True
 
 
 _GONE = PagletState.DISPOSED

@@ -31,10 +31,12 @@ class Clock:
         return self.now
 
 
-def new(paglet_id: str, owner: str = "alpha", type_name: str = "shop.Cart") -> RowWrite:
-    """Inserts a paglet, if there is none of this id."""
+def new(
+    paglet_id: str, owner: str = "alpha", type_name: str = "shop.Cart", *, after: PagletRow | None = None
+) -> RowWrite:
+    """Inserts a paglet, if there was none of this id, or none `after` the one of a tombstone."""
     row = PagletRow(paglet_id=paglet_id, type=type_name, owner=owner, state=PagletState.ACTIVE)
-    return RowWrite(Guard(paglet_id, absent=True), row, "create")
+    return RowWrite(Guard.after(paglet_id, after), row, "create")
 
 
 def changed(row: PagletRow, cause: str = "change", **changes: object) -> RowWrite:

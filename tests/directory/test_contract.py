@@ -155,14 +155,26 @@ async def test_tombstone_does_not_come_back_to_life(directory: Directory) -> Non
     assert await directory.get("cart") == gone
 
 
+async def test_insert_that_comes_late_does_not_begin_another_life(directory: Directory) -> None:
+    """An insert without an answer may come after the paglet that it made has ended; it names what it saw."""
+    (row,) = await put(directory, new("cart"))
+    (gone,) = await put(directory, disposed(row))
+    (again,) = await put(directory, new("cart", after=gone))
+    (gone_again,) = await put(directory, disposed(again))
+    for write in (new("cart"), new("cart", after=gone), new("never", after=gone)):
+        with pytest.raises(ConflictError):
+            await directory.apply([write])
+    assert await directory.get("cart") == gone_again
+
+
 async def test_id_used_again_gets_a_higher_epoch(directory: Directory, clock: Clock) -> None:
     """An epoch of an earlier life never fits the next one, however often the earlier one's epoch was raised."""
     (row,) = await put(directory, new("cart"))
     for _ in range(5):
         (row,) = await put(directory, changed(row, epoch=row.epoch + 1))
-    await put(directory, disposed(row))
+    (gone,) = await put(directory, disposed(row))
     clock.now += 60
-    (again,) = await put(directory, new("cart"))
+    (again,) = await put(directory, new("cart", after=gone))
     assert again.epoch > row.epoch
     assert (again.epoch, again.created_at) == (again.revision, clock.now)
     with pytest.raises(ConflictError):

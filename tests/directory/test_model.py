@@ -52,7 +52,9 @@ class Model:
         row = found or PagletRow(paglet_id=step.paglet_id, type="shop.Cart", owner="alpha", state=PagletState.ACTIVE)
         if step.kind == "insert":
             inserted = replace(row, owner="alpha", state=PagletState.ACTIVE, intent=None)
-            return RowWrite(Guard(step.paglet_id, absent=True), inserted, step.kind)
+            ended = row.epoch if row.state is PagletState.DISPOSED else 0
+            guard = Guard(step.paglet_id, epoch=max(0, ended + step.stale_by), absent=True)
+            return RowWrite(guard, inserted, step.kind)
         owner = "nobody" if step.wrong_owner else row.owner
         transfer_id = row.intent.transfer_id if row.intent else ""
         if step.wrong_intent:
@@ -76,7 +78,7 @@ class Model:
         for write in writes:
             guard, found = write.guard, rows.get(write.guard.paglet_id)
             live = found is not None and found.state is not PagletState.DISPOSED
-            if guard.absent and live:
+            if guard.absent and (live or guard.epoch != (found.epoch if found is not None else 0)):
                 return guard.paglet_id
             if not guard.absent:
                 if found is None or not live:

@@ -131,7 +131,9 @@ class Guard(_message.Message):
     paglet_id: _builtins.str
     """The paglet."""
     absent: _builtins.bool
-    """Whether the row must be absent or a tombstone. The fields below are then ignored."""
+    """Whether the row must be a tombstone of the epoch below or, if that is 0, must never have been. Owner and transfer are
+    then ignored.
+    """
     owner: _builtins.str
     """The owner it must have."""
     epoch: _builtins.int
