@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from paglets.core.lifecycle import LifecycleEvent, next_state
+from paglets.core.lifecycle import TRANSITIONS, LifecycleEvent, next_state
 from paglets.directory.contract import Guard, PagletRow, RowWrite
 from paglets.errors import ConflictError, PagletError
 from paglets.faults import point
@@ -95,24 +95,33 @@ class Comeback:
         return raised
 
     async def _raise(self, rows: Sequence[PagletRow]) -> list[PagletRow]:
-        """Together; one by one when one of them is no longer as it was read."""
+        """Together; one by one, and read anew, when one of them is no longer as it was read.
+
+        Nobody but a late write of the life before changes them, so it ends.
+        """
 
         async def attempt() -> list[PagletRow]:
             current = [await self._parts.directory.get(row.paglet_id) for row in rows] if again else rows
-            mine = [row for row in current if row is not None and row.owner == self._parts.name and not row.intent]
+            mine = [row for row in current if row is not None and self._comes_back(row)]
             again.append(True)
             return list(await self._parts.directory.apply([_raised(row) for row in mine]))
 
         again: list[bool] = []
         point("recovery.raise.before")
-        try:
-            raised = await until_reached(attempt)
-        except ConflictError:
-            if len(rows) == 1:
-                return []
-            raised = [row for one in rows for row in await self._raise([one])]
+        raised: list[PagletRow] | None = None
+        while raised is None:
+            try:
+                raised = await until_reached(attempt)
+            except ConflictError:
+                if len(rows) > 1:
+                    raised = [row for one in rows for row in await self._raise([one])]
         point("recovery.raise.after")
         return raised
+
+    def _comes_back(self, row: PagletRow) -> bool:
+        """Whether a row is this host's alone still; one that a late write has laid down or ended is not to come."""
+        mine = row.owner == self._parts.name and row.intent is None
+        return mine and (row.state, LifecycleEvent.RESUME) in TRANSITIONS
 
     async def begin(self, row: PagletRow) -> None:
         """Loads a paglet and begins its first turn, for which nobody waits but who has to do with the paglet."""

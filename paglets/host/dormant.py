@@ -100,12 +100,25 @@ class Dormant:
             if row is None:
                 raise not_found(paglet_id)
             if row.owner != self._parts.name or row.state is not PagletState.INACTIVE:
-                self.remove(paglet_id)
-                raise moved(paglet_id)
+                row = await self._laid_down_anew(row)
             resident = await self._residents.load(row, await self._parts.journal.required(paglet_id))
             async with resident.life:
                 await self._rise(resident, reason)
             return resident
+
+    async def _laid_down_anew(self, row: PagletRow) -> PagletRow:
+        """The row of a paglet that rests here, and of which a write of the life before said only now that it is awake.
+
+        The epoch is raised, so that no other comes late. Raises PAGLET_MOVED for one that does not rest here.
+        """
+        kept = await self._parts.journal.paglet(row.paglet_id)
+        here = kept is not None and kept.epoch and self._residents.get(row.paglet_id) is None  # 0: it is being created
+        if not here or (row.owner, row.state, row.intent) != (self._parts.name, PagletState.ACTIVE, None):
+            self.remove(row.paglet_id)
+            raise moved(row.paglet_id)
+        state = next_state(row.paglet_id, row.state, LifecycleEvent.DEACTIVATE)
+        wanted = replace(row, state=state, epoch=row.epoch + 1)
+        return await settle_write(self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.DEACTIVATE)
 
     async def retry(self, resident: Resident) -> PagletRow:
         """Tries a paglet again whose arrival had failed; of one that is active it changes nothing.

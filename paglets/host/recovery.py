@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+from paglets.core.lifecycle import LifecycleEvent
 from paglets.directory.contract import Guard, PagletRow
 from paglets.errors import ConflictError
 from paglets.host.arrival import Arrivals
@@ -149,7 +150,8 @@ class Recovery:
         gone = PagletRow(paglet_id=newborn.paglet_id, type=newborn.type, owner=self._parts.name, state=_GONE)
         tombstone = gone if row is None else replace(row, epoch=0)
         try:
-            await settle_write(self._parts.directory, Guard.after(newborn.paglet_id, row), tombstone)
+            guard = Guard.after(newborn.paglet_id, row)
+            await settle_write(self._parts.directory, guard, tombstone, cause=LifecycleEvent.DISPOSE)
         except ConflictError:
             return False
         return True

@@ -119,8 +119,9 @@ class Rests:
         )
         point("deactivate.directory.before")
         state = next_state(row.paglet_id, row.state, LifecycleEvent.DEACTIVATE)
+        # The epoch is raised: what told of its arrival may have been sent twice, and the second must not wake it.
+        wanted = replace(row, state=state, epoch=row.epoch + 1)
         try:
-            wanted = replace(row, state=state)
             resident.row = await settle_write(
                 self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.DEACTIVATE
             )

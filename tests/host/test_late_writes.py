@@ -1,0 +1,140 @@
+"""A write to the directory without an answer may land at any time later: its host has gone on, or was killed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import pytest
+
+from paglets import faults
+from paglets.directory.contract import Guard, PagletRow, RowWrite
+from paglets.directory.sqlite import SqliteDirectory
+from paglets.errors import ConflictError, InternalError
+from paglets.values import PagletState
+from tests.host.conftest import Mesh, Site, site
+from tests.host.support import PROBE_TYPE, ask, new_request, refused
+from tests.host.unharmed import dispatch
+
+_REQUEST = new_request()
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    """Whatever a test starts ends with it."""
+    async with AsyncExitStack() as opened:
+        yield opened
+
+
+async def _row(at: Site) -> PagletRow:
+    row = await at.host.parts.directory.get("probe")
+    assert row is not None
+    return row
+
+
+async def _with_probe(folder: Path, *, resting: bool = False) -> PagletRow:
+    """A host has a probe that has a line, and ends; gives the probe's row as the host leaves it."""
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, folder, "alpha")
+        await alpha.client.create(PROBE_TYPE, paglet_id="probe")
+        await ask(alpha.channel, "probe", "Append", "a")
+        if resting:
+            await alpha.client.deactivate("probe")
+        return await _row(alpha)
+
+
+async def test_arrival_that_is_told_again_wakes_nobody(mesh: Mesh) -> None:
+    """What says that it has arrived may come when it has long been laid down: it rests on."""
+    await mesh.probe()
+    await dispatch(mesh.alpha, "probe", "beta")
+    arrived = await _row(mesh.alpha)
+    await mesh.beta.client.deactivate("probe")
+    with pytest.raises(ConflictError):
+        await mesh.alpha.host.parts.directory.apply([RowWrite(Guard.on(arrived), arrived, "arrive")])
+    assert (await _row(mesh.alpha)).state is PagletState.INACTIVE
+    assert (await ask(mesh.alpha.channel, "probe", "Append", "a")).text.endswith("a")
+
+
+async def test_waking_that_comes_after_a_restart(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """A host that has been started again believes that it rests; a call brings it back all the same."""
+    resting = await _with_probe(tmp_path, resting=True)
+    alpha = await site(stack, tmp_path, "alpha")
+    awake = replace(resting, state=PagletState.ACTIVE, epoch=resting.epoch + 1)
+    await alpha.host.parts.directory.apply([RowWrite(Guard.on(resting), awake, "activate")])
+    assert (await ask(alpha.channel, "probe", "Append", "b")).text == "a rests woken b"
+    assert (await _row(alpha)).epoch > awake.epoch, "another late write may hold"
+
+
+def _land_after_the_list(monkeypatch: pytest.MonkeyPatch, *writes: RowWrite) -> None:
+    """Writes of the life before come when a restart has just read its rows."""
+    late, real = list(writes), SqliteDirectory.list
+
+    async def read(
+        directory: SqliteDirectory, *, after: str = "", limit: int = 1000, owner: str = "", awake: bool = False
+    ) -> Sequence[PagletRow]:
+        rows = await real(directory, after=after, limit=limit, owner=owner, awake=awake)
+        while late:
+            await directory.apply([late.pop()])
+        return rows
+
+    monkeypatch.setattr(SqliteDirectory, "list", read)
+
+
+@pytest.mark.parametrize("state", [PagletState.ACTIVE, PagletState.INACTIVE])
+async def test_write_that_comes_during_a_restart(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: PagletState
+) -> None:
+    """The row is read anew, until nothing comes any more; the others are served too."""
+    await _with_probe(tmp_path)
+    async with AsyncExitStack() as first:
+        alpha = await site(first, tmp_path, "alpha")
+        await alpha.client.create(PROBE_TYPE, paglet_id="other")
+        row = await _row(alpha)
+    late = replace(row, epoch=row.epoch + 1, state=state)
+    _land_after_the_list(monkeypatch, RowWrite(Guard.on(row), late, "late"))
+    alpha = await site(stack, tmp_path, "alpha")
+    assert (await ask(alpha.channel, "other", "Append", "b")).text == "b"
+    assert (await alpha.client.activate("probe")).state is PagletState.ACTIVE
+    assert (await ask(alpha.channel, "probe", "Append", "b")).text in {"a b", "a woken b"}
+
+
+async def _with_cut_creation(folder: Path) -> PagletRow:
+    """A host ends when a newborn is in its journal and the directory is not told; gives the row it was to write."""
+
+    def cut(name: str) -> None:
+        if name == "create.journal.after":
+            raise RuntimeError("the host ends here")
+
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, folder, "alpha")
+        faults.arm(cut)
+        creating = alpha.client.create(PROBE_TYPE, paglet_id="probe", request_id=_REQUEST)
+        with pytest.raises(InternalError):
+            await creating
+        faults.arm(None)
+    return PagletRow(paglet_id="probe", type=PROBE_TYPE, owner="alpha", state=PagletState.ACTIVE, request_id=_REQUEST)
+
+
+async def test_creation_that_was_cut_does_not_come_true_later(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """Its host has dropped what it kept: the insert must not land any more. Whoever asks again has his paglet."""
+    newborn = await _with_cut_creation(tmp_path)
+    alpha = await site(stack, tmp_path, "alpha")
+    with pytest.raises(ConflictError):
+        await alpha.host.parts.directory.apply([RowWrite(Guard.after("probe", None), newborn, "create")])
+    found = await refused(ask(alpha.channel, "probe", "Read"))
+    assert found.what == (grpc.StatusCode.NOT_FOUND, "PAGLET_NOT_FOUND")
+    await alpha.client.create(PROBE_TYPE, paglet_id="probe", request_id=_REQUEST)
+    assert (await ask(alpha.channel, "probe", "Append", "b")).text == "b"
+
+
+async def test_creation_that_comes_true_during_a_restart(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The insert lands when the host has just read its rows: the paglet is there, and is served."""
+    newborn = await _with_cut_creation(tmp_path)
+    _land_after_the_list(monkeypatch, RowWrite(Guard.after("probe", None), newborn, "create"))
+    alpha = await site(stack, tmp_path, "alpha")
+    assert (await ask(alpha.channel, "probe", "Append", "b")).text == "b"
