@@ -11,7 +11,7 @@ from dataclasses import replace
 from paglets.core.events import DisposalEvent
 from paglets.core.lifecycle import LifecycleEvent, next_state
 from paglets.directory.contract import Guard, PagletRow
-from paglets.errors import PagletError
+from paglets.errors import ConflictError, PagletError
 from paglets.faults import point
 from paglets.host.dormant import Dormant
 from paglets.host.gate import moved, not_found
@@ -86,6 +86,10 @@ class Endings:
             resident.runner.fence(closed=True)
             try:
                 await self._entomb(resident.row, request_id, fingerprint)
+            except ConflictError:  # its end had no answer, and the id was used since
+                self._residents.remove(resident)
+                resident.leave(not_found(resident.paglet_id))
+                raise
             except BaseException:
                 resident.runner.fence(closed=False)
                 resident.open()

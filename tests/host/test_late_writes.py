@@ -11,15 +11,15 @@ import grpc
 import pytest
 
 from paglets import faults
-from paglets.directory.contract import Guard, PagletRow, RowWrite
+from paglets.directory.contract import Guard, JourneyRecord, PagletRow, RowWrite
 from paglets.directory.sqlite import SqliteDirectory
-from paglets.errors import ConflictError, InternalError
+from paglets.errors import ConflictError, InternalError, UnavailableError
 from paglets.values import PagletState
 from tests.host.conftest import Mesh, Site, site
 from tests.host.support import PROBE_TYPE, ask, new_request, refused
 from tests.host.unharmed import dispatch
 
-_REQUEST = new_request()
+_REQUEST, _ACTIVE = new_request(), PagletState.ACTIVE
 
 
 @pytest.fixture
@@ -138,3 +138,30 @@ async def test_creation_that_comes_true_during_a_restart(
     _land_after_the_list(monkeypatch, RowWrite(Guard.after("probe", None), newborn, "create"))
     alpha = await site(stack, tmp_path, "alpha")
     assert (await ask(alpha.channel, "probe", "Append", "b")).text == "b"
+
+
+async def test_end_without_an_answer_after_which_the_id_was_used_again(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who ends a paglet and finds another life of its id lets go of his own."""
+    await mesh.probe()
+    real = SqliteDirectory.apply
+
+    async def apply(
+        directory: SqliteDirectory,
+        writes: Sequence[RowWrite],
+        *,
+        journeys: Sequence[JourneyRecord] = (),
+        forget: Sequence[str] = (),
+    ) -> Sequence[PagletRow]:
+        (row,) = await real(directory, writes, journeys=journeys, forget=forget)
+        if row.state is PagletState.DISPOSED:
+            await real(directory, [RowWrite(Guard.after("probe", row), replace(row, owner="beta", state=_ACTIVE))])
+            raise UnavailableError("DIRECTORY_UNAVAILABLE", "no answer comes")
+        return [row]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteDirectory, "apply", apply)
+        with pytest.raises(ConflictError):
+            await mesh.alpha.host.endings.end(await _row(mesh.alpha), "", b"")
+    assert mesh.alpha.host.residents.get("probe") is None
