@@ -82,7 +82,8 @@ class HostSettings:
     `listen` is `address:port` (port 0: the port the host had last, or a free one) or `unix:PATH`; `join` is the address
     of any host of a mesh, empty to begin one; `allow` names the modules whose paglet types may run here; files of the
     file patterns stay below `file_roots`. `max_watches` of paglets and hosts may be open. `max_pulls` may be
-    unfinished; one that got no further for `pull_patience_s` is given up.
+    unfinished; one that got no further for `pull_patience_s` is given up. An encoded state has `max_state_bytes` at
+    most if every turn is kept, `max_saved_state_bytes` if it is saved now and then.
     """
 
     name: str
@@ -105,6 +106,7 @@ class HostSettings:
     dedupe_max_replies: int = 1000
     dedupe_max_bytes: int = _MIB
     max_state_bytes: int = _MIB
+    max_saved_state_bytes: int = 64 * _MIB
     max_concurrent_rpcs: int = 4096
     max_watches: int = 128
     max_pulls: int = 1024

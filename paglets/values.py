@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self, TypeAlias
 
 from paglets.digest import Digest
 from paglets.errors import InvalidArgumentError
@@ -18,6 +18,7 @@ __all__ = [
     "ArrivalMode",
     "ArtifactRef",
     "DeactivationPolicy",
+    "Durability",
     "FileMode",
     "HostRef",
     "JourneyInfo",
@@ -176,6 +177,10 @@ class OwnerPolicy(StrEnum):
 
     KEEP = "keep"
     DELETE_WITH_OWNER = "delete-with-owner"
+
+
+Durability: TypeAlias = Literal["turn", "lifecycle"]
+"""What survives a killed host: every acknowledged turn, or what was saved last."""
 
 
 class FileMode(StrEnum):

@@ -168,6 +168,9 @@ class FakeHome:
                 raise
             self._commit(turn, changed)
 
+    async def checkpoint(self) -> None:
+        """Everything is durable here."""
+
     @contextmanager
     def locked_state(self) -> Generator[Any]:
         """A turn for a worker thread."""

@@ -60,6 +60,10 @@ class Context(Protocol):
         """A queued turn: yields the state to change; durable on exit, rolled back by an exception."""
         ...
 
+    async def checkpoint(self) -> None:
+        """Makes the state durable as it is now; in a turn, the turn is when it has ended."""
+        ...
+
     def locked_state(self) -> AbstractContextManager[Any]:
         """As `turn`, for code in a worker thread. Raises WAIT_IN_TURN on the event loop."""
         ...

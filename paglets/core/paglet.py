@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from google.protobuf.descriptor import ServiceDescriptor
 
@@ -35,6 +35,7 @@ from paglets.state import StateCodec, Upcaster
 from paglets.values import (
     ArtifactRef,
     DeactivationPolicy,
+    Durability,
     FileMode,
     HostRef,
     PagletFileRef,
@@ -68,10 +69,20 @@ class Paglet(Generic[StateT]):
     other attributes are transient. `Services` names the protobuf services it answers, one method per rpc in snake_case,
     `def` (run in a thread) or `async def`. Each call without the option NO_SIDE_EFFECTS is a turn: it changes
     `self.state` and is committed durably before the reply leaves, or raises and leaves the state as it was.
+
+    `durability` says what that promises when a host is killed. With "turn" every acknowledged turn is there after the
+    restart. With "lifecycle" turns count at once and cost no wait for the disk: the state is saved at creation, before
+    a move, a rest or the host's regular end, by `checkpoint()`, and by a turn that asks for one of these. A killed host
+    falls back to the last save, and with the state it forgets the outcomes of all requests since, whoever was told of
+    them: a request that comes again runs again, on the state as it is. A replayed reply is in the state, always.
+    `on_activation` with the reason "restart" tells the paglet that its host was started again, and `paglet-epoch`, in
+    the trailing metadata of every reply, has grown then: who sees it grow may find less than he was told. Such a state
+    may be larger than 1 MiB, up to the host's `max_saved_state_bytes`; every turn takes the time to encode all of it.
     """
 
     State: ClassVar[type[Any]]
     state_version: ClassVar[int] = 1
+    durability: ClassVar[Durability] = "turn"
     upcasters: ClassVar[Mapping[int, Upcaster]] = {}
     Services: ClassVar[tuple[ServiceDescriptor, ...]] = ()
     Patterns: ClassVar[tuple[type[PatternService[Any]], ...]] = ()
@@ -90,6 +101,8 @@ class Paglet(Generic[StateT]):
             cls.State = state_class
         if "State" in cls.__dict__ or "state_version" in cls.__dict__ or "upcasters" in cls.__dict__:
             cls.codec = StateCodec(cls.State, cls.state_version, cls.upcasters)
+        if cls.durability not in get_args(Durability):
+            raise TypeError(f"{cls.__qualname__}.durability is {cls.durability!r}, not one of {get_args(Durability)}")
         bound = bind_handlers(cls, cls.Services, reserved=reserved_names(cls))
         for index, pattern in enumerate(cls.Patterns):
             brought = bind_handlers(pattern, (pattern.Service,), index)
@@ -178,6 +191,14 @@ class Paglet(Generic[StateT]):
     def locked_state(self) -> AbstractContextManager[StateT]:
         """`with self.locked_state() as state:` is `turn` for code in a worker thread."""
         return self.context.locked_state()
+
+    async def checkpoint(self) -> None:
+        """Saves a paglet whose durability is "lifecycle"; of one whose turns are durable anyway it changes nothing.
+
+        In the background it returns when all turns that have ended are durable, with the outcomes of their requests. In
+        a turn it returns at once, and the turn is durable, with all before it, before its reply leaves.
+        """
+        await self.context.checkpoint()
 
     async def wait_state(self, predicate: Callable[[StateT], bool], timeout_s: float | None = None) -> bool:
         """Waits until the durable state satisfies `predicate`; at the timeout (seconds, None for ever) its last value.

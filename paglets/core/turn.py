@@ -88,6 +88,7 @@ class Turn(Generic[StateT]):
     """One exclusive use of the state. `state` is a private copy until `finish` has been committed.
 
     `outputs` are let out then; `request` is what the paglet asks of its host for itself, the last one if it asks again.
+    `checkpoint` says that it is to be durable then, also where turns are not by themselves.
     """
 
     def __init__(self, cell: StateCell[StateT]) -> None:
@@ -95,6 +96,7 @@ class Turn(Generic[StateT]):
         self.open = True
         self.outputs: list[Callable[[], None]] = []
         self.request: OwnRequest | None = None
+        self.checkpoint = False
         self._state: StateT | None = None
 
     @property
@@ -134,3 +136,4 @@ class Turn(Generic[StateT]):
         self._state = None
         self.outputs.clear()
         self.request = None
+        self.checkpoint = False

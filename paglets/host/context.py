@@ -87,6 +87,10 @@ class HostContext:
         """A queued turn."""
         return self._sections.section()
 
+    async def checkpoint(self) -> None:
+        """Makes the state durable."""
+        await self._sections.checkpoint()
+
     def locked_state(self) -> AbstractContextManager[Any]:
         """A queued turn for a worker thread."""
         return self._sections.locked_state()

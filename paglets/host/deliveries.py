@@ -42,10 +42,23 @@ class _Pause:
 
 
 class Deliveries:
-    """The deliveries of one paglet. Nothing runs before `begin`, and nothing while no post waits."""
+    """The deliveries of one paglet. Nothing runs before `begin`, and nothing while no post waits.
 
-    def __init__(self, paglet_id: str, box: PostBox, rows: PostRows, gate: Gate, *, patience_s: float) -> None:
+    `forget` drops a post, by its number, that is not to be run.
+    """
+
+    def __init__(
+        self,
+        paglet_id: str,
+        box: PostBox,
+        rows: PostRows,
+        gate: Gate,
+        *,
+        patience_s: float,
+        forget: Callable[[int], Awaitable[None]],
+    ) -> None:
         self._paglet_id = paglet_id
+        self._forget = forget
         self.box = box
         self._rows = rows
         self._gate = gate
@@ -118,7 +131,7 @@ class Deliveries:
         point("post.run.before")
         try:
             if await run_once(post):
-                await self._rows.drop(self._paglet_id, post)  # it had run before, by whatever way it came
+                await self._forget(post.number)  # it had run before, by whatever way it came
         except PagletError as error:
             if not self._gate.is_shut:  # else it was not run, or nothing can be kept of it: it is run elsewhere
                 await self._failed(post, error)

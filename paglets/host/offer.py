@@ -147,7 +147,7 @@ async def admit(parts: HostParts, manifest: transfer_pb2.Manifest, data: bytes) 
         raise InvalidArgumentError("MALFORMED_REQUEST", "the snapshot is no Snapshot", field="snapshot") from error
     _require_readable(paglet_type, manifest.type, snapshot.state_version)
     state = paglet_type.codec.load(snapshot.state, snapshot.state_version)
-    cell = StateCell(paglet_type.codec, state, parts.settings.max_state_bytes)
+    cell = StateCell(paglet_type.codec, state, parts.state_limit(paglet_type))
     cell.check_size(cell.latest)
 
     async def check() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 
 from paglets.artifacts.store import ServedStore
 from paglets.config import HostSettings
+from paglets.core.paglet import Paglet
 from paglets.directory.contract import Directory
 from paglets.host.files import FileRoots
 from paglets.host.journal.journal import Journal
@@ -47,3 +48,8 @@ class HostParts:
     def name(self) -> str:
         """The host's name."""
         return self.settings.name
+
+    def state_limit(self, paglet_type: type[Paglet[Any]]) -> int:
+        """How many bytes an encoded state of a type may have."""
+        settings = self.settings
+        return settings.max_saved_state_bytes if paglet_type.durability == "lifecycle" else settings.max_state_bytes

@@ -119,7 +119,7 @@ class Resident:
         self._fulfil()
 
     async def quiet(self, timeout_s: float) -> None:
-        """Ends all activity but the waiting: closes the gate, interrupts reads, cancels bodies and awaits them.
+        """Ends all activity but the waiting: closes the gate, interrupts reads, cancels bodies and awaits them, saves.
 
         Raises QUIESCE_TIMEOUT when a turn or a body does not end within `timeout_s` seconds; everything then goes on:
         reads and `run()` begin anew, threads at work go on, and the paglet is told of bodies that end only later.
@@ -131,7 +131,11 @@ class Resident:
         if not await self.activities.cancel(timeout_s):
             self.open()
             raise self._unquiet(f"did not end within {timeout_s:g} s")
-        await self.runner.settle()
+        try:
+            await self.runner.save()
+        except BaseException:
+            self.open()
+            raise
 
     def _unquiet(self, what: str) -> DeadlineError:
         return DeadlineError(
@@ -189,6 +193,13 @@ class Resident:
         if ended and type(self.paglet).on_deactivating is not Paglet[Any].on_deactivating:
             await self._last_turn(timeout_s)
         await self.let_go(timeout_s)
+        await self._save_last()
+
+    async def _save_last(self) -> None:
+        try:
+            await self.runner.save()
+        except PagletError as error:
+            _log.error("paglet %s is not as it was when its host ended: %s", self.paglet_id, error)
 
     async def _last_turn(self, timeout_s: float) -> None:
         if self.row.state is not PagletState.ACTIVE:

@@ -21,6 +21,7 @@ from paglets.host.records import StoredPaglet, StoredReply
 from paglets.host.replies import ReplyBook, ReplyLimits
 from paglets.host.resident import Resident
 from paglets.host.runner import Runner, attempt
+from paglets.host.savings import Savings
 from paglets.host.sections import Sections
 
 __all__ = ["Residents", "load_state"]
@@ -75,10 +76,12 @@ class Residents:
     ) -> Resident:
         """Makes a resident. Its gate is closed; nobody finds it yet. Raises STATE_INVALID for too large a state."""
         settings = self._parts.settings
-        cell = StateCell(paglet_type.codec, state, settings.max_state_bytes)
+        cell = StateCell(paglet_type.codec, state, self._parts.state_limit(paglet_type))
         cell.check_size(cell.latest)
         gate = Gate(row.paglet_id, Mailbox(row.paglet_id, settings.mailbox.max_calls, settings.mailbox.max_bytes))
-        runner = Runner(row.paglet_id, cell, gate, self._parts.journal, self._parts.limiter)
+        journal = self._parts.journal
+        turns = Savings(row.paglet_id, journal) if paglet_type.durability == "lifecycle" else journal
+        runner = Runner(row.paglet_id, cell, gate, turns, self._parts.limiter)
         sections = Sections(row.paglet_id, runner)
         activities = Activities(row.paglet_id, runner)
         registered = {file.name: file for file in files}
@@ -93,7 +96,9 @@ class Residents:
             sections=sections,
             activities=activities,
             book=self.book(row.paglet_id, replies),
-            deliveries=Deliveries(row.paglet_id, box, rows, gate, patience_s=wanted.patience_s),
+            deliveries=Deliveries(
+                row.paglet_id, box, rows, gate, patience_s=wanted.patience_s, forget=runner.forget_post
+            ),
             files=registered,
             fulfil=self._fulfil,
         )

@@ -20,6 +20,7 @@ from paglets.errors import ConflictError, Resource, as_paglet_error
 from paglets.host.gate import Gate
 from paglets.host.journal.journal import Journal
 from paglets.host.records import StoredReply
+from paglets.host.savings import Savings
 
 __all__ = ["Runner", "attempt", "is_cancelled"]
 
@@ -65,19 +66,26 @@ def is_cancelled() -> bool:
 
 
 class Runner:
-    """The turns of one paglet. `limiter` bounds how many `def` handlers of the host run at once.
+    """The turns of one paglet, kept one by one in the journal, or together in savings.
 
-    `on_request` is called when what a turn asked of the host is durable.
+    `limiter` bounds how many `def` handlers of the host run at once. `on_request` is called when what a turn asked of
+    the host is durable.
     """
 
     def __init__(
-        self, paglet_id: str, cell: StateCell[Any], gate: Gate, journal: Journal, limiter: anyio.CapacityLimiter
+        self,
+        paglet_id: str,
+        cell: StateCell[Any],
+        gate: Gate,
+        turns: Journal | Savings,
+        limiter: anyio.CapacityLimiter,
     ) -> None:
         self.cell = cell
         self.gate = gate
         self.waits = Waits()
         self._paglet_id = paglet_id
-        self._journal = journal
+        self._turns = turns
+        self._savings = turns if isinstance(turns, Savings) else None
         self._limiter = limiter
         self._pending: asyncio.Future[None] | None = None
         self._fenced = False
@@ -170,7 +178,11 @@ class Runner:
 
     async def store(self, reply: StoredReply, evicted: list[tuple[str, str]]) -> None:
         """Keeps the outcome of a request whose turn was rolled back."""
-        await self._journal.commit_turn(self._paglet_id, None, 0, reply, evicted)
+        await self._turns.commit_turn(self._paglet_id, None, 0, reply, evicted)
+
+    async def forget_post(self, number: int) -> None:
+        """Drops a post that is not to be run, as if it had run by a turn that did nothing."""
+        await asyncio.shield(self._turns.commit_turn(self._paglet_id, None, 0, None, post=number))
 
     def fence(self, *, closed: bool) -> None:
         """Refuses every commit from now on, or takes that back: a turn must not outlive its paglet."""
@@ -188,6 +200,13 @@ class Runner:
         """Waits until every turn that has ended is durable; for a gate that lets nobody in meanwhile."""
         while self._pending is not None and not self._pending.done():
             await asyncio.wait([self._pending])
+
+    async def save(self) -> None:
+        """Makes all that has ended durable, also what counts without; safe to repeat. Raises EPOCH_FENCED."""
+        await self.settle()
+        if self._savings is not None:
+            self._require_unfenced()
+            await asyncio.shield(self._savings.save())
 
     async def catch_up(self) -> None:
         """Waits until all that a turn could have seen which ends now is durable."""
@@ -213,13 +232,12 @@ class Runner:
         own_request = turn.request
         if changed is not None or kept is not None or own_request is not None:
             self._pending = self._write(changed, kept, own_request, post)
+        if turn.checkpoint and self._savings is not None:
+            self._pending = self._savings.save()
         durable = self._pending
-        if durable is None or durable.done():
-            _release(turn.outputs)
-            return None
 
-        def committed(future: asyncio.Future[None]) -> None:
-            if future.cancelled() or future.exception() is not None:
+        def committed(future: asyncio.Future[None] | None) -> None:
+            if future is not None and (future.cancelled() or future.exception() is not None):
                 return
             if changed is not None:
                 self._show(changed[1])
@@ -227,6 +245,9 @@ class Runner:
             if own_request is not None:
                 self.on_request(own_request)
 
+        if durable is None or (durable.done() and durable.exception() is None):
+            committed(None)
+            return None
         durable.add_done_callback(committed)
         return durable
 
@@ -244,7 +265,7 @@ class Runner:
         if kept is not None:
             reply, evicted = kept
         version = self.cell.codec.version
-        return self._journal.commit_turn(self._paglet_id, state, version, reply, evicted, own_request, post)
+        return self._turns.commit_turn(self._paglet_id, state, version, reply, evicted, own_request, post)
 
     def _show(self, view: object) -> None:
         """Makes a durable state the one that everybody sees, and wakes who waits for a change."""

@@ -85,6 +85,14 @@ class Sections:
             raise self._in_turn("wait for its own state: wait in the background, or in a read-only operation")
         return await self._runner.waits.until(lambda: predicate(self._runner.cell.read()), timeout_s)
 
+    async def checkpoint(self) -> None:
+        """Saves what the turns did; in a turn, with that turn, as it will have left the state."""
+        turn = self._runner.own_turn()
+        if turn is not None:
+            turn.checkpoint = True
+        else:
+            await self._runner.save()
+
     def notify(self, *, everybody: bool) -> None:
         """Lets those who wait look again: in a turn when that is durable, elsewhere at once. In any thread."""
         waits, turn = self._runner.waits, self._runner.own_turn()

@@ -156,7 +156,8 @@ async def test_end_without_an_answer_after_which_the_id_was_used_again(
     ) -> Sequence[PagletRow]:
         (row,) = await real(directory, writes, journeys=journeys, forget=forget)
         if row.state is PagletState.DISPOSED:
-            await real(directory, [RowWrite(Guard.after("probe", row), replace(row, owner="beta", state=_ACTIVE))])
+            another = replace(row, owner="beta", state=_ACTIVE)
+            await real(directory, [RowWrite(Guard.after("probe", row), another, "create")])
             raise UnavailableError("DIRECTORY_UNAVAILABLE", "no answer comes")
         return [row]
 

@@ -11,10 +11,11 @@ from paglets import state_locked
 from tests.host.probe import Probe
 from tests.host.stage import STAGE
 
-__all__ = ["WORKER_MODULE", "WORKER_TYPE", "Worker"]
+__all__ = ["SAVER_TYPE", "WORKER_MODULE", "WORKER_TYPE", "Saver", "Worker"]
 
 WORKER_MODULE = "tests.host.worker"
 WORKER_TYPE = "tests.host.worker.Worker"
+SAVER_TYPE = "tests.host.worker.Saver"
 
 
 class Worker(Probe):
@@ -57,6 +58,13 @@ class Worker(Probe):
                 self.start_background(partial(self._leave, rest))
             case "nest":
                 self.start_background(partial(self._nest, rest))
+            case "save":
+                self.state.lines.append(rest)
+                await self.checkpoint()
+            case "save-beside":
+                self.start_background(partial(self._save, rest))
+            case "fill":
+                self.state.path = rest * 3_000_000
             case "wait-in-turn":
                 await self.wait_state(lambda _: True)
             case "add":
@@ -108,6 +116,11 @@ class Worker(Probe):
             raise
         STAGE.note(f"{line} is {self.add_in_thread(f'saw {line}')}")
 
+    async def _save(self, line: str) -> None:
+        await self.add(line)
+        await self.checkpoint()
+        STAGE.note("saved")
+
     async def _slow(self) -> None:
         """Takes its time when it is cancelled."""
         try:
@@ -141,3 +154,9 @@ class Worker(Probe):
         await STAGE.at(spot)
         if spot.startswith("go "):
             self.dispatch(spot.removeprefix("go "))
+
+
+class Saver(Worker):
+    """A worker that is saved now and then."""
+
+    durability = "lifecycle"

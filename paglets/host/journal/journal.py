@@ -35,6 +35,7 @@ from paglets.host.journal.rows import (
     put_replies,
     reply_of,
 )
+from paglets.host.journal.saves import SaveRows
 from paglets.host.records import Arrival, Departure, Settled, StoredPaglet, StoredPull, StoredReply
 from paglets.sqlite import Database
 
@@ -46,13 +47,15 @@ _log = logging.getLogger(__name__)
 class Journal:
     """Durable rows of one host. Every method that writes returns when the write is durable.
 
-    What is kept of inactive paglets is in `dormant`, and of posts in `posts`.
+    What is kept of inactive paglets is in `dormant`, and of posts in `posts`; what several turns did at once goes to
+    `saves`.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.dormant = DormantRows(database)
         self.posts = PostRows(database)
+        self.saves = SaveRows(database)
 
     @classmethod
     def open(cls, path: Path) -> Journal:

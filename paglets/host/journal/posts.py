@@ -37,10 +37,6 @@ class PostRows:
 
         return self._database.submit(work)
 
-    async def drop(self, paglet_id: str, post: StoredPost) -> None:
-        """Forgets a post."""
-        await self._database.write(lambda db: drop_post(db, paglet_id, post.number))
-
     async def bury(
         self,
         paglet_id: str,
