@@ -83,7 +83,8 @@ class HostSettings:
     of any host of a mesh, empty to begin one; `allow` names the modules whose paglet types may run here; files of the
     file patterns stay below `file_roots`. `max_watches` of paglets and hosts may be open. `max_pulls` may be
     unfinished; one that got no further for `pull_patience_s` is given up. An encoded state has `max_state_bytes` at
-    most if every turn is kept, `max_saved_state_bytes` if it is saved now and then.
+    most if every turn is kept, `max_saved_state_bytes` if it is saved now and then; `storage_quota_bytes` is for what
+    each class keeps beside its states, None for no bound.
     """
 
     name: str
@@ -107,6 +108,7 @@ class HostSettings:
     dedupe_max_bytes: int = _MIB
     max_state_bytes: int = _MIB
     max_saved_state_bytes: int = 64 * _MIB
+    storage_quota_bytes: int | None = 10 * _MIB
     max_concurrent_rpcs: int = 4096
     max_watches: int = 128
     max_pulls: int = 1024

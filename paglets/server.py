@@ -44,6 +44,8 @@ from paglets.host.parts import HostParts
 from paglets.host.peers import Peers
 from paglets.host.read_tickets import ReadTickets
 from paglets.host.registry import TypeRegistry
+from paglets.host.storage import Storages
+from paglets.host.work import WorkFolders
 from paglets.services.artifact import ArtifactServicer, add_artifacts
 from paglets.services.directory import DirectoryServicer
 from paglets.services.door import Door
@@ -183,6 +185,8 @@ async def _open_parts(stack: AsyncExitStack, settings: HostSettings) -> tuple[Ho
     directory = await _open_directory(stack, settings, data)
     peers = Peers(directory)
     stack.push_async_callback(peers.close)
+    work = WorkFolders(data / "work")
+    stack.push_async_callback(work.close)
     parts = HostParts(
         settings=settings,
         journal=journal,
@@ -191,6 +195,8 @@ async def _open_parts(stack: AsyncExitStack, settings: HostSettings) -> tuple[Ho
         registry=registry,
         peers=peers,
         roots=FileRoots(settings.file_roots),
+        storages=Storages(data / "storage", settings.storage_quota_bytes),
+        work=work,
     )
     return parts, uid
 

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 
 from paglets.artifacts.store import ArtifactStore
 from paglets.core.paglet import Paglet
+from paglets.core.storage import Storage
 from paglets.core.turn import StateCell, Turn, current_turn
 from paglets.core.waits import Waits
 from paglets.errors import NotFoundError, PreconditionError
@@ -127,6 +128,17 @@ class FakeHome:
         if self.store is None:
             raise NotImplementedError("this fake home has no artifact store")
         return self.store
+
+    @property
+    def storage(self) -> Storage:
+        """There is none."""
+        raise NotImplementedError("this fake home has no storage")
+
+    async def work_folder(self) -> Path:
+        """A folder below the root."""
+        folder = (self.root or Path()) / "work"
+        folder.mkdir(exist_ok=True)
+        return folder
 
     @asynccontextmanager
     async def artifact_store(self, host: str) -> AsyncGenerator[ArtifactStore]:

@@ -89,7 +89,7 @@ TRADES = (
             {"sqlite3*", "shutil*", "tempfile*", "fcntl*", "mmap*"}
             | {f"os.{verb}" for verb in ("open", "fsync", "fdatasync", "rename", "replace", "link", "unlink", "remove")}
         ),
-        rooms=frozenset({"artifacts", "directory", "sqlite", "host.journal"}),
+        rooms=frozenset({"artifacts", "directory", "sqlite", "host.journal", "host.storage", "host.work"}),
     ),
 )
 

@@ -217,14 +217,14 @@ def test_sound_house_has_no_findings(house: Path) -> None:
             "client/proxy.py",
             "import sqlite3\n",
             "paglets.client.proxy:4 uses sqlite3, "
-            "but the disk is known only in artifacts, directory, host.journal, sqlite",
+            "but the disk is known only in artifacts, directory, host.journal, host.storage, host.work, sqlite",
             id="sqlite",
         ),
         pytest.param(
             "client/proxy.py",
             "import os\n\nos.replace('a', 'b')\n",
             "paglets.client.proxy:6 uses os.replace, "
-            "but the disk is known only in artifacts, directory, host.journal, sqlite",
+            "but the disk is known only in artifacts, directory, host.journal, host.storage, host.work, sqlite",
             id="disk",
         ),
     ],

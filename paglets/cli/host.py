@@ -18,7 +18,7 @@ from paglets.cli.nouns import Noun
 from paglets.cli.output import Record, note, time_text, write_json, write_table
 from paglets.cli.session import DEFAULT_ADDRESS, Session
 from paglets.cli.store_options import StoreVerb, store_options, store_settings
-from paglets.cli.types import address_or_none, listening_address
+from paglets.cli.types import address_or_none, listening_address, size
 from paglets.config import HostSettings
 from paglets.values import HostRef, check_id
 
@@ -63,6 +63,14 @@ def _default_name() -> str:
     multiple=True,
     help="A folder below which paglets may read and write files. Repeatable.",
 )
+@click.option(
+    "--storage-quota",
+    type=size,
+    metavar="SIZE",
+    default="10M",
+    show_default=True,
+    help="What each paglet class may keep here beside its states.",
+)
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine, without any encryption.")
 @click.option("--until-eof", is_flag=True, help="End with standard input: when whoever started the host is gone.")
 @click.option("--log-level", type=click.Choice(_LEVELS), default="warning", show_default=True, help="On stderr.")
@@ -76,6 +84,7 @@ def serve(
     join: str,
     allow: tuple[str, ...],
     file_roots: tuple[Path, ...],
+    storage_quota: int | None,
     insecure: bool,  # noqa: FBT001 - click gives it by name
     until_eof: bool,  # noqa: FBT001 - click gives it by name
     log_level: str,
@@ -92,6 +101,7 @@ def serve(
         join=join,
         allow=allow,
         file_roots=file_roots,
+        storage_quota_bytes=storage_quota,
         insecure=insecure,
         store=store_settings(context),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from paglets.artifacts.store import ArtifactStore
+from paglets.core.storage import Storage
 from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef, TransferTicket
 
 __all__ = ["Context"]
@@ -36,6 +37,15 @@ class Context(Protocol):
     @property
     def artifacts(self) -> ArtifactStore:
         """The host's artifact store."""
+        ...
+
+    @property
+    def storage(self) -> Storage:
+        """What the paglets of this class keep together on this host."""
+        ...
+
+    async def work_folder(self) -> Path:
+        """The paglet's private folder on this host, made if it is not there."""
         ...
 
     def artifact_store(self, host: str) -> AbstractAsyncContextManager[ArtifactStore]:

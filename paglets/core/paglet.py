@@ -28,6 +28,7 @@ from paglets.core.handlers import Handler, bind_handlers
 from paglets.core.resources import Resources
 from paglets.core.sending import SENT_TTL_S, sent_write
 from paglets.core.sources import checked_mode, safe_name
+from paglets.core.storage import Storage
 from paglets.core.timers import Timer
 from paglets.core.turn import StateCell, current_turn
 from paglets.errors import NotFoundError, PagletError, Resource
@@ -381,6 +382,19 @@ class Paglet(Generic[StateT]):
         PAGLET_NOT_FOUND.
         """
         return artifacts.send(self.context, path, sent_write(paglet_id, name, ttl_s), move=move)
+
+    @property
+    def storage(self) -> Storage:
+        """Small files that all paglets of this class on this host share, within a quota; they stay here for good."""
+        return self.context.storage
+
+    async def work_folder(self) -> Path:
+        """This paglet's private folder on this host, made when first asked for: it may do there what it likes.
+
+        It stays over rests and restarts, and goes when the paglet leaves or ends; nothing of it travels that is not a
+        registered file. `register_file` and the others that take paths take absolute ones of it, too.
+        """
+        return await self.context.work_folder()
 
     def blocking(self, work: Coroutine[Any, Any, T]) -> T:
         """`self.blocking(self.upload_artifact(path))` in a `def` handler: any of these coroutines, waited for.

@@ -101,6 +101,7 @@ class Births:
             finally:
                 if self._residents.get(paglet_id) is not resident:
                     await resident.let_go(self._parts.settings.quiesce_s)
+                    await self._parts.work.drop(paglet_id)
 
     async def _bear(self, resident: Resident, request: CreateRequest, tombstone: PagletRow | None) -> PagletRow:
         event = CreationEvent(self._parts.name)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from paglets.artifacts.store import ArtifactStore
+from paglets.core.storage import Storage
 from paglets.core.turn import OwnAction, OwnRequest, current_turn
 from paglets.errors import NotFoundError, Resource
 from paglets.host.activities import Activities
-from paglets.host.files import RegisteredFile, register
+from paglets.host.files import FileRoots, RegisteredFile, register
 from paglets.host.gate import not_found
 from paglets.host.parts import HostParts
 from paglets.host.sections import Sections
@@ -38,12 +39,14 @@ class HostContext:
         self,
         parts: HostParts,
         paglet_id: str,
+        type_name: str,
         sections: Sections,
         activities: Activities,
         files: dict[str, RegisteredFile],
     ) -> None:
         self._parts = parts
         self._paglet_id = paglet_id
+        self._type_name = type_name
         self._sections = sections
         self._activities = activities
         self._files = files
@@ -67,6 +70,15 @@ class HostContext:
     def artifacts(self) -> ArtifactStore:
         """The host's artifact store."""
         return self._parts.store
+
+    @property
+    def storage(self) -> Storage:
+        """What the paglets of this class keep together."""
+        return self._parts.storages.of(self._type_name)
+
+    async def work_folder(self) -> Path:
+        """The paglet's private folder."""
+        return await self._parts.work.make(self._paglet_id)
 
     def artifact_store(self, host: str) -> AbstractAsyncContextManager[ArtifactStore]:
         """The artifact store of a host of the mesh."""
@@ -168,12 +180,16 @@ class HostContext:
         await self._parts.store.export_to_path(found.artifact_id, destination, overwrite=overwrite)
 
     def resolve_source(self, path: str) -> Path:
-        """A file to read, below the file roots."""
-        return self._parts.roots.source(path)
+        """A file to read, below the file roots or in the work folder."""
+        return self._roots_of(path).source(path)
 
     def resolve_destination(self, destination: str, source_name: str) -> Path:
-        """A file to write, below the file roots."""
-        return self._parts.roots.destination(destination, source_name)
+        """A file to write, below the file roots or in the work folder."""
+        return self._roots_of(destination).destination(destination, source_name)
+
+    def _roots_of(self, path: str) -> FileRoots:
+        own = self._parts.work.where(self._paglet_id)
+        return FileRoots((own,)) if Path(path).is_relative_to(own) else self._parts.roots
 
     async def available_hosts(self, *, online_only: bool = True, include_self: bool = True) -> Sequence[HostRef]:
         """The hosts of the mesh."""

@@ -110,8 +110,9 @@ class Endings:
             fingerprint=fingerprint,
             error="",
         )
-        point("dispose.directory.before")
-        await settle_write(self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.DISPOSE)
+        async with self._parts.work.leaving(row.paglet_id):
+            point("dispose.directory.before")
+            await settle_write(self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.DISPOSE)
 
     async def delete_with_owner(self, paglet_id: str) -> None:
         """Deletes what goes with a paglet that is gone, and nothing of a later one of the same id.

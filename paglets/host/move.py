@@ -145,14 +145,15 @@ class Move:
             state=PagletState.ARRIVING,
         )
         point("journey.commit.before")
-        try:
-            await settle_write(
-                self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.COMMIT, journeys=(record,)
-            )
-        except ConflictError:
-            # The reply of a commit may be lost, and the row be changed by the target before it is asked for again.
-            if await until_reached(lambda: self._parts.directory.journey(departure.transfer_id)) is None:
-                raise
+        async with self._parts.work.leaving(row.paglet_id):
+            try:
+                await settle_write(
+                    self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.COMMIT, journeys=(record,)
+                )
+            except ConflictError:
+                # The reply of a commit may be lost, and the row be changed by the target before it is asked for again.
+                if await until_reached(lambda: self._parts.directory.journey(departure.transfer_id)) is None:
+                    raise
         point("journey.commit.after")
         self._residents.remove(self.resident)
         journey.committed.set()
@@ -190,6 +191,7 @@ class Move:
             await self._parts.journal.end_departure(departure, left=False, epoch=row.epoch)
             return True
         _log.error("paglet %s was taken from this host during a journey: %s", resident.paglet_id, fenced)
+        await self._parts.work.drop(resident.paglet_id)
         self._residents.remove(resident)
         resident.leave()
         await self._parts.journal.end_departure(departure, left=True)

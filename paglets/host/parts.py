@@ -16,6 +16,8 @@ from paglets.host.files import FileRoots
 from paglets.host.journal.journal import Journal
 from paglets.host.peers import Peers
 from paglets.host.registry import TypeRegistry
+from paglets.host.storage import Storages
+from paglets.host.work import WorkFolders
 
 __all__ = ["HostParts", "HostStore"]
 
@@ -41,6 +43,8 @@ class HostParts:
     registry: TypeRegistry
     peers: Peers
     roots: FileRoots
+    storages: Storages
+    work: WorkFolders
     address: str = ""
     limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_HANDLER_THREADS))
 

@@ -59,6 +59,7 @@ class Recovery:
         rows = {row.paglet_id: row for row in await self._owned()}
         departures = await self._parts.journal.departures()
         await self._dormant.recover(awake=rows)
+        await self._parts.work.recover(lambda found: found in rows or found in self._dormant)
         settled = [row for row in rows.values() if row.intent is None and row.state is not PagletState.ARRIVING]
         cut = {found.paglet_id: found for found in departures if not await self._is_committed(found)}
         for row in await self._comeback.raise_epochs([row for row in settled if row.paglet_id in cut]):

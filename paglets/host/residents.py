@@ -85,7 +85,7 @@ class Residents:
         sections = Sections(row.paglet_id, runner)
         activities = Activities(row.paglet_id, runner)
         registered = {file.name: file for file in files}
-        context = HostContext(self._parts, row.paglet_id, sections, activities, registered)
+        context = HostContext(self._parts, row.paglet_id, row.type, sections, activities, registered)
         wanted = settings.posts
         box = PostBox(row.paglet_id, PostLimits(wanted.max_posts, wanted.max_bytes), posts)
         rows = self._parts.journal.posts

@@ -117,7 +117,7 @@ def _details(error: PagletError, text_bytes: int, description: str) -> list[Mess
     if error.resource is not None:
         kind = _text(error.resource.kind, text_bytes)
         found.append(ResourceInfo(resource_type=kind, resource_name=subject, description=description))
-    if error.reason == "QUOTA_EXCEEDED":
+    if error.reason in {"QUOTA_EXCEEDED", "STORAGE_QUOTA_EXCEEDED"}:
         quota = QuotaFailure.Violation(subject=metadata.get("subject", "host"), description=description)
         found.append(QuotaFailure(violations=[quota]))
     if isinstance(error, PreconditionError):

@@ -8,6 +8,7 @@ from functools import partial
 from google.protobuf.wrappers_pb2 import StringValue
 
 from paglets import state_locked
+from paglets.values import FileMode
 from tests.host.probe import Probe
 from tests.host.stage import STAGE
 
@@ -65,6 +66,19 @@ class Worker(Probe):
                 self.start_background(partial(self._save, rest))
             case "fill":
                 self.state.path = rest * 3_000_000
+            case "keep":
+                await self.storage.write_text(*rest.split(" ", 1))
+            case "kept":
+                return StringValue(value=await self.storage.read_text(rest))
+            case "scratch":
+                (await self.work_folder() / "scratch").write_text(rest)
+            case "scratched":
+                path = await self.work_folder() / "scratch"
+                return StringValue(value=path.read_text() if path.exists() else "nothing")
+            case "take-scratch":
+                await self.register_file(str(await self.work_folder() / "scratch"), mode=FileMode(rest))
+            case "give-scratch":
+                await self.save_file("scratch", str(await self.work_folder() / "scratch"))
             case "wait-in-turn":
                 await self.wait_state(lambda _: True)
             case "add":

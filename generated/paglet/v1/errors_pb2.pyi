@@ -53,7 +53,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TRANSFER_NOT_FOUND: _ErrorReason.ValueType  # 11
     """NOT_FOUND: no transfer with this id is known here."""
     ERROR_REASON_FILE_NOT_FOUND: _ErrorReason.ValueType  # 12
-    """NOT_FOUND: the paglet is registered with no file of this name."""
+    """NOT_FOUND: the paglet is registered with no file of this name, or its class keeps none of it on the host."""
     ERROR_REASON_ARTIFACT_EXISTS: _ErrorReason.ValueType  # 13
     """ALREADY_EXISTS: an artifact with this id exists and is not the one being sent."""
     ERROR_REASON_PAGLET_EXISTS: _ErrorReason.ValueType  # 14
@@ -184,6 +184,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_POSTS_FULL: _ErrorReason.ValueType  # 80
     """RESOURCE_EXHAUSTED: too many posts wait for the paglet, or lie among its dead letters. RetryInfo; nothing was kept."""
+    ERROR_REASON_STORAGE_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 90
+    """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
+    subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable, machine-readable cause of an error."""
@@ -215,7 +219,7 @@ ERROR_REASON_HOST_NOT_FOUND: ErrorReason.ValueType  # 10
 ERROR_REASON_TRANSFER_NOT_FOUND: ErrorReason.ValueType  # 11
 """NOT_FOUND: no transfer with this id is known here."""
 ERROR_REASON_FILE_NOT_FOUND: ErrorReason.ValueType  # 12
-"""NOT_FOUND: the paglet is registered with no file of this name."""
+"""NOT_FOUND: the paglet is registered with no file of this name, or its class keeps none of it on the host."""
 ERROR_REASON_ARTIFACT_EXISTS: ErrorReason.ValueType  # 13
 """ALREADY_EXISTS: an artifact with this id exists and is not the one being sent."""
 ERROR_REASON_PAGLET_EXISTS: ErrorReason.ValueType  # 14
@@ -346,4 +350,8 @@ target.
 """
 ERROR_REASON_POSTS_FULL: ErrorReason.ValueType  # 80
 """RESOURCE_EXHAUSTED: too many posts wait for the paglet, or lie among its dead letters. RetryInfo; nothing was kept."""
+ERROR_REASON_STORAGE_QUOTA_EXCEEDED: ErrorReason.ValueType  # 90
+"""RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
+subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
