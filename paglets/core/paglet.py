@@ -71,6 +71,10 @@ class Paglet(Generic[StateT]):
     `def` (run in a thread) or `async def`. Each call without the option NO_SIDE_EFFECTS is a turn: it changes
     `self.state` and is committed durably before the reply leaves, or raises and leaves the state as it was.
 
+    `state_version` is to be raised when the state class changes its shape; `upcasters[v]` then turns the fields of
+    version v into those of v + 1, and has to do so for good: states rest on disks, and come from hosts of older code.
+    What a host cannot read it refuses, or keeps as it is until it is started with a class that can.
+
     `durability` says what that promises when a host is killed. With "turn" every acknowledged turn is there after the
     restart. With "lifecycle" turns count at once and cost no wait for the disk: the state is saved at creation, before
     a move, a rest or the host's regular end, by `checkpoint()`, and by a turn that asks for one of these. A killed host

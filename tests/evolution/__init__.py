@@ -1,0 +1,1 @@
+"""States that outlive the code that wrote them."""
