@@ -103,6 +103,21 @@ def dispatch(session: Session, paglet_id: str, target: str) -> None:
 
 @paglet.command()
 @click.argument("paglet_id", metavar="ID")
+@ticket_options
+@click.pass_obj
+def retract(session: Session, paglet_id: str) -> None:
+    """Bring a paglet with its files to the host that is asked, from wherever it is: HOST is that of `--host`."""
+    ticket = ticket_of(click.get_current_context())
+
+    async def moved(client: Client) -> PagletInfo:
+        with journey_bar(paglet_id) as progress:
+            return await client.retract(paglet_id, ticket=ticket, timeout_s=session.move_timeout_s, progress=progress)
+
+    _tell(session, session.run(moved))
+
+
+@paglet.command()
+@click.argument("paglet_id", metavar="ID")
 @click.option("--keep-on-message", is_flag=True, help="Refuse calls rather than bring it back for them.")
 @click.option("--refuse-posts", is_flag=True, help="Refuse posts, too, where they would not bring it back.")
 @click.option("--on-startup", is_flag=True, help="Bring it back when its host is started.")

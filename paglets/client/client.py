@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import asynccontextmanager
 from dataclasses import Field, replace
 from typing import Any, ClassVar, Protocol, Self
 
@@ -225,14 +225,51 @@ class Client:
             target=target,
             ticket=None if ticket is None else ticket_to_message(ticket),
         )
-        channel = SafeChannel(self._channel, policy=_dispatch_policy(self.policy, target))
-        stub: lifecycle_pb2_grpc.LifecycleServiceAsyncStub = lifecycle_pb2_grpc.LifecycleServiceStub(channel)
-        async with AsyncExitStack() as beside:
-            if progress is not None:
-                watch = journey_progress(lambda: self.get(paglet_id), progress, progress_period_s)
-                await beside.enter_async_context(watch)
+        stub = self._mover(target)
+        async with self._journey_told(paglet_id, progress, progress_period_s):
             reply = await stub.DispatchPaglet(request, timeout=timeout_s)
         return paglet_info_from_message(reply.paglet)
+
+    async def retract(
+        self,
+        paglet_id: str,
+        *,
+        ticket: TransferTicket | None = None,
+        request_id: str = "",
+        timeout_s: float = math.inf,
+        progress: Callable[[JourneyInfo], None] | None = None,
+        progress_period_s: float = 0.25,
+    ) -> PagletInfo:
+        """Brings a paglet with its files to the host that is asked, from wherever it is; all else is as of `dispatch`.
+
+        Of a paglet that is there already it changes nothing.
+        """
+        request = lifecycle_pb2.RetractPagletRequest(
+            request_id=request_id or new_id(),
+            paglet_id=paglet_id,
+            ticket=None if ticket is None else ticket_to_message(ticket),
+        )
+        stub = self._mover()
+        async with self._journey_told(paglet_id, progress, progress_period_s):
+            reply = await stub.RetractPaglet(request, timeout=timeout_s)
+        return paglet_info_from_message(reply.paglet)
+
+    def _mover(self, target: str = "") -> lifecycle_pb2_grpc.LifecycleServiceAsyncStub:
+        """For calls that move a paglet: they end when the target, or without one any host, cannot be reached."""
+        channel = SafeChannel(self._channel, policy=_move_policy(self.policy, target))
+        stub: lifecycle_pb2_grpc.LifecycleServiceAsyncStub = lifecycle_pb2_grpc.LifecycleServiceStub(channel)
+        return stub
+
+    @asynccontextmanager
+    async def _journey_told(
+        self, paglet_id: str, progress: Callable[[JourneyInfo], None] | None, period_s: float
+    ) -> AsyncGenerator[None]:
+        """Tells `progress`, if there is one, how the paglet's journey comes on while the block runs."""
+        if progress is None:
+            yield
+            return
+        async with journey_progress(lambda: self.get(paglet_id), progress, period_s):
+            yield
 
     async def deactivate(
         self, paglet_id: str, policy: DeactivationPolicy | None = None, *, request_id: str = ""
@@ -291,10 +328,10 @@ def _to_json(state: Dataclass) -> str:
         raise InvalidArgumentError("STATE_INVALID", f"the state is no JSON: {error}", field="state_json") from error
 
 
-def _dispatch_policy(policy: RetryPolicy, target: str) -> RetryPolicy:
+def _move_policy(policy: RetryPolicy, target: str) -> RetryPolicy:
     """The same, but without patience for a target that is away: that journey was given up for good."""
 
     def is_passing(failure: UnavailableError) -> bool:
-        return not (failure.reason == "HOST_UNREACHABLE" and failure.metadata.get("host") == target)
+        return not (failure.reason == "HOST_UNREACHABLE" and target in {"", failure.metadata.get("host")})
 
     return replace(policy, is_passing=is_passing)

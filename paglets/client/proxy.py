@@ -56,6 +56,19 @@ class PagletHome(Protocol):
         """Moves a paglet."""
         ...
 
+    async def retract(
+        self,
+        paglet_id: str,
+        *,
+        ticket: TransferTicket | None = None,
+        request_id: str = "",
+        timeout_s: float = math.inf,
+        progress: Callable[[JourneyInfo], None] | None = None,
+        progress_period_s: float = 0.25,
+    ) -> PagletInfo:
+        """Brings a paglet to the host that is asked."""
+        ...
+
     async def deactivate(
         self, paglet_id: str, policy: DeactivationPolicy | None = None, *, request_id: str = ""
     ) -> PagletInfo:
@@ -135,6 +148,25 @@ class PagletProxy:
         return await self.client.dispatch(
             self.paglet_id,
             target,
+            ticket=ticket,
+            request_id=request_id,
+            timeout_s=timeout_s,
+            progress=progress,
+            progress_period_s=progress_period_s,
+        )
+
+    async def retract(
+        self,
+        *,
+        ticket: TransferTicket | None = None,
+        request_id: str = "",
+        timeout_s: float = math.inf,
+        progress: Callable[[JourneyInfo], None] | None = None,
+        progress_period_s: float = 0.25,
+    ) -> PagletInfo:
+        """Brings the paglet to the host that the client asks; as `Client.retract`."""
+        return await self.client.retract(
+            self.paglet_id,
             ticket=ticket,
             request_id=request_id,
             timeout_s=timeout_s,

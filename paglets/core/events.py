@@ -29,12 +29,16 @@ class CreationEvent:
 
 @dataclass(frozen=True, slots=True)
 class MobilityEvent:
-    """The paglet moves. `attempt` counts the arrival turns of this transfer, from 1; more than one follows a crash."""
+    """The paglet moves: `reason` is "dispatch", or "retract" if the target asked for it.
+
+    `attempt` counts the arrival turns of this transfer, from 1; more than one follows a crash.
+    """
 
     source: str
     target: str
     transfer_id: str
     attempt: int = 1
+    reason: str = "dispatch"
 
 
 @dataclass(frozen=True, slots=True)

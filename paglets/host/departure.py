@@ -33,7 +33,10 @@ __all__ = ["Departures", "MoveRequest"]
 
 @dataclass(frozen=True, slots=True)
 class MoveRequest:
-    """Who asks for a move: principal, request id (empty for none) and its fingerprint; or the paglet by its `own`."""
+    """Who asks for a move: principal, request id (empty for none) and its fingerprint; or the paglet by its `own`.
+
+    It is `retracted` if the target asks for it.
+    """
 
     target: str
     principal: str = ""
@@ -41,6 +44,7 @@ class MoveRequest:
     fingerprint: bytes = b""
     own: OwnRequest | None = None
     ticket: TransferTicket = field(default_factory=TransferTicket)
+    retracted: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -89,6 +93,7 @@ class Departures:
             request_id=request.request_id,
             fingerprint=request.fingerprint,
             ticket=request.ticket,
+            retracted=request.retracted,
         )
         journey = self._enter(departure)
         journey.own_request = request.own

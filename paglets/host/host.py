@@ -330,6 +330,19 @@ class Host:
             raise outcome.error
         return await self.row(resident.paglet_id)
 
+    async def retract(self, paglet_id: str, request: MoveRequest, timeout_s: float) -> PagletRow | None:
+        """As `dispatch`; of a paglet that is here, and is to be here, it changes nothing."""
+        if request.target != self.name:
+            return await self.dispatch(paglet_id, request, timeout_s)
+        if paglet_id in self.dormant:
+            return await self.row(paglet_id)
+        resident = await self.resident(paglet_id)
+        if resident is None:
+            return None
+        resident = await self._landed(resident)
+        _was_made(resident.book, request)
+        return await self.row(paglet_id)
+
     async def _landed(self, resident: Resident) -> Resident:
         """The resident once its arrival has ended: the request of the very move that brings it here may come again."""
         incoming = self.arrivals.of_paglet(resident.paglet_id)

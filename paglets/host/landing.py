@@ -184,7 +184,13 @@ class Landing:
     async def _first_turn(self, incoming: Incoming, resident: Resident) -> tuple[PagletError | None, Turn[Any] | None]:
         """Runs on_arrival; when it fails, rolls it back and tells the paglet."""
         manifest, paglet = incoming.manifest, resident.paglet
-        event = MobilityEvent(manifest.source, manifest.target, incoming.transfer_id, incoming.kept.attempt + 1)
+        event = MobilityEvent(
+            manifest.source,
+            manifest.target,
+            incoming.transfer_id,
+            attempt=incoming.kept.attempt + 1,
+            reason="retract" if manifest.retracted else "dispatch",
+        )
         try:
             return None, await resident.activities.first_hook(paglet.on_arrival, event)
         except PagletError as failed:

@@ -86,7 +86,7 @@ class Move:
         files = tuple(file for _, file in sorted(resident.files.items()))
         for file in files:
             await asyncio.to_thread(require_unchanged, file)
-        journey.departure = replace(journey.departure, files=files)
+        journey.departure = replace(journey.departure, files=files, came_from=resident.row.state)
         await self._parts.journal.put_departure(journey.departure, journey.own_request)
         if resident.own_request == journey.own_request:
             resident.own_request = None
@@ -94,7 +94,8 @@ class Move:
 
     async def _last_turn(self) -> None:
         departure, resident = self.journey.departure, self.resident
-        event = MobilityEvent(self._parts.name, departure.target, departure.transfer_id)
+        reason = "retract" if departure.retracted else "dispatch"
+        event = MobilityEvent(self._parts.name, departure.target, departure.transfer_id, reason=reason)
 
         async def on_dispatching() -> None:
             await resident.runner.invoke(resident.paglet.on_dispatching, event)
@@ -136,7 +137,7 @@ class Move:
         row, journey, departure = self.resident.row, self.journey, self.journey.departure
         journey.phase = JourneyPhase.COMMIT
         state = next_state(row.paglet_id, row.state, LifecycleEvent.COMMIT)
-        wanted = replace(row, owner=departure.target, state=state, intent=None, epoch=row.epoch + 1)
+        wanted = replace(row, owner=departure.target, state=state, intent=None, epoch=row.epoch + 1, error="")
         record = JourneyRecord(
             transfer_id=departure.transfer_id,
             paglet_id=row.paglet_id,
@@ -163,7 +164,9 @@ class Move:
         """The way back from step 2 or later: takes the intent away, raising the epoch. The paglet stays frozen."""
         row = self.resident.row
         point("journey.abort.before")
-        state = next_state(row.paglet_id, PagletState.DEPARTING, LifecycleEvent.ABORT)
+        had_failed = self.journey.departure.came_from is PagletState.FAILED
+        event = LifecycleEvent.FAIL if had_failed else LifecycleEvent.ABORT
+        state = next_state(row.paglet_id, PagletState.DEPARTING, event)
         wanted = replace(row, state=state, intent=None, epoch=row.epoch + 1)
         self.resident.row = await settle_write(self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.ABORT)
         point("journey.abort.directory")
@@ -186,7 +189,7 @@ class Move:
         """
         resident, departure, directory = self.resident, self.journey.departure, self._parts.directory
         row = await until_reached(lambda: directory.get(departure.paglet_id))
-        if row is not None and row.owner == self._parts.name and row.state is PagletState.ACTIVE:
+        if row is not None and row.owner == self._parts.name and row.state is departure.came_from:
             resident.row = row
             await self._parts.journal.end_departure(departure, left=False, epoch=row.epoch)
             return True

@@ -9,7 +9,7 @@ from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, PullRequ
 from paglets.core.turn import OwnRequest
 from paglets.host.files import RegisteredFile
 from paglets.host.post_records import StoredPost
-from paglets.values import DeactivationPolicy, TransferTicket
+from paglets.values import DeactivationPolicy, PagletState, TransferTicket
 
 __all__ = ["Arrival", "ArrivalPhase", "Departure", "Settled", "StoredPaglet", "StoredPull", "StoredReply"]
 
@@ -60,7 +60,7 @@ class StoredPull:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departure:
-    """A journey that this host is the source of."""
+    """A journey that this host is the source of; given up, it leaves the paglet in the state that it `came_from`."""
 
     transfer_id: str
     paglet_id: str
@@ -72,6 +72,8 @@ class Departure:
     fingerprint: bytes = b""
     files: tuple[RegisteredFile, ...] = ()
     ticket: TransferTicket = field(default_factory=TransferTicket)
+    came_from: PagletState = PagletState.ACTIVE
+    retracted: bool = False
 
 
 class ArrivalPhase:

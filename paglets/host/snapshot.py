@@ -112,6 +112,7 @@ def manifest_of(departure: Departure, resident: Resident, source: str) -> transf
         fingerprint=departure.fingerprint,
         files=[_file_message(file) for file in departure.files],
         ticket=ticket_to_message(departure.ticket),
+        retracted=departure.retracted,
     )
 
 

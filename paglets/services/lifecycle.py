@@ -34,6 +34,7 @@ __all__ = ["LifecycleServicer"]
 
 _GET = "/paglet.v1.LifecycleService/GetPaglet"
 _DISPATCH = "/paglet.v1.LifecycleService/DispatchPaglet"
+_RETRACT = "/paglet.v1.LifecycleService/RetractPaglet"
 _DEACTIVATE = "/paglet.v1.LifecycleService/DeactivatePaglet"
 _ACTIVATE = "/paglet.v1.LifecycleService/ActivatePaglet"
 _STATE = "/paglet.v1.LifecycleService/GetPagletState"
@@ -119,6 +120,28 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
 
         reply = await self._router.unary(context, meta, _DISPATCH, request.SerializeToString(), here)
         return pb.DispatchPagletResponse.FromString(reply)
+
+    async def RetractPaglet(self, request: pb.RetractPagletRequest, context: ServerContext) -> pb.RetractPagletResponse:
+        """Brings a paglet here, by asking the host that it is on."""
+        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"), default_timeout_s=_NO_DEADLINE_S)
+        check_request_id(request.request_id, "request_id")
+        request.target = check_id(request.target or self._host.name, "target")
+        move = MoveRequest(
+            request.target,
+            request_id=request.request_id,
+            fingerprint=_fingerprint(request),
+            ticket=ticket_from_message(request.ticket, "ticket"),
+            retracted=True,
+        )
+
+        async def here() -> bytes | None:
+            row = await self._host.retract(meta.paglet_id, move, max(0.0, meta.timeout_s - _REPLY_MARGIN_S))
+            if row is None:
+                return None
+            return pb.RetractPagletResponse(paglet=await self._describe(row)).SerializeToString()
+
+        reply = await self._router.unary(context, meta, _RETRACT, request.SerializeToString(), here)
+        return pb.RetractPagletResponse.FromString(reply)
 
     async def DeactivatePaglet(
         self, request: pb.DeactivatePagletRequest, context: ServerContext

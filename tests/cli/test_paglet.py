@@ -40,6 +40,8 @@ def test_people_get_the_id_and_a_sentence(mesh: Mesh) -> None:
     assert "shop.Cart" in choosy.err
     moved = mesh.cli("paglet", "dispatch", paglet_id, "beta", "--deadline", "30s", "--retries", "2")
     assert (moved.out, moved.err) == ("", f"{paglet_id} is active on beta\n")
+    back = mesh.cli("paglet", "retract", paglet_id, "--json").record
+    assert (back["host"], back["state"]) == ("alpha", "active")
     ended = mesh.cli("paglet", "dispose", paglet_id)
     assert (ended.code, ended.out, ended.err) == (0, "", f"{paglet_id} is disposed of\n")
 

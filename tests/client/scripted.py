@@ -179,6 +179,12 @@ class _Lifecycle(lifecycle_pb2_grpc.LifecycleServiceServicer):
         await self._script.note("WatchPaglets", request, context)
         yield lifecycle_pb2.WatchPagletsResponse(cursor="c")
 
+    async def RetractPaglet(
+        self, request: lifecycle_pb2.RetractPagletRequest, context: ServerContext
+    ) -> lifecycle_pb2.RetractPagletResponse:
+        await self._script.note("RetractPaglet", request, context)
+        return lifecycle_pb2.RetractPagletResponse(paglet=paglet(request.paglet_id))
+
     async def DisposePaglet(
         self, request: lifecycle_pb2.DisposePagletRequest, context: ServerContext
     ) -> lifecycle_pb2.DisposePagletResponse:

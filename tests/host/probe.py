@@ -36,9 +36,9 @@ SECRET = "/root/hunter2"  # noqa: S105 - a word to look for
 
 @dataclass
 class ProbeState:
-    """What a probe keeps. `refuse` names hooks that raise, or `go HOST`; `wild` is for what cannot be kept.
+    """What a probe keeps. `refuse` names hooks that raise, there or at a host: `hook@host`, or `go HOST`, ...
 
-    With a key `shutdown` in `refuse` it notes the end of its host.
+    `shutdown` is to be told; `wild` is for what cannot be kept.
     """
 
     lines: list[str] = field(default_factory=list[str])
@@ -252,6 +252,7 @@ class Probe(OperationPaglet[ProbeState]):
     def refuse_as_told(self, name: str) -> None:
         """Raises as the state says."""
         _refuse(self.state, name)
+        _refuse(self.state, f"{name}@{self.context.host}")
 
     # Background.
 

@@ -19,6 +19,7 @@ __all__ = [
     "POSTS_ON_THE_WAY",
     "RESTARTS",
     "RESTS",
+    "RETRACTED",
     "STRANGE",
     "Layout",
     "points",
@@ -133,6 +134,7 @@ POSTS_ON_THE_WAY = [
 """The kills during a journey that begins while posts wait."""
 
 AT_REST = _target("arrival.settle.after", "arrival.record.after")
+RETRACTED = [*_source("intent.after", "commit.after"), *_target("transfer.prepare.after", "arrival.settle.after")]
 STRANGE = _target("arrival.turn.before", "arrival.settle.after")
 
 

@@ -47,15 +47,24 @@ class Story:
 
     async def dispatch(self, target: str, *, door: str, ticket: TransferTicket | None = None) -> PagletError | None:
         """Asks for a move by way of a host until it is known how it ended; gives the error that it ended with."""
+        at_rest = ticket is not None and ticket.arrival is ArrivalMode.INACTIVE
+        client = self.clients[door]
+        asked = client.dispatch(self.paglet_id, target, ticket=ticket, request_id=new_id(), timeout_s=PATIENCE_S)
+        return await self._moved(asked, target, visits=not at_rest)
+
+    async def retract(self, target: str) -> PagletError | None:
+        """As `dispatch`, asked of the host that it is to come to."""
+        asked = self.clients[target].retract(self.paglet_id, request_id=new_id(), timeout_s=PATIENCE_S)
+        return await self._moved(asked, target, visits=True)
+
+    async def _moved(self, asked: Awaitable[object], target: str, *, visits: bool) -> PagletError | None:
         try:
-            await self.clients[door].dispatch(
-                self.paglet_id, target, ticket=ticket, request_id=new_id(), timeout_s=PATIENCE_S
-            )
+            await asked
         except DeadlineError as error:
             raise AssertionError(f"nobody knows how the journey to {target} ended") from error
         except PagletError as error:
             return error
-        if ticket is None or ticket.arrival is ArrivalMode.ACTIVE:
+        if visits:
             self.visits.append(target)
         return None
 

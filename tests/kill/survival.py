@@ -13,7 +13,18 @@ from tests.kill.mesh import PATIENCE_S, Mesh
 from tests.kill.posters import POISON, Posters
 from tests.kill.story import Story, begun_story
 
-__all__ = ["birth", "end", "journey", "lying_down", "posts", "posts_on_the_way", "rest", "restart", "strangeness"]
+__all__ = [
+    "birth",
+    "end",
+    "journey",
+    "lying_down",
+    "posts",
+    "posts_on_the_way",
+    "rest",
+    "restart",
+    "retraction",
+    "strangeness",
+]
 
 _AT_REST = TransferTicket(arrival=ArrivalMode.INACTIVE)
 
@@ -92,6 +103,22 @@ async def lying_down(mesh: Mesh, kill: Kill) -> None:
             await story.settled_at(mesh.target)
             await story.move(mesh.source)
         await story.check_ledger(mesh.source)
+        await story.end()
+
+
+async def retraction(mesh: Mesh, kill: Kill) -> None:
+    """A host asks for a paglet, through a death, until it is known whether it comes."""
+    await arm(mesh, [kill])
+    async with begun_story(mesh) as story:
+        async with story.writers as writers:
+            await writers.more()
+            async with deaths(mesh, story):
+                error = await story.retract(mesh.target)
+            await writers.more()
+            await story.settled_at(mesh.target if error is None else mesh.source)
+            last = mesh.source if error is None else mesh.target
+            await story.move(last)
+        await story.check_ledger(last)
         await story.end()
 
 

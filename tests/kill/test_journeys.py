@@ -78,6 +78,14 @@ async def test_an_arrival_at_rest_survives(meshes: Meshes, kill: Kill) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kill", cases.RETRACTED, ids=str)
+async def test_a_retraction_survives(meshes: Meshes, kill: Kill) -> None:
+    """Asked for by the host that it is to come to it comes once and whole, or stays where it was."""
+    async with meshes.mesh("third") as mesh:
+        await survival.retraction(mesh, kill)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", cases.RESTARTS, ids=str)
 async def test_a_restart_survives(meshes: Meshes, kill: Kill) -> None:
     """A host that is killed while it raises its epochs raises them again."""

@@ -138,7 +138,7 @@ class Paglet(_message.Message):
     epoch: _builtins.int
     """Grows with every change of owner and every aborted journey."""
     error: _builtins.str
-    """Why the paglet is FAILED or QUARANTINED; empty otherwise."""
+    """Why the paglet is FAILED or QUARANTINED, or was FAILED before it departed; empty otherwise."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created, by the directory's clock."""
@@ -398,6 +398,66 @@ class DispatchPagletResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DispatchPagletResponse: _TypeAlias = DispatchPagletResponse  # noqa: Y015
+
+@_typing.final
+class RetractPagletRequest(_message.Message):
+    """RetractPagletRequest says what to bring here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    TICKET_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the request safe to repeat: any text of at most 128 characters, e.g. a UUID; empty for none."""
+    paglet_id: _builtins.str
+    """The paglet; required."""
+    target: _builtins.str
+    """The host to bring it to, set by the host that is called as it asks the paglet's host; clients leave it empty."""
+    @_builtins.property
+    def ticket(self) -> _types_pb2.TransferTicket:
+        """What the move asks for beside its target; unset for nothing."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        paglet_id: _builtins.str = ...,
+        ticket: _types_pb2.TransferTicket | None = ...,
+        target: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ticket", b"ticket"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paglet_id", b"paglet_id", "request_id", b"request_id", "target", b"target", "ticket", b"ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetractPagletRequest: _TypeAlias = RetractPagletRequest  # noqa: Y015
+
+@_typing.final
+class RetractPagletResponse(_message.Message):
+    """RetractPagletResponse describes the paglet after the move."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGLET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def paglet(self) -> Global___Paglet:
+        """The paglet, as DispatchPaglet tells it."""
+
+    def __init__(
+        self,
+        *,
+        paglet: Global___Paglet | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["paglet", b"paglet"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paglet", b"paglet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetractPagletResponse: _TypeAlias = RetractPagletResponse  # noqa: Y015
 
 @_typing.final
 class DeactivatePagletRequest(_message.Message):

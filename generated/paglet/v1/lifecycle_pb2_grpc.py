@@ -55,6 +55,11 @@ class LifecycleServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_lifecycle__pb2.DispatchPagletRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_lifecycle__pb2.DispatchPagletResponse.FromString,
                 _registered_method=True)
+        self.RetractPaglet = channel.unary_unary(
+                '/paglet.v1.LifecycleService/RetractPaglet',
+                request_serializer=paglet_dot_v1_dot_lifecycle__pb2.RetractPagletRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_lifecycle__pb2.RetractPagletResponse.FromString,
+                _registered_method=True)
         self.DeactivatePaglet = channel.unary_unary(
                 '/paglet.v1.LifecycleService/DeactivatePaglet',
                 request_serializer=paglet_dot_v1_dot_lifecycle__pb2.DeactivatePagletRequest.SerializeToString,
@@ -135,6 +140,18 @@ class LifecycleServiceServicer(object):
         PERMISSION_DENIED (PATH_OUTSIDE_ROOTS, DESTINATION_UNWRITABLE), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL),
         ABORTED (JOURNEY_ABORTED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT, JOURNEY_TIMEOUT, DEADLINE_EXCEEDED), UNAVAILABLE
         (HOST_UNREACHABLE, DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetractPaglet(self, request, context):
+        """RetractPaglet brings a paglet with its files to the host that is called, from wherever it is. All else is as of
+        DispatchPaglet; of a paglet that is on this host it changes nothing.
+
+        Safe to repeat with the same request_id.
+
+        Errors: as DispatchPaglet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -242,6 +259,11 @@ def add_LifecycleServiceServicer_to_server(servicer, server):
                     servicer.DispatchPaglet,
                     request_deserializer=paglet_dot_v1_dot_lifecycle__pb2.DispatchPagletRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_lifecycle__pb2.DispatchPagletResponse.SerializeToString,
+            ),
+            'RetractPaglet': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetractPaglet,
+                    request_deserializer=paglet_dot_v1_dot_lifecycle__pb2.RetractPagletRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_lifecycle__pb2.RetractPagletResponse.SerializeToString,
             ),
             'DeactivatePaglet': grpc.unary_unary_rpc_method_handler(
                     servicer.DeactivatePaglet,
@@ -383,6 +405,33 @@ class LifecycleService(object):
             '/paglet.v1.LifecycleService/DispatchPaglet',
             paglet_dot_v1_dot_lifecycle__pb2.DispatchPagletRequest.SerializeToString,
             paglet_dot_v1_dot_lifecycle__pb2.DispatchPagletResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetractPaglet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.LifecycleService/RetractPaglet',
+            paglet_dot_v1_dot_lifecycle__pb2.RetractPagletRequest.SerializeToString,
+            paglet_dot_v1_dot_lifecycle__pb2.RetractPagletResponse.FromString,
             options,
             channel_credentials,
             insecure,

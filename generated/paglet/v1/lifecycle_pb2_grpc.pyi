@@ -66,6 +66,14 @@ class LifecycleServiceStub:
     ABORTED (JOURNEY_ABORTED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT, JOURNEY_TIMEOUT, DEADLINE_EXCEEDED), UNAVAILABLE
     (HOST_UNREACHABLE, DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT).
     """
+    RetractPaglet: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.RetractPagletRequest, _lifecycle_pb2.RetractPagletResponse]
+    """RetractPaglet brings a paglet with its files to the host that is called, from wherever it is. All else is as of
+    DispatchPaglet; of a paglet that is on this host it changes nothing.
+
+    Safe to repeat with the same request_id.
+
+    Errors: as DispatchPaglet.
+    """
     DeactivatePaglet: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.DeactivatePagletRequest, _lifecycle_pb2.DeactivatePagletResponse]
     """DeactivatePaglet lets a paglet rest: it ends its work, is kept on its host's disk and takes no memory until something
     brings it back. The reply comes when that is durable.
@@ -160,6 +168,14 @@ class LifecycleServiceAsyncStub(LifecycleServiceStub):
     PERMISSION_DENIED (PATH_OUTSIDE_ROOTS, DESTINATION_UNWRITABLE), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL),
     ABORTED (JOURNEY_ABORTED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT, JOURNEY_TIMEOUT, DEADLINE_EXCEEDED), UNAVAILABLE
     (HOST_UNREACHABLE, DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT).
+    """
+    RetractPaglet: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.RetractPagletRequest, _lifecycle_pb2.RetractPagletResponse]  # type: ignore[assignment]
+    """RetractPaglet brings a paglet with its files to the host that is called, from wherever it is. All else is as of
+    DispatchPaglet; of a paglet that is on this host it changes nothing.
+
+    Safe to repeat with the same request_id.
+
+    Errors: as DispatchPaglet.
     """
     DeactivatePaglet: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.DeactivatePagletRequest, _lifecycle_pb2.DeactivatePagletResponse]  # type: ignore[assignment]
     """DeactivatePaglet lets a paglet rest: it ends its work, is kept on its host's disk and takes no memory until something
@@ -276,6 +292,20 @@ class LifecycleServiceServicer(metaclass=_abc_1.ABCMeta):
         PERMISSION_DENIED (PATH_OUTSIDE_ROOTS, DESTINATION_UNWRITABLE), RESOURCE_EXHAUSTED (QUOTA_EXCEEDED, DISK_FULL),
         ABORTED (JOURNEY_ABORTED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT, JOURNEY_TIMEOUT, DEADLINE_EXCEEDED), UNAVAILABLE
         (HOST_UNREACHABLE, DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT).
+        """
+
+    @_abc_1.abstractmethod
+    def RetractPaglet(
+        self,
+        request: _lifecycle_pb2.RetractPagletRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.RetractPagletResponse, _abc.Awaitable[_lifecycle_pb2.RetractPagletResponse]]:
+        """RetractPaglet brings a paglet with its files to the host that is called, from wherever it is. All else is as of
+        DispatchPaglet; of a paglet that is on this host it changes nothing.
+
+        Safe to repeat with the same request_id.
+
+        Errors: as DispatchPaglet.
         """
 
     @_abc_1.abstractmethod

@@ -362,6 +362,7 @@ class Manifest(_message.Message):
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
     TICKET_FIELD_NUMBER: _builtins.int
+    RETRACTED_FIELD_NUMBER: _builtins.int
     transfer_id: _builtins.str
     """Identifies the transfer: a UUID made by the source."""
     paglet_id: _builtins.str
@@ -382,6 +383,8 @@ class Manifest(_message.Message):
     """Who asked for the move."""
     fingerprint: _builtins.bytes
     """Digest of the move's request."""
+    retracted: _builtins.bool
+    """Whether it was the target that asked for the move."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferFile]:
         """The registered files."""
@@ -405,10 +408,11 @@ class Manifest(_message.Message):
         fingerprint: _builtins.bytes = ...,
         files: _abc.Iterable[Global___TransferFile] | None = ...,
         ticket: _types_pb2.TransferTicket | None = ...,
+        retracted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ticket", b"ticket"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "files", b"files", "fingerprint", b"fingerprint", "paglet_id", b"paglet_id", "principal", b"principal", "request_id", b"request_id", "source", b"source", "state_version", b"state_version", "target", b"target", "ticket", b"ticket", "transfer_id", b"transfer_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "files", b"files", "fingerprint", b"fingerprint", "paglet_id", b"paglet_id", "principal", b"principal", "request_id", b"request_id", "retracted", b"retracted", "source", b"source", "state_version", b"state_version", "target", b"target", "ticket", b"ticket", "transfer_id", b"transfer_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -57,7 +57,7 @@ class _PagletStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PagletSta
     """The move is committed and the arrival turn has not ended; calls wait for its end."""
     PAGLET_STATE_FAILED: _PagletState.ValueType  # 4
     """The arrival turn failed. The paglet is on the new host, answers only operations without side effects, and can be
-    disposed of.
+    activated, moved on or disposed of.
     """
     PAGLET_STATE_QUARANTINED: _PagletState.ValueType  # 5
     """The host cannot read the stored state. Its bytes are kept; calls are refused until a host that can read it is started."""
@@ -79,7 +79,7 @@ PAGLET_STATE_ARRIVING: PagletState.ValueType  # 3
 """The move is committed and the arrival turn has not ended; calls wait for its end."""
 PAGLET_STATE_FAILED: PagletState.ValueType  # 4
 """The arrival turn failed. The paglet is on the new host, answers only operations without side effects, and can be
-disposed of.
+activated, moved on or disposed of.
 """
 PAGLET_STATE_QUARANTINED: PagletState.ValueType  # 5
 """The host cannot read the stored state. Its bytes are kept; calls are refused until a host that can read it is started."""
