@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from paglets.faults import point
+from paglets.host.desk import Desk, Desks
 from paglets.host.parts import HostParts
 from paglets.host.post_records import StoredPost
-from paglets.host.resident import Resident
 
 __all__ = ["DEAD_LETTER_POINTS", "DeadLetters"]
 
@@ -16,45 +16,55 @@ DEAD_LETTER_POINTS = ("post.replay.after", "post.drop.after")
 
 
 class DeadLetters:
-    """What is done is durable on return. `deadline`, a time of the loop's clock, is for a paglet on a journey.
+    """What is done is durable on return; None says that the paglet is not here. Nothing wakes an inactive one.
 
-    Raises DEADLINE_BEFORE_RUN, or why the paglet is not here any more.
+    `deadline`, a time of the loop's clock, is for a paglet on a journey. Raises DEADLINE_BEFORE_RUN, or why the paglet
+    is not here any more.
     """
 
-    def __init__(self, parts: HostParts) -> None:
+    def __init__(self, parts: HostParts, desks: Desks, wake: Callable[[str], None]) -> None:
         self._parts = parts
+        self._desks = desks
+        self._wake = wake
 
-    async def list(self, resident: Resident, deadline: float | None) -> Sequence[StoredPost]:
+    async def list(self, paglet_id: str, deadline: float | None) -> Sequence[StoredPost] | None:
         """All of them, in the order in which they came."""
-        await resident.gate.passage(deadline)
-        return _dead(resident)
+        async with self._desks.open(paglet_id, deadline) as desk:
+            return None if desk is None else _dead(desk)
 
-    async def replay(self, resident: Resident, post_ids: Collection[str], deadline: float | None) -> Sequence[str]:
-        """Has some run again, behind what waits; returns which. Raises ARRIVAL_FAILED."""
-        await resident.gate.passage(deadline)
-        resident.require_sound()
-        wanted = [post for post in _dead(resident) if post.post_id in post_ids]
-        again = [resident.box.renew(post) for post in wanted]
-        kept = self._parts.journal.posts.put(resident.paglet_id, again, gone=[post.number for post in wanted])
-        resident.deliveries.look()
-        await kept
+    async def replay(self, paglet_id: str, post_ids: Collection[str], deadline: float | None) -> Sequence[str] | None:
+        """Has some run again, behind what waits; returns which. Raises ARRIVAL_FAILED.
+
+        An inactive paglet is brought back for them if its policy says so.
+        """
+        async with self._desks.open(paglet_id, deadline) as desk:
+            if desk is None:
+                return None
+            desk.require_sound()
+            wanted = [post for post in _dead(desk) if post.post_id in post_ids]
+            again = [desk.box.renew(post) for post in wanted]
+            kept = self._parts.journal.posts.put(paglet_id, again, gone=[post.number for post in wanted])
+            desk.look()
+            await kept
         point("post.replay.after")
+        self._wake(paglet_id)
         return [post.post_id for post in wanted]
 
-    async def drop(self, resident: Resident, post_ids: Collection[str], deadline: float | None) -> Sequence[str]:
+    async def drop(self, paglet_id: str, post_ids: Collection[str], deadline: float | None) -> Sequence[str] | None:
         """Forgets some but for how they failed, which their duplicates are told; returns which."""
-        await resident.gate.passage(deadline)
-        wanted = [post for post in _dead(resident) if post.post_id in post_ids]
-        book = resident.book
-        replies = [book.make(post.key, post.fingerprint, status=post.status) for post in wanted]
-        evicted = [key for reply in replies for key in book.add(reply)]
-        for post in wanted:
-            resident.box.remove(post)
-        numbers = [post.number for post in wanted]
-        await self._parts.journal.posts.bury(resident.paglet_id, numbers, replies, evicted)
+        async with self._desks.open(paglet_id, deadline) as desk:
+            if desk is None:
+                return None
+            wanted = [post for post in _dead(desk) if post.post_id in post_ids]
+            replies = [desk.book.make(post.key, post.fingerprint, status=post.status) for post in wanted]
+            evicted = [key for reply in replies for key in desk.book.add(reply)]
+            for post in wanted:
+                desk.box.remove(post)
+            numbers = [post.number for post in wanted]
+            await self._parts.journal.posts.bury(paglet_id, numbers, replies, evicted)
         point("post.drop.after")
         return [post.post_id for post in wanted]
 
 
-def _dead(resident: Resident) -> list[StoredPost]:
-    return [post for post in resident.box.all() if post.dead]
+def _dead(desk: Desk) -> list[StoredPost]:
+    return [post for post in desk.box.all() if post.dead]

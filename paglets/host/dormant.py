@@ -82,6 +82,16 @@ class Dormant:
             )
         return await self.wake(paglet_id, "message")
 
+    def wake_for_posts(self, paglet_id: str) -> None:
+        """Brings a paglet back for posts that wait, if there are some and its policy says so; nobody waits for it."""
+        if paglet_id in self._inactive:
+            self._tasks.start(self._wake_for_posts(paglet_id))
+
+    async def _wake_for_posts(self, paglet_id: str) -> None:
+        policy = await self._parts.journal.dormant.policy(paglet_id)
+        if policy.activate_on_message and await self._parts.journal.posts.wait_for(paglet_id):
+            await self._wake_alone(paglet_id, "message")
+
     async def wake(self, paglet_id: str, reason: str) -> Resident:
         """Brings an inactive paglet back, to the end whatever becomes of the caller; who comes meanwhile joins.
 
@@ -172,6 +182,8 @@ class Dormant:
         """Brings back those that a start does, one after another, and then everyone when its time comes."""
         for paglet_id in await self._parts.journal.dormant.on_startup():
             await self._wake_alone(paglet_id, "startup")
+        for paglet_id in await self._parts.journal.posts.at_rest():
+            await self._wake_for_posts(paglet_id)
         while True:
             self._timed.clear()
             for paglet_id in await self._parts.journal.dormant.due(time.time()):

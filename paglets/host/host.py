@@ -22,6 +22,7 @@ from paglets.host.comeback import COMEBACK_POINTS, Comeback
 from paglets.host.dead_letters import DEAD_LETTER_POINTS, DeadLetters
 from paglets.host.deliveries import DELIVERY_POINTS
 from paglets.host.departure import Departures, MoveRequest
+from paglets.host.desk import Desks
 from paglets.host.dormant import WAKING_POINTS, Dormant
 from paglets.host.ending import DISPOSAL_POINTS, Endings
 from paglets.host.gate import moved, not_found, shutting_down
@@ -79,8 +80,6 @@ class Host:
         self.departures = Departures(parts, self.residents)
         self.births = Births(parts, self.residents)
         self.pulls = Pulls(parts)
-        self.posting = Posting(parts)
-        self.dead_letters = DeadLetters(parts)
         self._uid = uid
         self._version = version
         self._ready = asyncio.Event()
@@ -90,6 +89,9 @@ class Host:
         self.arrivals = Arrivals(parts, self.residents, self.dormant)
         self.rests = Rests(parts, self.residents, self.dormant, self._tasks)
         self.endings = Endings(parts, self.residents, self.dormant, self._tasks, self.resident)
+        desks = Desks(parts, self.residents, self.dormant, self.resident)
+        self.posting = Posting(parts, self.dormant, desks)
+        self.dead_letters = DeadLetters(parts, desks, self.dormant.wake_for_posts)
         self._comeback = Comeback(parts, self.residents, self._tasks)
         self._loops = Tasks("the host's upkeep")
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
 from paglets.core.paglet import Paglet
-from paglets.errors import InvalidArgumentError
+from paglets.errors import InvalidArgumentError, PagletError
 from paglets.faults import point
 from paglets.host.calls import no_operation
+from paglets.host.desk import Desk, Desks
+from paglets.host.dormant import Dormant
 from paglets.host.parts import HostParts
 from paglets.host.post_records import StoredPost, post_id_of
 from paglets.host.postbox import PostBox
 from paglets.host.replies import ReplyBook, fingerprint_of
-from paglets.host.resident import Resident
 from paglets.values import new_id
 
 __all__ = ["MAX_POST_BYTES", "POSTING_POINTS", "PostRequest", "Posting"]
+
+_log = logging.getLogger(__name__)
 
 MAX_POST_BYTES = 1024 * 1024
 """How large the request of a post may be."""
@@ -42,30 +46,49 @@ class PostRequest:
 class Posting:
     """The posts of one host's paglets, as they come."""
 
-    def __init__(self, parts: HostParts) -> None:
+    def __init__(self, parts: HostParts, dormant: Dormant, desks: Desks) -> None:
         self._parts = parts
+        self._dormant = dormant
+        self._desks = desks
 
-    async def post(self, resident: Resident, request: PostRequest, deadline: float | None) -> str:
-        """Takes a post for a paglet that is here; returns its id when it is durable.
+    async def post(self, paglet_id: str, request: PostRequest, deadline: float | None) -> str | None:
+        """Takes a post for a paglet; returns its id when it is durable, None when the paglet is not here.
 
-        A paglet on a journey takes none: the post waits until it is known where that leads. `deadline` is a time of the
-        loop's clock. Raises OPERATION_NOT_FOUND, MALFORMED_REQUEST, REQUEST_ID_REUSED, POSTS_FULL, ARRIVAL_FAILED,
+        It brings an inactive paglet back if its policy says so, else it waits if that says so. A paglet on a journey
+        takes none: the post waits until it is known where that leads, until `deadline`, a time of the loop's clock.
+        Raises OPERATION_NOT_FOUND, MALFORMED_REQUEST, REQUEST_ID_REUSED, POSTS_FULL, ARRIVAL_FAILED, PAGLET_INACTIVE,
         DEADLINE_BEFORE_RUN, or why the paglet is not here any more.
         """
-        post = _checked(type(resident.paglet), resident.paglet_id, request)
-        await resident.gate.passage(deadline)
-        # Without a pause from here to the write: whoever closes the gate finds it in the box.
-        resident.require_sound()
-        taken = _take(post, resident.box, resident.book)
+        if paglet_id in self._dormant:
+            await self._wake(paglet_id)
+        async with self._desks.open(paglet_id, deadline) as desk:
+            return None if desk is None else await self._keep(desk, request)
+
+    async def _keep(self, desk: Desk, request: PostRequest) -> str:
+        """Without a pause before the write: whoever closes the paglet's gate finds the post in the box."""
+        post = _checked(desk.paglet_type, desk.paglet_id, request)
+        desk.require_sound()
+        taken = _take(post, desk.box, desk.book)
         if taken is None:
             await self._parts.journal.posts.settled()  # it is here, and perhaps not durable yet
             return post.post_id
         point("post.keep.before")
-        kept = self._parts.journal.posts.put(resident.paglet_id, [taken])
-        resident.deliveries.look()
+        kept = self._parts.journal.posts.put(desk.paglet_id, [taken])
+        desk.look()
         await asyncio.shield(kept)
         point("post.keep.after")
         return post.post_id
+
+    async def _wake(self, paglet_id: str) -> None:
+        """Brings a paglet back for a post, unless that can wait. Raises PAGLET_INACTIVE, or as waking does."""
+        policy = await self._parts.journal.dormant.policy(paglet_id)
+        if policy.activate_on_message or not policy.queue_posts:
+            try:
+                await self._dormant.wake_for_message(paglet_id, awake_only=False)
+            except PagletError as error:
+                if not policy.queue_posts or error.reason in {"PAGLET_MOVED", "PAGLET_NOT_FOUND"}:
+                    raise
+                _log.warning("paglet %s was not brought back by a post, which waits: %s", paglet_id, error)
 
 
 def _take(post: StoredPost, box: PostBox, book: ReplyBook) -> StoredPost | None:

@@ -86,8 +86,7 @@ class Residents:
         activities = Activities(row.paglet_id, runner)
         registered = {file.name: file for file in files}
         context = HostContext(self._parts, row.paglet_id, row.type, sections, activities, registered)
-        wanted = settings.posts
-        box = PostBox(row.paglet_id, PostLimits(wanted.max_posts, wanted.max_bytes), posts)
+        box = self.box(row.paglet_id, posts)
         rows = self._parts.journal.posts
         return Resident(
             row,
@@ -97,11 +96,16 @@ class Residents:
             activities=activities,
             book=self.book(row.paglet_id, replies),
             deliveries=Deliveries(
-                row.paglet_id, box, rows, gate, patience_s=wanted.patience_s, forget=runner.forget_post
+                row.paglet_id, box, rows, gate, patience_s=settings.posts.patience_s, forget=runner.forget_post
             ),
             files=registered,
             fulfil=self._fulfil,
         )
+
+    def box(self, paglet_id: str, posts: Iterable[StoredPost]) -> PostBox:
+        """The posts of a paglet, within this host's limits."""
+        settings = self._parts.settings.posts
+        return PostBox(paglet_id, PostLimits(settings.max_posts, settings.max_bytes), posts)
 
     def book(self, paglet_id: str, replies: Iterable[StoredReply]) -> ReplyBook:
         """The outcomes of a paglet's requests, oldest first, within this host's limits."""

@@ -132,6 +132,8 @@ class Rests:
         point("deactivate.directory.after")
         self._dormant.add(row.paglet_id)
         self._let_go(resident)
+        if next(resident.box.waiting(), None) is not None:
+            self._dormant.wake_for_posts(row.paglet_id)
 
     def _let_go(self, resident: Resident) -> None:
         self._residents.remove(resident)
@@ -152,6 +154,7 @@ class Rests:
             reply, evicted = book.keep(request.key, request.fingerprint)
             await self._parts.journal.dormant.replace(row.paglet_id, policy, reply, evicted)
             self._dormant.rearranged()
+            self._dormant.wake_for_posts(row.paglet_id)
             return row
 
 

@@ -15,7 +15,6 @@ from paglets.errors import InvalidArgumentError
 from paglets.host.host import Host
 from paglets.host.post_records import StoredPost
 from paglets.host.posting import PostRequest
-from paglets.host.resident import Resident
 from paglets.services.guard import ServerContext
 from paglets.services.paging import page_size, page_start, page_token
 from paglets.services.routing import CallMeta, Router, check_request_id
@@ -28,7 +27,7 @@ _SERVICE = "/paglet.v1.OperationService"
 _PAGE_BYTES = 2 * 1024 * 1024
 _MAX_POST_IDS = 1000
 
-Work: TypeAlias = Callable[[Resident, float], Awaitable[Message]]
+Work: TypeAlias = Callable[[float], Awaitable[Message | None]]
 
 
 class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
@@ -48,8 +47,9 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
             request_id=check_request_id(request.request_id, "request_id"),
         )
 
-        async def work(resident: Resident, deadline: float) -> pb.PostOperationResponse:
-            return pb.PostOperationResponse(post_id=await self._host.posting.post(resident, post, deadline))
+        async def work(deadline: float) -> pb.PostOperationResponse | None:
+            post_id = await self._host.posting.post(meta.paglet_id, post, deadline)
+            return None if post_id is None else pb.PostOperationResponse(post_id=post_id)
 
         reply = await self._at_paglet(meta, "PostOperation", request, context, work)
         return pb.PostOperationResponse.FromString(reply)
@@ -61,8 +61,9 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
         size, after = page_size(request.page_size), page_start(request.page_token)
 
-        async def work(resident: Resident, deadline: float) -> pb.ListDeadLettersResponse:
-            return _page(await self._host.dead_letters.list(resident, deadline), size, after)
+        async def work(deadline: float) -> pb.ListDeadLettersResponse | None:
+            letters = await self._host.dead_letters.list(meta.paglet_id, deadline)
+            return None if letters is None else _page(letters, size, after)
 
         reply = await self._at_paglet(meta, "ListDeadLetters", request, context, work)
         return pb.ListDeadLettersResponse.FromString(reply)
@@ -74,9 +75,9 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
         post_ids = _post_ids(request.post_ids)
 
-        async def work(resident: Resident, deadline: float) -> pb.ReplayDeadLettersResponse:
-            done = await self._host.dead_letters.replay(resident, post_ids, deadline)
-            return pb.ReplayDeadLettersResponse(post_ids=done)
+        async def work(deadline: float) -> pb.ReplayDeadLettersResponse | None:
+            done = await self._host.dead_letters.replay(meta.paglet_id, post_ids, deadline)
+            return None if done is None else pb.ReplayDeadLettersResponse(post_ids=done)
 
         reply = await self._at_paglet(meta, "ReplayDeadLetters", request, context, work)
         return pb.ReplayDeadLettersResponse.FromString(reply)
@@ -88,8 +89,9 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
         post_ids = _post_ids(request.post_ids)
 
-        async def work(resident: Resident, deadline: float) -> pb.DropDeadLettersResponse:
-            return pb.DropDeadLettersResponse(post_ids=await self._host.dead_letters.drop(resident, post_ids, deadline))
+        async def work(deadline: float) -> pb.DropDeadLettersResponse | None:
+            done = await self._host.dead_letters.drop(meta.paglet_id, post_ids, deadline)
+            return None if done is None else pb.DropDeadLettersResponse(post_ids=done)
 
         reply = await self._at_paglet(meta, "DropDeadLetters", request, context, work)
         return pb.DropDeadLettersResponse.FromString(reply)
@@ -101,10 +103,9 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         deadline = asyncio.get_running_loop().time() + meta.timeout_s
 
         async def here() -> bytes | None:
-            resident = await self._host.resident(meta.paglet_id)
-            if resident is None:
+            reply = await work(deadline)
+            if reply is None:
                 return None
-            reply = await work(resident, deadline)
             context.set_trailing_metadata(self._router.signpost(meta.paglet_id))
             return reply.SerializeToString()
 

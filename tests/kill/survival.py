@@ -19,6 +19,7 @@ __all__ = [
     "journey",
     "lying_down",
     "posts",
+    "posts_at_rest",
     "posts_on_the_way",
     "rest",
     "restart",
@@ -183,6 +184,22 @@ async def posts(mesh: Mesh, kill: Kill) -> None:
             await posters.more()
         await _all_posts_ran(story, posters, mesh.target, dead=poisoned)
         await story.settled_at(mesh.target)
+        await story.end()
+
+
+async def posts_at_rest(mesh: Mesh, kill: Kill) -> None:
+    """Posts that bring a paglet back whenever it is laid down, through a death of its host."""
+    await arm(mesh, [kill])
+    async with begun_story(mesh) as story:
+        async with Posters(list(story.clients.values()), story.paglet_id) as posters:
+            async with deaths(mesh, story):
+                for _ in range(3):
+                    await posters.more()
+                    await story.clients[mesh.target].deactivate(story.paglet_id)
+            await posters.more()
+        await _all_posts_ran(story, posters, mesh.source)
+        await story.clients[mesh.target].activate(story.paglet_id)
+        await story.settled_at(mesh.source)
         await story.end()
 
 

@@ -110,6 +110,14 @@ async def test_posts_survive(meshes: Meshes, kill: Kill) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kill", cases.RESTS, ids=str)
+async def test_posts_survive_a_rest(meshes: Meshes, kill: Kill) -> None:
+    """Posts that come as their paglet lies down, or is brought back by them, run once, whenever its host dies."""
+    async with meshes.mesh("third") as mesh:
+        await survival.posts_at_rest(mesh, kill)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", cases.POSTS_ON_THE_WAY, ids=str)
 async def test_posts_survive_a_journey(meshes: Meshes, kill: Kill) -> None:
     """Posts that wait as their paglet leaves, or come meanwhile, run once where it is then, whoever dies."""

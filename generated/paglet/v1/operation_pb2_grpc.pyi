@@ -39,20 +39,21 @@ class OperationServiceStub:
     It is then run as a turn of the paglet, once, after the same caller's posts before it: also if the paglet moves, rests
     or its host is killed meanwhile. Its reply is kept as that of a call with the same request id would be, and read by
     nobody. A post that fails three times is laid among the paglet's dead letters. UNAVAILABLE is no failure: it is run
-    again after a pause of up to a second, for an hour, while the same caller's later posts wait.
+    again after a pause of up to a second, for an hour, while the same caller's later posts wait. A post brings an inactive
+    paglet back if its policy says so, else it waits if that says so.
 
     Safe to repeat with the same request_id, also that of a call: it is run once.
 
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST, also for an operation without side effects and for a request of
     another type than the operation's or over 1 MiB), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED (OPERATION_NOT_FOUND),
     RESOURCE_EXHAUSTED (POSTS_FULL), FAILED_PRECONDITION (REQUEST_ID_REUSED, ARRIVAL_FAILED, STATE_UNREADABLE,
-    TYPE_NOT_ALLOWED), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for
+    TYPE_NOT_ALLOWED, PAGLET_INACTIVE, and HOOK_FAILED of an inactive paglet that lets no posts wait), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for
     longer than the deadline; nothing was kept), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT
     when the paglet's host does not answer).
     """
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_operation_pb2.ListDeadLettersRequest, _operation_pb2.ListDeadLettersResponse]
     """ListDeadLetters lists the posts of a paglet that failed three times, in the order in which they came. They stay until
-    they are replayed or dropped, or the paglet ends. Safe to repeat.
+    they are replayed or dropped, or the paglet ends. An inactive paglet stays so. Safe to repeat.
 
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), DEADLINE_EXCEEDED
     (DEADLINE_BEFORE_RUN when the paglet is on a journey for longer than the deadline), UNAVAILABLE
@@ -82,20 +83,21 @@ class OperationServiceAsyncStub(OperationServiceStub):
     It is then run as a turn of the paglet, once, after the same caller's posts before it: also if the paglet moves, rests
     or its host is killed meanwhile. Its reply is kept as that of a call with the same request id would be, and read by
     nobody. A post that fails three times is laid among the paglet's dead letters. UNAVAILABLE is no failure: it is run
-    again after a pause of up to a second, for an hour, while the same caller's later posts wait.
+    again after a pause of up to a second, for an hour, while the same caller's later posts wait. A post brings an inactive
+    paglet back if its policy says so, else it waits if that says so.
 
     Safe to repeat with the same request_id, also that of a call: it is run once.
 
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST, also for an operation without side effects and for a request of
     another type than the operation's or over 1 MiB), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED (OPERATION_NOT_FOUND),
     RESOURCE_EXHAUSTED (POSTS_FULL), FAILED_PRECONDITION (REQUEST_ID_REUSED, ARRIVAL_FAILED, STATE_UNREADABLE,
-    TYPE_NOT_ALLOWED), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for
+    TYPE_NOT_ALLOWED, PAGLET_INACTIVE, and HOOK_FAILED of an inactive paglet that lets no posts wait), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for
     longer than the deadline; nothing was kept), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT
     when the paglet's host does not answer).
     """
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_operation_pb2.ListDeadLettersRequest, _operation_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
     """ListDeadLetters lists the posts of a paglet that failed three times, in the order in which they came. They stay until
-    they are replayed or dropped, or the paglet ends. Safe to repeat.
+    they are replayed or dropped, or the paglet ends. An inactive paglet stays so. Safe to repeat.
 
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), DEADLINE_EXCEEDED
     (DEADLINE_BEFORE_RUN when the paglet is on a journey for longer than the deadline), UNAVAILABLE
@@ -128,14 +130,15 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         It is then run as a turn of the paglet, once, after the same caller's posts before it: also if the paglet moves, rests
         or its host is killed meanwhile. Its reply is kept as that of a call with the same request id would be, and read by
         nobody. A post that fails three times is laid among the paglet's dead letters. UNAVAILABLE is no failure: it is run
-        again after a pause of up to a second, for an hour, while the same caller's later posts wait.
+        again after a pause of up to a second, for an hour, while the same caller's later posts wait. A post brings an inactive
+        paglet back if its policy says so, else it waits if that says so.
 
         Safe to repeat with the same request_id, also that of a call: it is run once.
 
         Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST, also for an operation without side effects and for a request of
         another type than the operation's or over 1 MiB), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED (OPERATION_NOT_FOUND),
         RESOURCE_EXHAUSTED (POSTS_FULL), FAILED_PRECONDITION (REQUEST_ID_REUSED, ARRIVAL_FAILED, STATE_UNREADABLE,
-        TYPE_NOT_ALLOWED), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for
+        TYPE_NOT_ALLOWED, PAGLET_INACTIVE, and HOOK_FAILED of an inactive paglet that lets no posts wait), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for
         longer than the deadline; nothing was kept), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT
         when the paglet's host does not answer).
         """
@@ -147,7 +150,7 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operation_pb2.ListDeadLettersResponse, _abc.Awaitable[_operation_pb2.ListDeadLettersResponse]]:
         """ListDeadLetters lists the posts of a paglet that failed three times, in the order in which they came. They stay until
-        they are replayed or dropped, or the paglet ends. Safe to repeat.
+        they are replayed or dropped, or the paglet ends. An inactive paglet stays so. Safe to repeat.
 
         Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), DEADLINE_EXCEEDED
         (DEADLINE_BEFORE_RUN when the paglet is on a journey for longer than the deadline), UNAVAILABLE

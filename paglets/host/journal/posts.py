@@ -61,6 +61,16 @@ class PostRows:
         rows = await self._database.read(lambda db: db.execute(query, (paglet_id,)).fetchall())
         return [msgspec.msgpack.decode(row["post"], type=StoredPost) for row in rows]
 
+    async def wait_for(self, paglet_id: str) -> bool:
+        """Whether posts wait for a paglet."""
+        query = "SELECT 1 FROM posts WHERE paglet_id = ? AND NOT dead"
+        return bool(await self._database.read(lambda db: db.execute(query, (paglet_id,)).fetchone()))
+
+    async def at_rest(self) -> list[str]:
+        """The paglets that are inactive and have posts that wait."""
+        query = "SELECT paglet_id FROM dormant WHERE paglet_id IN (SELECT paglet_id FROM posts WHERE NOT dead)"
+        return [row["paglet_id"] for row in await self._database.read(lambda db: db.execute(query).fetchall())]
+
     async def settled(self) -> None:
         """Returns when all that was written before is durable."""
         await self._database.write(lambda _: None)
@@ -68,8 +78,8 @@ class PostRows:
 
 def put_posts(db: sqlite3.Connection, paglet_id: str, posts: Iterable[StoredPost]) -> None:
     """Keeps posts, replacing those of the same numbers."""
-    rows = [(paglet_id, post.number, msgspec.msgpack.encode(post)) for post in posts]
-    db.executemany("INSERT OR REPLACE INTO posts VALUES (?, ?, ?)", rows)
+    rows = [(paglet_id, post.number, post.dead, msgspec.msgpack.encode(post)) for post in posts]
+    db.executemany("INSERT OR REPLACE INTO posts VALUES (?, ?, ?, ?)", rows)
 
 
 def drop_post(db: sqlite3.Connection, paglet_id: str, number: int) -> None:

@@ -47,7 +47,8 @@ CREATE TABLE files (
     paglet_id TEXT NOT NULL, name TEXT NOT NULL, file BLOB NOT NULL, PRIMARY KEY (paglet_id, name)) WITHOUT ROWID;
 CREATE TABLE own_requests (paglet_id TEXT PRIMARY KEY, request BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE posts (
-    paglet_id TEXT NOT NULL, number INTEGER NOT NULL, post BLOB NOT NULL, PRIMARY KEY (paglet_id, number));
+    paglet_id TEXT NOT NULL, number INTEGER NOT NULL, dead INTEGER NOT NULL, post BLOB NOT NULL,
+    PRIMARY KEY (paglet_id, number));
 CREATE TABLE dormant (
     paglet_id TEXT PRIMARY KEY, policy BLOB NOT NULL, on_startup INTEGER NOT NULL, activate_at REAL) WITHOUT ROWID;
 CREATE INDEX dormant_by_time ON dormant (activate_at) WHERE activate_at IS NOT NULL;
