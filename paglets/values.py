@@ -33,10 +33,12 @@ __all__ = [
     "TaskPhase",
     "TransferTicket",
     "check_id",
+    "clone_id",
     "new_id",
     "new_id_after",
 ]
 
+_CLONES = uuid.UUID("5b0f7a86-3c0e-5d2e-8f3b-0a4a8a2a9d1c")
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 
 
@@ -65,6 +67,11 @@ def new_id_after(now: float) -> str:
     return f"{int(now * 1000) & (1 << 48) - 1:012x}{uuid.uuid4().hex[12:]}"
 
 
+def clone_id(paglet_id: str, request_id: str) -> str:
+    """The id of the clone that a request makes of a paglet: the same one, however often it is asked for."""
+    return uuid.uuid5(_CLONES, f"{paglet_id}\0{request_id}").hex
+
+
 _END_OF_TIME = 253_402_300_800.0
 """Where timestamps end, in seconds since the epoch: the year 10000."""
 
@@ -72,6 +79,7 @@ _END_OF_TIME = 253_402_300_800.0
 class PagletState(StrEnum):
     """Where in its life a paglet is."""
 
+    CLONING = "cloning"
     ACTIVE = "active"
     INACTIVE = "inactive"
     DEPARTING = "departing"

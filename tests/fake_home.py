@@ -60,6 +60,7 @@ class FakeHome:
         self.store = store
         self.files = dict(files or {})
         self.departures: list[str] = []
+        self.clones: list[str] = []
         self.rests: list[DeactivationPolicy | None] = []
         self.disposals = 0
         self.mishaps: list[Exception] = []
@@ -224,6 +225,11 @@ class FakeHome:
     def request_dispatch(self, target: str, ticket: TransferTicket | None = None) -> None:
         """Notes the move when the running turn or body has ended well."""
         self._after(lambda: self.departures.append(target))
+
+    def request_clone(self, target: str, ticket: TransferTicket | None = None) -> str:
+        """Notes the clone when the running turn or body has ended well."""
+        self._after(lambda: self.clones.append(target))
+        return f"{self.paglet_id}-{target}"
 
     def request_deactivate(self, policy: DeactivationPolicy | None) -> None:
         """Notes the rest when the running turn or body has ended well."""

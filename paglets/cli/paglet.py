@@ -103,6 +103,21 @@ def dispatch(session: Session, paglet_id: str, target: str) -> None:
 
 @paglet.command()
 @click.argument("paglet_id", metavar="ID")
+@click.argument("target", metavar="[HOST]", default="")
+@ticket_options
+@click.pass_obj
+def clone(session: Session, paglet_id: str, target: str) -> None:
+    """Make a clone of a paglet, with copies of its files, on HOST, or where it is; print the clone's id."""
+    ticket = ticket_of(click.get_current_context())
+    info = session.run(lambda client: client.clone(paglet_id, target, ticket=ticket, timeout_s=session.move_timeout_s))
+    if session.json:
+        write_json(paglet_record(info))
+    else:
+        click.echo(info.paglet_id)
+
+
+@paglet.command()
+@click.argument("paglet_id", metavar="ID")
 @ticket_options
 @click.pass_obj
 def retract(session: Session, paglet_id: str) -> None:

@@ -254,6 +254,30 @@ class Client:
             reply = await stub.RetractPaglet(request, timeout=timeout_s)
         return paglet_info_from_message(reply.paglet)
 
+    async def clone(
+        self,
+        paglet_id: str,
+        target: str = "",
+        *,
+        ticket: TransferTicket | None = None,
+        request_id: str = "",
+        timeout_s: float = math.inf,
+    ) -> PagletInfo:
+        """Makes a clone of a paglet, with copies of its files, on the host named `target`, or where the original is.
+
+        Describes the clone, when its first turn has ended; `client.proxy` of that is a handle to it. There is one clone
+        however often the call is repeated with the same `request_id`. After any error but ARRIVAL_FAILED,
+        DEADLINE_EXCEEDED and UNAVAILABLE there is none.
+        """
+        request = lifecycle_pb2.ClonePagletRequest(
+            request_id=request_id or new_id(),
+            paglet_id=paglet_id,
+            target=target,
+            ticket=None if ticket is None else ticket_to_message(ticket),
+        )
+        reply = await self._mover(target).ClonePaglet(request, timeout=timeout_s)
+        return paglet_info_from_message(reply.paglet)
+
     def _mover(self, target: str = "") -> lifecycle_pb2_grpc.LifecycleServiceAsyncStub:
         """For calls that move a paglet: they end when the target, or without one any host, cannot be reached."""
         channel = SafeChannel(self._channel, policy=_move_policy(self.policy, target))

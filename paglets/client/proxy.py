@@ -69,6 +69,18 @@ class PagletHome(Protocol):
         """Brings a paglet to the host that is asked."""
         ...
 
+    async def clone(
+        self,
+        paglet_id: str,
+        target: str = "",
+        *,
+        ticket: TransferTicket | None = None,
+        request_id: str = "",
+        timeout_s: float = math.inf,
+    ) -> PagletInfo:
+        """Makes a clone of a paglet."""
+        ...
+
     async def deactivate(
         self, paglet_id: str, policy: DeactivationPolicy | None = None, *, request_id: str = ""
     ) -> PagletInfo:
@@ -172,6 +184,19 @@ class PagletProxy:
             timeout_s=timeout_s,
             progress=progress,
             progress_period_s=progress_period_s,
+        )
+
+    async def clone(
+        self,
+        target: str = "",
+        *,
+        ticket: TransferTicket | None = None,
+        request_id: str = "",
+        timeout_s: float = math.inf,
+    ) -> PagletInfo:
+        """Makes a clone of the paglet, and describes it; as `Client.clone`."""
+        return await self.client.clone(
+            self.paglet_id, target, ticket=ticket, request_id=request_id, timeout_s=timeout_s
         )
 
     async def deactivate(self, policy: DeactivationPolicy | None = None, *, request_id: str = "") -> PagletInfo:

@@ -97,6 +97,10 @@ class Context(Protocol):
         """Moves the paglet when the running turn or background body has ended and been committed."""
         ...
 
+    def request_clone(self, target: str, ticket: TransferTicket | None = None) -> str:
+        """Clones the paglet when the running turn or background body has ended and been committed; the clone's id."""
+        ...
+
     def request_deactivate(self, policy: DeactivationPolicy | None) -> None:
         """Lets the paglet rest when the running turn or background body has ended and been committed."""
         ...

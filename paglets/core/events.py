@@ -12,6 +12,7 @@ from paglets.values import DeactivationPolicy, PagletFileRef
 __all__ = [
     "ActivationEvent",
     "ArrivalTarget",
+    "CloneEvent",
     "CreationEvent",
     "DeactivationEvent",
     "DeactivationRequest",
@@ -39,6 +40,20 @@ class MobilityEvent:
     transfer_id: str
     attempt: int = 1
     reason: str = "dispatch"
+
+
+@dataclass(frozen=True, slots=True)
+class CloneEvent:
+    """The paglet `original` on the host `source` is cloned: `clone` is the other's id, and `target` the host it is on.
+
+    `attempt` counts the first turns of the clone, from 1; more than one follows a crash.
+    """
+
+    original: str
+    clone: str
+    source: str
+    target: str
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)

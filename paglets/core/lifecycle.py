@@ -19,6 +19,7 @@ class LifecycleEvent(StrEnum):
     CREATE = "create"
     DEACTIVATE = "deactivate"
     ACTIVATE = "activate"
+    CLONE = "clone"
     DEPART = "depart"
     ABORT = "abort"
     COMMIT = "commit"
@@ -32,7 +33,10 @@ class LifecycleEvent(StrEnum):
 _S, _E = PagletState, LifecycleEvent
 
 TRANSITIONS: dict[tuple[PagletState, LifecycleEvent], PagletState] = {
+    (_S.CLONING, _E.ABORT): _S.DISPOSED,
+    (_S.CLONING, _E.COMMIT): _S.ARRIVING,
     (_S.ACTIVE, _E.DEACTIVATE): _S.INACTIVE,
+    (_S.ACTIVE, _E.CLONE): _S.ACTIVE,
     (_S.ACTIVE, _E.DEPART): _S.DEPARTING,
     (_S.ACTIVE, _E.RESUME): _S.ACTIVE,
     (_S.ACTIVE, _E.QUARANTINE): _S.QUARANTINED,
@@ -74,4 +78,5 @@ def next_state(paglet_id: str, state: PagletState, event: LifecycleEvent) -> Pag
 def diagram() -> str:
     """The table as a Mermaid state diagram."""
     arrows = [f"    {state} --> {after}: {event}" for (state, event), after in TRANSITIONS.items()]
-    return "\n".join(["stateDiagram-v2", "    [*] --> active: create", *arrows, "    disposed --> [*]"])
+    begins = ["    [*] --> active: create", "    [*] --> cloning: clone"]
+    return "\n".join(["stateDiagram-v2", *begins, *arrows, "    disposed --> [*]"])

@@ -18,6 +18,7 @@ from paglets.core.declared import reserved_names, state_argument
 from paglets.core.events import (
     ActivationEvent,
     ArrivalTarget,
+    CloneEvent,
     CreationEvent,
     DeactivationEvent,
     DeactivationRequest,
@@ -156,13 +157,22 @@ class Paglet(Generic[StateT]):
         """The last turn before a move; an exception gives the move up."""
 
     async def on_dispatch_aborted(self, error: PagletError) -> None:
-        """The first turn after a move, or a rest, that was given up: the paglet is where it was."""
+        """The first turn after a move, a rest, or a clone of its own wish, was given up: the paglet is where it was."""
 
     async def on_arrival(self, event: MobilityEvent) -> None:
         """The first turn at the new host; it may run again after a crash. An exception marks the paglet FAILED."""
 
     async def on_arrival_failed(self, error: PagletError) -> None:
         """The turn after an arrival turn that failed and was rolled back."""
+
+    async def on_cloning(self, event: CloneEvent) -> None:
+        """A turn of the original, whose state as it leaves it is what the clone has; an exception refuses the clone."""
+
+    async def on_clone(self, event: CloneEvent) -> None:
+        """The first turn of a clone; it may run again after a crash. An exception marks the clone FAILED."""
+
+    async def on_cloned(self, event: CloneEvent) -> None:
+        """A turn of the original when its clone is there; not if its host was restarted, or it has left, meanwhile."""
 
     async def on_deactivating(self, event: DeactivationEvent) -> None:
         """The last turn before a rest, or before the host ends; an exception refuses a rest that was asked for."""
@@ -258,6 +268,15 @@ class Paglet(Generic[StateT]):
         """
         self.context.request_dispatch(check_id(target, "target"), ticket)
         return self.ref
+
+    def clone(self, target: str = "", *, ticket: TransferTicket | None = None) -> PagletProxyRef:
+        """Asks for a clone on the host named `target`, begun when this turn or task body has ended and is committed.
+
+        By default it is made on this host. Gives a reference to the clone, which is not there yet. One turn asks for
+        one thing: the last one if it asks again. Raises INVALID_ID at once for a malformed name; a clone that fails
+        later calls `on_dispatch_aborted`.
+        """
+        return PagletProxyRef(self.context.request_clone(target and check_id(target, "target"), ticket))
 
     def deactivate(self, policy: DeactivationPolicy | None = None) -> PagletProxyRef:
         """Asks for a rest on the host's disk, begun when this turn or task body has ended and is committed.

@@ -34,18 +34,23 @@ class OwnAction(StrEnum):
     """What a paglet can ask to be done with itself."""
 
     DISPATCH = "dispatch"
+    CLONE = "clone"
     DEACTIVATE = "deactivate"
     DISPOSE = "dispose"
 
 
 @dataclass(frozen=True, slots=True)
 class OwnRequest:
-    """What a paglet asks to be done with itself: a move to the host `target`, a rest with `policy`, or its end."""
+    """What a paglet asks to be done with itself: a move or a clone to the host `target`, a rest with `policy`, its end.
+
+    The clone's id is derived from `request_id`.
+    """
 
     action: OwnAction
     target: str = ""
     policy: DeactivationPolicy | None = None
     ticket: TransferTicket | None = None
+    request_id: str = ""
 
 
 class StateCell(Generic[StateT]):

@@ -25,6 +25,8 @@ from paglets.values import (
     PagletState,
     TransferTicket,
     check_id,
+    clone_id,
+    new_id,
 )
 
 __all__ = ["HostContext"]
@@ -122,6 +124,12 @@ class HostContext:
     def request_dispatch(self, target: str, ticket: TransferTicket | None = None) -> None:
         """Moves the paglet when the running turn or body has ended well."""
         self._activities.request(OwnRequest(OwnAction.DISPATCH, target, ticket=ticket))
+
+    def request_clone(self, target: str, ticket: TransferTicket | None = None) -> str:
+        """Clones the paglet when the running turn or body has ended well."""
+        request_id = new_id()
+        self._activities.request(OwnRequest(OwnAction.CLONE, target, ticket=ticket, request_id=request_id))
+        return clone_id(self.paglet_id, request_id)
 
     def request_deactivate(self, policy: DeactivationPolicy | None) -> None:
         """Lets the paglet rest when the running turn or body has ended well."""

@@ -12,7 +12,7 @@ from paglets.host.records import Departure
 from paglets.host.resident import Resident
 from paglets.wire.status import to_status
 
-__all__ = ["cut_journey", "give_up", "keep_error", "refuse", "resume"]
+__all__ = ["cut_journey", "drop_request", "give_up", "keep_error", "refuse", "resume"]
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ async def refuse(parts: HostParts, resident: Resident, own: OwnRequest | None, e
     """
     if error.reason == "SHUTTING_DOWN":
         return
-    await _drop_request(parts, resident, own)
+    await drop_request(parts, resident, own)
     await resident.activities.queued_hook(resident.paglet.on_dispatch_aborted, error)
     resident.take_up()
 
@@ -32,7 +32,7 @@ async def refuse(parts: HostParts, resident: Resident, own: OwnRequest | None, e
 async def give_up(parts: HostParts, resident: Resident, journey: Journey, error: PagletError) -> None:
     """A frozen paglet, whose row bears no intent, goes on; the error is kept for whoever asked for its journey."""
     await keep_error(resident, journey.departure, error)
-    await _drop_request(parts, resident, journey.own_request)
+    await drop_request(parts, resident, journey.own_request)
     await resume(resident, error)
 
 
@@ -60,7 +60,8 @@ async def keep_error(resident: Resident, departure: Departure, error: PagletErro
         _log.info("paglet %s is gone, and with it what its requests did", resident.paglet_id)
 
 
-async def _drop_request(parts: HostParts, resident: Resident, own: OwnRequest | None) -> None:
+async def drop_request(parts: HostParts, resident: Resident, own: OwnRequest | None) -> None:
+    """What the paglet asked for, if it did, is done, or will not be done."""
     if own is None:
         return
     if resident.own_request == own:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from paglets.core.turn import OwnAction
+from paglets.core.turn import OwnAction, OwnRequest
 from paglets.directory.contract import HostRegistration, PagletRow
 from paglets.errors import (
     DeadlineError,
@@ -18,6 +18,8 @@ from paglets.errors import (
 )
 from paglets.host.arrival import ARRIVAL_POINTS, Arrivals
 from paglets.host.births import BIRTH_POINTS, Births, CreateRequest
+from paglets.host.clones import CloneRequest, Clones
+from paglets.host.cloning import CLONE_POINTS
 from paglets.host.comeback import COMEBACK_POINTS, Comeback
 from paglets.host.dead_letters import DEAD_LETTER_POINTS, DeadLetters
 from paglets.host.deliveries import DELIVERY_POINTS
@@ -26,7 +28,8 @@ from paglets.host.desk import Desks
 from paglets.host.dormant import WAKING_POINTS, Dormant
 from paglets.host.ending import DISPOSAL_POINTS, Endings
 from paglets.host.gate import moved, not_found, shutting_down
-from paglets.host.given_up import refuse
+from paglets.host.given_up import drop_request, refuse
+from paglets.host.journey import Journey
 from paglets.host.move import DEPARTURE_POINTS
 from paglets.host.parts import HostParts
 from paglets.host.posting import POSTING_POINTS, Posting
@@ -50,6 +53,7 @@ _WATCHED = "watched_revision"
 HOST_POINTS = (
     *BIRTH_POINTS,
     *DEPARTURE_POINTS,
+    *CLONE_POINTS,
     *ARRIVAL_POINTS,
     *REST_POINTS,
     *WAKING_POINTS,
@@ -78,6 +82,7 @@ class Host:
         self.parts = parts
         self.residents = Residents(parts, self._fulfil)
         self.departures = Departures(parts, self.residents)
+        self.clones = Clones(parts, self.residents)
         self.births = Births(parts, self.residents)
         self.pulls = Pulls(parts)
         self._uid = uid
@@ -113,6 +118,7 @@ class Host:
             self.parts,
             self.residents,
             departures=self.departures,
+            clones=self.clones,
             arrivals=self.arrivals,
             comeback=self._comeback,
             dormant=self.dormant,
@@ -127,7 +133,8 @@ class Host:
         """Sends waiting calls away, lets journeys and turns end within the drain time, and leaves the mesh."""
         self._closing = True
         drain_s = self.parts.settings.drain_s
-        await asyncio.gather(self.departures.close(drain_s), self.arrivals.close(drain_s), self._tasks.close(drain_s))
+        busy = (self.departures, self.clones, self.arrivals, self._tasks)
+        await asyncio.gather(*(found.close(drain_s) for found in busy))
         await asyncio.gather(self.pulls.close(), *(resident.stop(drain_s) for resident in self.residents))
         await self._loops.close()
         if self._ready.is_set():
@@ -186,6 +193,7 @@ class Host:
         revision = int(await self.parts.journal.meta(_WATCHED) or "0")
         async for row in self.parts.directory.watch(revision):
             self.arrivals.row_changed(row)
+            self.clones.row_changed(row)
             if row.state is PagletState.DISPOSED and not row.is_unborn:
                 if row.paglet_id in self.dormant:  # a restart cut its end
                     await self.parts.journal.forget_paglet(row.paglet_id, row.epoch)
@@ -266,8 +274,8 @@ class Host:
         )
 
     def journey(self, paglet_id: str) -> JourneyInfo | None:
-        """The journey of a paglet that leaves this host."""
-        found = self.departures.journey(paglet_id)
+        """The journey of a paglet that leaves this host, or of a clone that is made here."""
+        found = self.departures.journey(paglet_id) or self.clones.journey(paglet_id)
         return found.info() if found is not None else None
 
     async def state(self, paglet_id: str) -> PagletStateText | None:
@@ -318,19 +326,22 @@ class Host:
         resident = await self._landed(resident)
         if _was_made(resident.book, request):
             return await self.row(paglet_id)
-        journey = self.departures.start(resident, request)
+        await self._arrived(self.departures.start(resident, request), timeout_s)
+        return await self.row(paglet_id)
+
+    async def _arrived(self, journey: Journey, timeout_s: float | None) -> None:
+        """Waits for the end of a journey; until the deadline for its commit only. Raises why there is none."""
         try:
             async with asyncio.timeout(timeout_s):
                 outcome = await asyncio.shield(journey.ended)
         except TimeoutError as error:
             if journey.committed.is_set():
-                return await self.row(resident.paglet_id)
+                return
             raise DeadlineError(
                 "DEADLINE_EXCEEDED", "the deadline passed; the journey goes on, ask again with the same request id"
             ) from error
         if outcome.error is not None:
             raise outcome.error
-        return await self.row(resident.paglet_id)
 
     async def retract(self, paglet_id: str, request: MoveRequest, timeout_s: float) -> PagletRow | None:
         """As `dispatch`; of a paglet that is here, and is to be here, it changes nothing."""
@@ -344,6 +355,23 @@ class Host:
         resident = await self._landed(resident)
         _was_made(resident.book, request)
         return await self.row(paglet_id)
+
+    async def clone(self, paglet_id: str, request: CloneRequest, timeout_s: float) -> PagletRow | None:
+        """Makes a clone of a paglet of this host; the clone's row when its first turn has ended, or at the deadline.
+
+        None for a paglet that is elsewhere; an inactive one is brought back first. The clone comes to be regardless of
+        the caller. Raises as `Clones.start`, and why there is no clone.
+        """
+        resident = await self.activated(paglet_id)
+        if resident is None:
+            return None
+        resident = await self._landed(resident)
+        _was_made(resident.book, request)
+        started = await self.clones.start(resident, request)
+        if isinstance(started, PagletRow):
+            return started
+        await self._arrived(started, timeout_s)
+        return await self.row(started.departure.paglet_id)
 
     async def _landed(self, resident: Resident) -> Resident:
         """The resident once its arrival has ended: the request of the very move that brings it here may come again."""
@@ -370,6 +398,8 @@ class Host:
                 case OwnAction.DISPATCH:
                     ticket = wanted.ticket or TransferTicket()
                     self.departures.start(resident, MoveRequest(wanted.target, own=wanted, ticket=ticket))
+                case OwnAction.CLONE:
+                    await self._clone_itself(resident, wanted)
                 case OwnAction.DEACTIVATE:
                     await self.rests.rest(resident, RestRequest(wanted.policy, own=wanted))
                 case OwnAction.DISPOSE:
@@ -379,9 +409,22 @@ class Host:
         except PagletError as error:
             await refuse(self.parts, resident, wanted, error)
 
+    async def _clone_itself(self, resident: Resident, wanted: OwnRequest) -> None:
+        """Makes the clone that a paglet asked for. The request is kept until then: done twice, it makes one clone."""
+        ticket = wanted.ticket or TransferTicket()
+        request = CloneRequest(wanted.target, request_id=wanted.request_id, ticket=ticket)
+        started = await self.clones.start(resident, request)
+        if isinstance(started, Journey):
+            try:
+                await self._arrived(started, None)
+            except PagletError as error:
+                await refuse(self.parts, resident, wanted, error)
+                return
+        await drop_request(self.parts, resident, wanted)
 
-def _was_made(book: ReplyBook, request: MoveRequest) -> bool:
-    """Whether the very move was made already. Raises REQUEST_ID_REUSED, or what it had failed with."""
+
+def _was_made(book: ReplyBook, request: MoveRequest | CloneRequest) -> bool:
+    """Whether the very request was done already. Raises REQUEST_ID_REUSED, or what it had failed with."""
     found = book.find(request.key, request.fingerprint) if request.request_id else None
     if found is not None and found.status:
         raise from_status_bytes(found.status)

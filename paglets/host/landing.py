@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from paglet.v1 import transfer_pb2
-from paglets.core.events import MobilityEvent
+from paglets.core.events import CloneEvent, MobilityEvent
 from paglets.core.lifecycle import LifecycleEvent, next_state
+from paglets.core.paglet import Paglet
 from paglets.core.turn import Turn
 from paglets.directory.contract import Guard, JourneyRecord, PagletRow
 from paglets.errors import (
@@ -182,17 +184,10 @@ class Landing:
             return delivered_file(file, artifact_id, Path())
 
     async def _first_turn(self, incoming: Incoming, resident: Resident) -> tuple[PagletError | None, Turn[Any] | None]:
-        """Runs on_arrival; when it fails, rolls it back and tells the paglet."""
+        """Runs on_arrival, or on_clone; when that fails, rolls it back and tells the paglet."""
         manifest, paglet = incoming.manifest, resident.paglet
-        event = MobilityEvent(
-            manifest.source,
-            manifest.target,
-            incoming.transfer_id,
-            attempt=incoming.kept.attempt + 1,
-            reason="retract" if manifest.retracted else "dispatch",
-        )
         try:
-            return None, await resident.activities.first_hook(paglet.on_arrival, event)
+            return None, await resident.activities.first_hook(*_arrival_hook(incoming, paglet))
         except PagletError as failed:
             error = failed
         try:
@@ -294,3 +289,13 @@ class Landing:
 def _policy(incoming: Incoming) -> DeactivationPolicy:
     """What is to bring a paglet back that arrives at rest."""
     return incoming.ticket.policy or DeactivationPolicy()
+
+
+def _arrival_hook(incoming: Incoming, paglet: Paglet[Any]) -> tuple[Callable[..., Awaitable[None]], object]:
+    """The hook that is the first turn here, and what it is told."""
+    manifest, attempt = incoming.manifest, incoming.kept.attempt + 1
+    source, target = manifest.source, manifest.target
+    if manifest.clone_of:
+        return paglet.on_clone, CloneEvent(manifest.clone_of, manifest.paglet_id, source, target, attempt)
+    reason = "retract" if manifest.retracted else "dispatch"
+    return paglet.on_arrival, MobilityEvent(source, target, incoming.transfer_id, attempt, reason)

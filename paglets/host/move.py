@@ -11,7 +11,6 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from paglet.v1 import transfer_pb2
 from paglets.core.events import MobilityEvent
 from paglets.core.lifecycle import LifecycleEvent, next_state
 from paglets.directory.contract import Guard, Intent, JourneyRecord
@@ -22,7 +21,7 @@ from paglets.host.files import require_unchanged
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
 from paglets.host.patience import Patience
-from paglets.host.push import push_paglet
+from paglets.host.push import is_sealed, push_paglet
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
 from paglets.host.settle import settle_write, until_reached
@@ -123,14 +122,8 @@ class Move:
         await push_paglet(self._parts, self.journey, manifest, snapshot)
 
     async def is_sealed(self) -> bool:
-        """Whether the target says that it has everything; a target that says nothing has not."""
-        departure = self.journey.departure
-        try:
-            peer = await self._parts.peers.transfer(departure.target)
-            return await peer.phase(departure.transfer_id, _PEER_S) == transfer_pb2.TRANSFER_PHASE_SEALED
-        except PagletError as error:
-            _log.info("the target of transfer %s does not answer: %s", departure.transfer_id, error)
-            return False
+        """Whether the target has everything, as far as it says."""
+        return await is_sealed(self._parts, self.journey.departure)
 
     async def commit(self) -> None:
         """Step 6, the only one that decides; then the resident is let go."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -15,13 +16,16 @@ from paglets.faults import point
 from paglets.host.files import RegisteredFile, require_unchanged
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
+from paglets.host.records import Departure
 from paglets.host.snapshot import file_artifact
 from paglets.values import JourneyPhase, OwnerPolicy
 from paglets.wire.digest import digest_to_message
 
-__all__ = ["push_paglet"]
+__all__ = ["is_sealed", "push_paglet"]
 
+_log = logging.getLogger(__name__)
 _PEER_S = 30.0
+_LOOK_S = 5.0
 _INLINE_BYTES = 1024 * 1024
 _OTHER_BYTES = frozenset({"DIGEST_MISMATCH", "SIZE_MISMATCH", "PREFIX_MISMATCH", "SOURCE_NOT_A_FILE"})
 
@@ -59,6 +63,16 @@ async def push_paglet(parts: HostParts, journey: Journey, manifest: transfer_pb2
     if prepared.phase == transfer_pb2.TRANSFER_PHASE_PREPARED:
         await peer.seal(departure.transfer_id, _PEER_S)
     point("journey.seal.after")
+
+
+async def is_sealed(parts: HostParts, departure: Departure) -> bool:
+    """Whether the target says that it has everything; a target that says nothing has not."""
+    try:
+        peer = await parts.peers.transfer(departure.target)
+        return await peer.phase(departure.transfer_id, _LOOK_S) == transfer_pb2.TRANSFER_PHASE_SEALED
+    except PagletError as error:
+        _log.info("the target of transfer %s does not answer: %s", departure.transfer_id, error)
+        return False
 
 
 async def _push_file(parts: HostParts, journey: Journey, file: RegisteredFile, artifact_id: str) -> None:

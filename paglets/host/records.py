@@ -60,7 +60,10 @@ class StoredPull:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Departure:
-    """A journey that this host is the source of; given up, it leaves the paglet in the state that it `came_from`."""
+    """A journey that this host is the source of; given up, it leaves the paglet in the state that it `came_from`.
+
+    That of a clone is one of the clone itself, which is made on the way; its epoch is known when it has a row.
+    """
 
     transfer_id: str
     paglet_id: str
@@ -74,6 +77,7 @@ class Departure:
     ticket: TransferTicket = field(default_factory=TransferTicket)
     came_from: PagletState = PagletState.ACTIVE
     retracted: bool = False
+    clone_of: str = ""
 
 
 class ArrivalPhase:

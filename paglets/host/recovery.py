@@ -15,6 +15,7 @@ from paglets.core.lifecycle import LifecycleEvent
 from paglets.directory.contract import Guard, PagletRow
 from paglets.errors import ConflictError
 from paglets.host.arrival import Arrivals
+from paglets.host.clones import Clones
 from paglets.host.comeback import Comeback
 from paglets.host.departure import Departures
 from paglets.host.dormant import Dormant
@@ -41,6 +42,7 @@ class Recovery:
         residents: Residents,
         *,
         departures: Departures,
+        clones: Clones,
         arrivals: Arrivals,
         comeback: Comeback,
         dormant: Dormant,
@@ -52,12 +54,14 @@ class Recovery:
         self._parts = parts
         self._residents = residents
         self._departures = departures
+        self._clones = clones
         self._arrivals = arrivals
 
     async def run(self) -> None:
         """Finds every paglet that is this host's, takes up cut journeys, and lets go of what no longer is here."""
         rows = {row.paglet_id: row for row in await self._owned()}
-        departures = await self._parts.journal.departures()
+        journeys = await self._parts.journal.departures()
+        departures = [found for found in journeys if not found.clone_of]
         await self._dormant.recover(awake=rows)
         await self._parts.work.recover(lambda found: found in rows or found in self._dormant)
         settled = [row for row in rows.values() if row.intent is None and row.state is not PagletState.ARRIVING]
@@ -67,7 +71,10 @@ class Recovery:
         self._comeback.expect(row for row in settled if row.paglet_id not in cut)
         for departure in departures:
             await self._take_up(departure)
-        await self._let_go({*rows, *(found.paglet_id for found in departures)})
+        for clone in journeys:
+            if clone.clone_of:
+                await self._clones.recover(clone)
+        await self._let_go({*rows, *(found.paglet_id for found in journeys)})
         await self._arrivals.recover()
 
     async def _is_committed(self, departure: Departure) -> bool:

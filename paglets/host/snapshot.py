@@ -72,13 +72,19 @@ def own_request_of(snapshot: transfer_pb2.Snapshot) -> OwnRequest | None:
         raise InvalidArgumentError("MALFORMED_REQUEST", f"unknown own request {wanted.action}", field="own_request")
     policy = policy_from_message(wanted.policy, "own_request.policy") if wanted.HasField("policy") else None
     ticket = ticket_from_message(wanted.ticket, "own_request.ticket") if wanted.HasField("ticket") else None
-    return OwnRequest(action, wanted.target, policy, ticket)
+    return OwnRequest(action, wanted.target, policy, ticket, wanted.request_id)
 
 
 def _own_request_to_message(wanted: OwnRequest) -> transfer_pb2.OwnRequest:
     policy = None if wanted.policy is None else policy_to_message(wanted.policy)
     ticket = None if wanted.ticket is None else ticket_to_message(wanted.ticket)
-    return transfer_pb2.OwnRequest(target=wanted.target, action=_ACTIONS[wanted.action], policy=policy, ticket=ticket)
+    return transfer_pb2.OwnRequest(
+        target=wanted.target,
+        action=_ACTIONS[wanted.action],
+        policy=policy,
+        ticket=ticket,
+        request_id=wanted.request_id,
+    )
 
 
 def replies_of(snapshot: transfer_pb2.Snapshot) -> list[StoredReply]:
@@ -107,12 +113,13 @@ def manifest_of(departure: Departure, resident: Resident, source: str) -> transf
         epoch=departure.epoch,
         source=source,
         target=departure.target,
-        request_id=departure.request_id,
+        request_id="" if departure.clone_of else departure.request_id,  # its outcome is not the clone's to keep
         principal=departure.principal,
         fingerprint=departure.fingerprint,
         files=[_file_message(file) for file in departure.files],
         ticket=ticket_to_message(departure.ticket),
         retracted=departure.retracted,
+        clone_of=departure.clone_of,
     )
 
 

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 
 from paglet.v1 import task_pb2
 from paglets.core.context import Context
-from paglets.core.events import ActivationEvent, MobilityEvent
+from paglets.core.events import ActivationEvent, CloneEvent, MobilityEvent
 from paglets.core.paglet import Paglet, PatternService
 from paglets.core.turn import StateCell
 from paglets.errors import InvalidArgumentError, PagletError, PreconditionError, Resource
@@ -156,6 +156,11 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT]):
         """The body did not survive the host, and a move that the task waited for was never begun."""
         waiting = self.state.phase is TaskPhase.WAITING_FOR_ARRIVAL
         self._mend(f"host {event.host} was restarted", cut=waiting or self._lost_body())
+
+    async def on_clone(self, event: CloneEvent) -> None:
+        """Neither a body nor a move is cloned: the original's are its own."""
+        waiting = self.state.phase is TaskPhase.WAITING_FOR_ARRIVAL
+        self._mend(f"this is a clone of {event.original}, made", cut=waiting or self._lost_body())
 
     async def on_arrival(self, event: MobilityEvent) -> None:
         """A body does not travel. A task that asked for the move waits for what the author's `on_arrival` does."""

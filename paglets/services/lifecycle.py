@@ -13,6 +13,7 @@ from paglet.v1 import lifecycle_pb2_grpc
 from paglets.directory.contract import PagletRow
 from paglets.errors import InvalidArgumentError, PagletError
 from paglets.host.births import CreateRequest
+from paglets.host.clones import CloneRequest
 from paglets.host.departure import MoveRequest
 from paglets.host.gate import not_found
 from paglets.host.host import Host
@@ -34,6 +35,7 @@ __all__ = ["LifecycleServicer"]
 
 _GET = "/paglet.v1.LifecycleService/GetPaglet"
 _DISPATCH = "/paglet.v1.LifecycleService/DispatchPaglet"
+_CLONE = "/paglet.v1.LifecycleService/ClonePaglet"
 _RETRACT = "/paglet.v1.LifecycleService/RetractPaglet"
 _DEACTIVATE = "/paglet.v1.LifecycleService/DeactivatePaglet"
 _ACTIVATE = "/paglet.v1.LifecycleService/ActivatePaglet"
@@ -142,6 +144,26 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
 
         reply = await self._router.unary(context, meta, _RETRACT, request.SerializeToString(), here)
         return pb.RetractPagletResponse.FromString(reply)
+
+    async def ClonePaglet(self, request: pb.ClonePagletRequest, context: ServerContext) -> pb.ClonePagletResponse:
+        """Makes a clone of a paglet, from whichever host that is on. Without a deadline it waits for the end."""
+        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"), default_timeout_s=_NO_DEADLINE_S)
+        check_request_id(request.request_id, "request_id")
+        clone = CloneRequest(
+            request.target and check_id(request.target, "target"),
+            request_id=request.request_id,
+            fingerprint=_fingerprint(request),
+            ticket=ticket_from_message(request.ticket, "ticket"),
+        )
+
+        async def here() -> bytes | None:
+            row = await self._host.clone(meta.paglet_id, clone, max(0.0, meta.timeout_s - _REPLY_MARGIN_S))
+            if row is None:
+                return None
+            return pb.ClonePagletResponse(paglet=await self._describe(row)).SerializeToString()
+
+        reply = await self._router.unary(context, meta, _CLONE, request.SerializeToString(), here)
+        return pb.ClonePagletResponse.FromString(reply)
 
     async def DeactivatePaglet(
         self, request: pb.DeactivatePagletRequest, context: ServerContext

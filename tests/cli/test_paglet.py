@@ -42,6 +42,14 @@ def test_people_get_the_id_and_a_sentence(mesh: Mesh) -> None:
     assert (moved.out, moved.err) == ("", f"{paglet_id} is active on beta\n")
     back = mesh.cli("paglet", "retract", paglet_id, "--json").record
     assert (back["host"], back["state"]) == ("alpha", "active")
+    cloned = mesh.cli("paglet", "clone", paglet_id, "beta")
+    clone = cloned.out.strip()
+    assert (cloned.code, cloned.err, clone != paglet_id) == (0, "", True)
+    assert mesh.cli("paglet", "show", clone, "--json").record["host"] == "beta"
+    at_home = mesh.cli("paglet", "clone", paglet_id, "--json").record
+    assert (at_home["host"], at_home["state"]) == ("alpha", "active")
+    for made in (clone, str(at_home["paglet_id"])):
+        assert mesh.cli("paglet", "dispose", made).code == 0
     ended = mesh.cli("paglet", "dispose", paglet_id)
     assert (ended.code, ended.out, ended.err) == (0, "", f"{paglet_id} is disposed of\n")
 

@@ -185,6 +185,12 @@ class _Lifecycle(lifecycle_pb2_grpc.LifecycleServiceServicer):
         await self._script.note("RetractPaglet", request, context)
         return lifecycle_pb2.RetractPagletResponse(paglet=paglet(request.paglet_id))
 
+    async def ClonePaglet(
+        self, request: lifecycle_pb2.ClonePagletRequest, context: ServerContext
+    ) -> lifecycle_pb2.ClonePagletResponse:
+        await self._script.note("ClonePaglet", request, context)
+        return lifecycle_pb2.ClonePagletResponse(paglet=paglet("clone"))
+
     async def DisposePaglet(
         self, request: lifecycle_pb2.DisposePagletRequest, context: ServerContext
     ) -> lifecycle_pb2.DisposePagletResponse:

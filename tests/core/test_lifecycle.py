@@ -44,4 +44,4 @@ def test_diagram_is_the_table() -> None:
     """The picture has an arrow for each transition and no other, beside birth and end."""
     arrows = [line.strip() for line in diagram().splitlines()[1:]]
     drawn = [f"{state} --> {after}: {event}" for (state, event), after in TRANSITIONS.items()]
-    assert arrows == ["[*] --> active: create", *drawn, "disposed --> [*]"]
+    assert arrows == ["[*] --> active: create", "[*] --> cloning: clone", *drawn, "disposed --> [*]"]

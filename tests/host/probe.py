@@ -16,6 +16,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from paglets.core.events import (
     ActivationEvent,
     ArrivalTarget,
+    CloneEvent,
     CreationEvent,
     DeactivationEvent,
     DeactivationRequest,
@@ -121,6 +122,8 @@ class Probe(OperationPaglet[ProbeState]):
         if word == "dispatch":
             self.state.lines.append("asked")
             return StringValue(value=self.dispatch(rest).paglet_id)
+        if word == "clone":
+            return StringValue(value=self.clone(rest).paglet_id)
         if word == "choosy":  # it wants what no host offers
             self.dispatch(rest, ticket=TransferTicket(required_types=("shop.Cart",)))
         if word == "fail-dispatch":
@@ -214,6 +217,20 @@ class Probe(OperationPaglet[ProbeState]):
         if event.reason != "shutdown" or "shutdown" in self.state.refuse:
             self.state.lines.append("rests")
         await self._hook("on_deactivating")
+
+    async def on_cloning(self, event: CloneEvent) -> None:
+        """Before it is copied."""
+        await self._hook("on_cloning")
+        self.state.lines.append("cloning")
+
+    async def on_clone(self, event: CloneEvent) -> None:
+        """The first turn of a copy."""
+        await self._hook("on_clone")
+        self.state.lines.append(f"clone of {event.original}")
+
+    async def on_cloned(self, event: CloneEvent) -> None:
+        """The copy is there."""
+        await self._hook("on_cloned")
 
     async def on_activation(self, event: ActivationEvent) -> None:
         """After a restart, or a rest."""

@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from paglets.client.client import Client
+from paglets.errors import NotFoundError
 from paglets.testing import HostProcess
 from paglets.values import PagletState
 from tests.host.conftest import Mesh
@@ -116,6 +117,32 @@ async def test_move_that_an_arrival_asks_for_outlives_a_kill(
         await beta.start()
         await moving
         await eventually(lambda: _is_at(client, "alpha", after=before), what="its return")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["clone.journal.before", "clone.intent.after", "clone.commit.after"])
+async def test_acknowledged_clone_outlives_a_kill(hosts: tuple[HostProcess, HostProcess], point: str) -> None:
+    """A clone that a turn asked for is made once, or its original is told that there is none."""
+    alpha, beta = hosts
+    await alpha.kill()
+    await alpha.start({"PAGLETS_FAULT": point})
+    async with Client(alpha.address) as client, Client(beta.address) as other:
+        await client.create(PROBE_TYPE, paglet_id="probe")
+        clone = (await ask(client.channel, "probe", "Ask", "clone beta")).text
+        await alpha.ended()
+        await alpha.start()
+        await eventually(lambda: _is_made_or_told(other, clone), 20, what="the clone, or the word that there is none")
+        made = [info.paglet_id async for info in other.list()]
+        assert made in ([clone, "probe"], ["probe", clone], ["probe"])
+
+
+async def _is_made_or_told(client: Client, clone: str) -> bool:
+    try:
+        if (await client.get(clone)).state is PagletState.ACTIVE:
+            return True
+    except NotFoundError:
+        return "aborted ABORTED JOURNEY_ABORTED" in (await ask(client.channel, "probe", "Read")).text
+    return False
 
 
 async def _is_at(client: Client, host: str, after: int = 0) -> bool:

@@ -143,9 +143,9 @@ def _store_problems(data: Path) -> Iterator[str]:
 _UNFINISHED = "SELECT 1 FROM uploads WHERE state <> 'done'"
 
 
-def registered_files(data: Path) -> list[RegisteredFile]:
-    """The registrations in a host's journal."""
-    found = rows(data / "journal.db", "SELECT file FROM files ORDER BY name")
+def registered_files(data: Path, paglet_id: str = "%") -> list[RegisteredFile]:
+    """The registrations in a host's journal, of one paglet or all."""
+    found = rows(data / "journal.db", "SELECT file FROM files WHERE paglet_id LIKE ? ORDER BY name", paglet_id)
     return [msgspec.msgpack.decode(file, type=RegisteredFile) for (file,) in found if isinstance(file, bytes)]
 
 

@@ -11,6 +11,9 @@ from tests.kill.kills import Kill, Kills
 __all__ = [
     "AT_REST",
     "BIRTHS",
+    "CLONES",
+    "CLONES_AT_HOME",
+    "CLONE_PAIRS",
     "ENDS",
     "JOURNEYS",
     "LAYOUTS",
@@ -135,11 +138,44 @@ POSTS_ON_THE_WAY = [
 
 AT_REST = _target("arrival.settle.after", "arrival.record.after")
 RETRACTED = [*_source("intent.after", "commit.after"), *_target("transfer.prepare.after", "arrival.settle.after")]
+
+
+def _clone(*names: str) -> list[Kill]:
+    return [Kill(victim="source", point=f"clone.{name}") for name in names]
+
+
+CLONES = [
+    *_single(*_clone("journal.before", "intent.before", "intent.after", "commit.before", "commit.after")),
+    *_single(*_clone("forget.before", "forget.after"), *_source("prepare.after", "push.after", "seal.after")),
+    *_single(*_target(*_OFFER, *_LANDING), *_directory(_INTENT, _COMMIT, _RECORD, _FORGET)),
+    *(Kills(kills=(kill,), refused=True) for kill in _clone("abort.before", "abort.directory", "abort.after")),
+    *(Kills(kills=(*_source("push.after"), kill)) for kill in _target(*_DROP)),
+]
+"""The kills while a clone is made on another host."""
+
+CLONE_PAIRS = [
+    Kills(kills=pair)
+    for first, second in (
+        (_clone("commit.before", "commit.after"), _target(*_LANDING)),
+        (_target("transfer.seal.before", "transfer.seal.after"), _clone("abort.before", "abort.directory")),
+        (_target(*_LANDING), _clone("forget.before", "forget.after")),
+        (_directory(_INTENT, _COMMIT), _target("arrival.turn.before")),
+    )
+    for pair in product(first, second)
+]
+"""Two kills in the making of one clone."""
+
+CLONES_AT_HOME = _single(
+    *_clone("intent.after", "commit.after", "forget.after"),
+    *(Kill(victim="source", point=name) for name in ("transfer.seal.after", "arrival.settle.after")),
+)
+"""The kills while a clone is made where its original is."""
+
 STRANGE = _target("arrival.turn.before", "arrival.settle.after")
 
 
 def points() -> Iterator[str]:
     """The points of all cases but the pairs, which are drawn."""
-    for cases in JOURNEYS.values():
+    for cases in (*JOURNEYS.values(), CLONES):
         yield from (kill.point for case in cases for kill in case.kills)
     yield from (kill.point for kill in (*BIRTHS, *ENDS, *RESTS, *RESTARTS, *POSTS))

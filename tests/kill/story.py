@@ -19,7 +19,7 @@ from paglets.client.client import Client
 from paglets.digest import Digest
 from paglets.errors import DeadlineError, PagletError
 from paglets.testing import eventually
-from paglets.values import ArrivalMode, TransferTicket, new_id
+from paglets.values import ArrivalMode, TransferTicket, clone_id, new_id
 from paglets.wire.metadata import HOST_KEY
 from tests.kill import audit
 from tests.kill.ledger import Ledger, LedgerState, seal
@@ -56,6 +56,39 @@ class Story:
         """As `dispatch`, asked of the host that it is to come to."""
         asked = self.clients[target].retract(self.paglet_id, request_id=new_id(), timeout_s=PATIENCE_S)
         return await self._moved(asked, target, visits=True)
+
+    async def clone(self, target: str) -> tuple[str, PagletError | None]:
+        """Asks for a clone until it is known whether there is one; its id, and the error if there is none."""
+        request_id = new_id()
+        asked = self.clients[self.mesh.source].clone(
+            self.paglet_id, target, request_id=request_id, timeout_s=PATIENCE_S
+        )
+        return clone_id(self.paglet_id, request_id), await self._moved(asked, target, visits=False)
+
+    async def check_clone(self, clone: str, target: str) -> None:
+        """A clone has what its original had when it was made, with bytes of its own, and leaves that untouched."""
+        await quiet(self.mesh)
+        row, host = audit.row_of(self.mesh, clone), self.mesh.hosts[target]
+        assert row is not None
+        assert (row.owner, row.state) == (target, "active")
+        copied, own = audit.state_of(host, clone), audit.state_of(self.mesh.hosts[self.mesh.source], self.paglet_id)
+        assert copied is not None
+        assert own is not None
+        assert copied.amounts == own.amounts[: len(copied.amounts)], "the clone has what nobody wrote"
+        assert self.moved.exists(), "the clone took its original's file away"
+        files = audit.registered_files(host.data, clone)
+        assert [file.name for file in files] == sorted(path.name for path in self.content)
+        for file in files:
+            assert Path(file.path) not in self.content
+            assert await asyncio.to_thread(Path(file.path).read_bytes) == self.content[self.mesh.files / file.name]
+        await self.clients[self.mesh.directory].dispose(clone)
+
+    async def check_no_clone(self, clone: str) -> None:
+        """There is no clone, and nothing is left of it."""
+        await quiet(self.mesh)
+        row = audit.row_of(self.mesh, clone)
+        assert row is None or row.state == "disposed"
+        assert self.moved.exists()
 
     async def _moved(self, asked: Awaitable[object], target: str, *, visits: bool) -> PagletError | None:
         try:

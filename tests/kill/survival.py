@@ -15,6 +15,7 @@ from tests.kill.story import Story, begun_story
 
 __all__ = [
     "birth",
+    "cloning",
     "end",
     "journey",
     "lying_down",
@@ -118,6 +119,27 @@ async def retraction(mesh: Mesh, kill: Kill) -> None:
             await writers.more()
             await story.settled_at(mesh.target if error is None else mesh.source)
             last = mesh.source if error is None else mesh.target
+            await story.move(last)
+        await story.check_ledger(last)
+        await story.end()
+
+
+async def cloning(mesh: Mesh, case: Kills, *, at_home: bool = False) -> None:
+    """A clone is made through deaths, at its original's host or another: there is one or none, and nothing else."""
+    await arm(mesh, case.kills)
+    target = mesh.source if at_home else mesh.target
+    async with begun_story(mesh, case.kind) as story:
+        async with story.writers as writers:
+            await writers.more()
+            async with deaths(mesh, story):
+                clone, error = await story.clone(target)
+            await writers.more()
+            if error is None:
+                await story.check_clone(clone, target)
+            else:
+                await story.check_no_clone(clone)
+            assert not (case.refused and error is None), "the refused clone was made"
+            last = mesh.directory if case.refused else mesh.target
             await story.move(last)
         await story.check_ledger(last)
         await story.end()

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.timeout(120)
 _APPLY = {"directory.apply.before", "directory.apply.after"}
 _JOURNEYS = [(layout, case) for layout, found in cases.JOURNEYS.items() for case in found]
 _NUMBER_OF_PAIRS = 6
+_NUMBER_OF_CLONE_PAIRS = 3
 
 
 def test_every_point_has_a_case() -> None:
@@ -86,6 +87,22 @@ async def test_a_retraction_survives(meshes: Meshes, kill: Kill) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("case", cases.CLONES, ids=str)
+async def test_a_clone_survives(meshes: Meshes, case: Kills) -> None:
+    """Whoever dies when: there is one clone, whole, or none and nothing left of it; the original goes on."""
+    async with meshes.mesh("third") as mesh:
+        await survival.cloning(mesh, case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", cases.CLONES_AT_HOME, ids=str)
+async def test_a_clone_at_home_survives(meshes: Meshes, case: Kills) -> None:
+    """So it is where the host that dies is the one that the clone is made on."""
+    async with meshes.mesh("third") as mesh:
+        await survival.cloning(mesh, case, at_home=True)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", cases.RESTARTS, ids=str)
 async def test_a_restart_survives(meshes: Meshes, kill: Kill) -> None:
     """A host that is killed while it raises its epochs raises them again."""
@@ -133,6 +150,19 @@ async def test_two_kills_in_one_journey(meshes: Meshes, seed: int, number: int) 
     async with meshes.mesh("third") as mesh:
         try:
             await survival.journey(mesh, case)
+        except BaseException as error:
+            error.add_note(f"the kills were {case}")
+            raise
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(_NUMBER_OF_CLONE_PAIRS))
+async def test_two_kills_in_one_clone(meshes: Meshes, seed: int, number: int) -> None:
+    """Two hosts die while one clone is made, at points drawn by the session's seed."""
+    case = random.Random(seed).sample(cases.CLONE_PAIRS, _NUMBER_OF_CLONE_PAIRS)[number]
+    async with meshes.mesh("third") as mesh:
+        try:
+            await survival.cloning(mesh, case)
         except BaseException as error:
             error.add_note(f"the kills were {case}")
             raise

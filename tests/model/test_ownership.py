@@ -94,6 +94,12 @@ LEFT_OUT = {
     "post.fail",
     "post.drop",
     "post.replay",
+    "clone.journal",  # a clone is a paglet that is inserted and has one journey: what follows is a journey's
+    "clone.intent",
+    "clone.commit",
+    "clone.forget",
+    "clone.abort",
+    "clone.abort.directory",
 }
 
 

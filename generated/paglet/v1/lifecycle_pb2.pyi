@@ -460,6 +460,68 @@ class RetractPagletResponse(_message.Message):
 Global___RetractPagletResponse: _TypeAlias = RetractPagletResponse  # noqa: Y015
 
 @_typing.final
+class ClonePagletRequest(_message.Message):
+    """ClonePagletRequest says what to clone, and where to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    TICKET_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the request safe to repeat: any text of at most 128 characters, e.g. a UUID; empty for none. The clone's id is
+    derived from it and the original's.
+    """
+    paglet_id: _builtins.str
+    """The paglet to clone; required."""
+    target: _builtins.str
+    """The name of the host where the clone is to be; empty for the original's."""
+    @_builtins.property
+    def ticket(self) -> _types_pb2.TransferTicket:
+        """What the way there asks for; unset for nothing."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        paglet_id: _builtins.str = ...,
+        target: _builtins.str = ...,
+        ticket: _types_pb2.TransferTicket | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ticket", b"ticket"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paglet_id", b"paglet_id", "request_id", b"request_id", "target", b"target", "ticket", b"ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClonePagletRequest: _TypeAlias = ClonePagletRequest  # noqa: Y015
+
+@_typing.final
+class ClonePagletResponse(_message.Message):
+    """ClonePagletResponse describes the clone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGLET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def paglet(self) -> Global___Paglet:
+        """The clone: ACTIVE, INACTIVE if the ticket said so, or ARRIVING when the deadline came first."""
+
+    def __init__(
+        self,
+        *,
+        paglet: Global___Paglet | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["paglet", b"paglet"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paglet", b"paglet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClonePagletResponse: _TypeAlias = ClonePagletResponse  # noqa: Y015
+
+@_typing.final
 class DeactivatePagletRequest(_message.Message):
     """DeactivatePagletRequest says what to let rest."""
 

@@ -60,6 +60,11 @@ class LifecycleServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_lifecycle__pb2.RetractPagletRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_lifecycle__pb2.RetractPagletResponse.FromString,
                 _registered_method=True)
+        self.ClonePaglet = channel.unary_unary(
+                '/paglet.v1.LifecycleService/ClonePaglet',
+                request_serializer=paglet_dot_v1_dot_lifecycle__pb2.ClonePagletRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_lifecycle__pb2.ClonePagletResponse.FromString,
+                _registered_method=True)
         self.DeactivatePaglet = channel.unary_unary(
                 '/paglet.v1.LifecycleService/DeactivatePaglet',
                 request_serializer=paglet_dot_v1_dot_lifecycle__pb2.DeactivatePagletRequest.SerializeToString,
@@ -152,6 +157,21 @@ class LifecycleServiceServicer(object):
         Safe to repeat with the same request_id.
 
         Errors: as DispatchPaglet.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClonePaglet(self, request, context):
+        """ClonePaglet makes another paglet of one: a copy of its state and registered files, under an id of its own, on a host of
+        the mesh. The outcomes of requests and the calls that wait are not copied. The original goes on while the copy is on its
+        way; the reply comes when the clone's first turn has ended, or with PAGLET_STATE_ARRIVING at the deadline, and the clone
+        comes to be regardless of the caller.
+
+        Safe to repeat with the same request_id: there is one clone, which the reply describes. After any error but
+        ARRIVAL_FAILED, DEADLINE_EXCEEDED and UNAVAILABLE there is none, nor will there be.
+
+        Errors: as DispatchPaglet, and FAILED_PRECONDITION (ILLEGAL_TRANSITION, also for a request whose clone was disposed of).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -264,6 +284,11 @@ def add_LifecycleServiceServicer_to_server(servicer, server):
                     servicer.RetractPaglet,
                     request_deserializer=paglet_dot_v1_dot_lifecycle__pb2.RetractPagletRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_lifecycle__pb2.RetractPagletResponse.SerializeToString,
+            ),
+            'ClonePaglet': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClonePaglet,
+                    request_deserializer=paglet_dot_v1_dot_lifecycle__pb2.ClonePagletRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_lifecycle__pb2.ClonePagletResponse.SerializeToString,
             ),
             'DeactivatePaglet': grpc.unary_unary_rpc_method_handler(
                     servicer.DeactivatePaglet,
@@ -432,6 +457,33 @@ class LifecycleService(object):
             '/paglet.v1.LifecycleService/RetractPaglet',
             paglet_dot_v1_dot_lifecycle__pb2.RetractPagletRequest.SerializeToString,
             paglet_dot_v1_dot_lifecycle__pb2.RetractPagletResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClonePaglet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.LifecycleService/ClonePaglet',
+            paglet_dot_v1_dot_lifecycle__pb2.ClonePagletRequest.SerializeToString,
+            paglet_dot_v1_dot_lifecycle__pb2.ClonePagletResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -74,6 +74,17 @@ class LifecycleServiceStub:
 
     Errors: as DispatchPaglet.
     """
+    ClonePaglet: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.ClonePagletRequest, _lifecycle_pb2.ClonePagletResponse]
+    """ClonePaglet makes another paglet of one: a copy of its state and registered files, under an id of its own, on a host of
+    the mesh. The outcomes of requests and the calls that wait are not copied. The original goes on while the copy is on its
+    way; the reply comes when the clone's first turn has ended, or with PAGLET_STATE_ARRIVING at the deadline, and the clone
+    comes to be regardless of the caller.
+
+    Safe to repeat with the same request_id: there is one clone, which the reply describes. After any error but
+    ARRIVAL_FAILED, DEADLINE_EXCEEDED and UNAVAILABLE there is none, nor will there be.
+
+    Errors: as DispatchPaglet, and FAILED_PRECONDITION (ILLEGAL_TRANSITION, also for a request whose clone was disposed of).
+    """
     DeactivatePaglet: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.DeactivatePagletRequest, _lifecycle_pb2.DeactivatePagletResponse]
     """DeactivatePaglet lets a paglet rest: it ends its work, is kept on its host's disk and takes no memory until something
     brings it back. The reply comes when that is durable.
@@ -176,6 +187,17 @@ class LifecycleServiceAsyncStub(LifecycleServiceStub):
     Safe to repeat with the same request_id.
 
     Errors: as DispatchPaglet.
+    """
+    ClonePaglet: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.ClonePagletRequest, _lifecycle_pb2.ClonePagletResponse]  # type: ignore[assignment]
+    """ClonePaglet makes another paglet of one: a copy of its state and registered files, under an id of its own, on a host of
+    the mesh. The outcomes of requests and the calls that wait are not copied. The original goes on while the copy is on its
+    way; the reply comes when the clone's first turn has ended, or with PAGLET_STATE_ARRIVING at the deadline, and the clone
+    comes to be regardless of the caller.
+
+    Safe to repeat with the same request_id: there is one clone, which the reply describes. After any error but
+    ARRIVAL_FAILED, DEADLINE_EXCEEDED and UNAVAILABLE there is none, nor will there be.
+
+    Errors: as DispatchPaglet, and FAILED_PRECONDITION (ILLEGAL_TRANSITION, also for a request whose clone was disposed of).
     """
     DeactivatePaglet: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.DeactivatePagletRequest, _lifecycle_pb2.DeactivatePagletResponse]  # type: ignore[assignment]
     """DeactivatePaglet lets a paglet rest: it ends its work, is kept on its host's disk and takes no memory until something
@@ -306,6 +328,23 @@ class LifecycleServiceServicer(metaclass=_abc_1.ABCMeta):
         Safe to repeat with the same request_id.
 
         Errors: as DispatchPaglet.
+        """
+
+    @_abc_1.abstractmethod
+    def ClonePaglet(
+        self,
+        request: _lifecycle_pb2.ClonePagletRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lifecycle_pb2.ClonePagletResponse, _abc.Awaitable[_lifecycle_pb2.ClonePagletResponse]]:
+        """ClonePaglet makes another paglet of one: a copy of its state and registered files, under an id of its own, on a host of
+        the mesh. The outcomes of requests and the calls that wait are not copied. The original goes on while the copy is on its
+        way; the reply comes when the clone's first turn has ended, or with PAGLET_STATE_ARRIVING at the deadline, and the clone
+        comes to be regardless of the caller.
+
+        Safe to repeat with the same request_id: there is one clone, which the reply describes. After any error but
+        ARRIVAL_FAILED, DEADLINE_EXCEEDED and UNAVAILABLE there is none, nor will there be.
+
+        Errors: as DispatchPaglet, and FAILED_PRECONDITION (ILLEGAL_TRANSITION, also for a request whose clone was disposed of).
         """
 
     @_abc_1.abstractmethod

@@ -86,6 +86,8 @@ class _OwnActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OwnAction.V
     """A rest on the host's disk."""
     OWN_ACTION_DISPOSE: _OwnAction.ValueType  # 3
     """Its end."""
+    OWN_ACTION_CLONE: _OwnAction.ValueType  # 4
+    """A clone of it."""
 
 class OwnAction(_OwnAction, metaclass=_OwnActionEnumTypeWrapper):
     """OwnAction says what a paglet asked to be done with itself."""
@@ -98,6 +100,8 @@ OWN_ACTION_DEACTIVATE: OwnAction.ValueType  # 2
 """A rest on the host's disk."""
 OWN_ACTION_DISPOSE: OwnAction.ValueType  # 3
 """Its end."""
+OWN_ACTION_CLONE: OwnAction.ValueType  # 4
+"""A clone of it."""
 Global___OwnAction: _TypeAlias = OwnAction  # noqa: Y015
 
 @_typing.final
@@ -206,17 +210,20 @@ class OwnRequest(_message.Message):
     ACTION_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     TICKET_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     target: _builtins.str
-    """The host to move to, of DISPATCH."""
+    """The host to move to, of DISPATCH; where the clone is to be, of CLONE, empty for where the paglet is."""
     action: Global___OwnAction.ValueType
     """What it asked for."""
+    request_id: _builtins.str
+    """The request id that the clone's id is derived from, of CLONE: however often it is done, there is one clone."""
     @_builtins.property
     def policy(self) -> _types_pb2.DeactivationPolicy:
         """What is to bring it back, of DEACTIVATE."""
 
     @_builtins.property
     def ticket(self) -> _types_pb2.TransferTicket:
-        """What the move asks for beside its target, of DISPATCH; unset for nothing."""
+        """What the move asks for beside its target, of DISPATCH and CLONE; unset for nothing."""
 
     def __init__(
         self,
@@ -225,10 +232,11 @@ class OwnRequest(_message.Message):
         action: Global___OwnAction.ValueType = ...,
         policy: _types_pb2.DeactivationPolicy | None = ...,
         ticket: _types_pb2.TransferTicket | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "ticket", b"ticket"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "policy", b"policy", "target", b"target", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "policy", b"policy", "request_id", b"request_id", "target", b"target", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -363,6 +371,7 @@ class Manifest(_message.Message):
     FILES_FIELD_NUMBER: _builtins.int
     TICKET_FIELD_NUMBER: _builtins.int
     RETRACTED_FIELD_NUMBER: _builtins.int
+    CLONE_OF_FIELD_NUMBER: _builtins.int
     transfer_id: _builtins.str
     """Identifies the transfer: a UUID made by the source."""
     paglet_id: _builtins.str
@@ -385,6 +394,8 @@ class Manifest(_message.Message):
     """Digest of the move's request."""
     retracted: _builtins.bool
     """Whether it was the target that asked for the move."""
+    clone_of: _builtins.str
+    """The paglet that this one is a clone of; empty for one that moves."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___TransferFile]:
         """The registered files."""
@@ -409,10 +420,11 @@ class Manifest(_message.Message):
         files: _abc.Iterable[Global___TransferFile] | None = ...,
         ticket: _types_pb2.TransferTicket | None = ...,
         retracted: _builtins.bool = ...,
+        clone_of: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ticket", b"ticket"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "files", b"files", "fingerprint", b"fingerprint", "paglet_id", b"paglet_id", "principal", b"principal", "request_id", b"request_id", "retracted", b"retracted", "source", b"source", "state_version", b"state_version", "target", b"target", "ticket", b"ticket", "transfer_id", b"transfer_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clone_of", b"clone_of", "epoch", b"epoch", "files", b"files", "fingerprint", b"fingerprint", "paglet_id", b"paglet_id", "principal", b"principal", "request_id", b"request_id", "retracted", b"retracted", "source", b"source", "state_version", b"state_version", "target", b"target", "ticket", b"ticket", "transfer_id", b"transfer_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

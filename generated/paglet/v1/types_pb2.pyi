@@ -65,6 +65,8 @@ class _PagletStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PagletSta
     """The paglet is gone for good. Terminal; the id may be used again."""
     PAGLET_STATE_INACTIVE: _PagletState.ValueType  # 7
     """The paglet rests on its host's disk and takes no memory. What brings it back is in its policy; ActivatePaglet does."""
+    PAGLET_STATE_CLONING: _PagletState.ValueType  # 8
+    """The paglet is being made as a clone of another one, and belongs to the host of that one; calls are told to come again."""
 
 class PagletState(_PagletState, metaclass=_PagletStateEnumTypeWrapper):
     """PagletState says where in its life a paglet is."""
@@ -87,6 +89,8 @@ PAGLET_STATE_DISPOSED: PagletState.ValueType  # 6
 """The paglet is gone for good. Terminal; the id may be used again."""
 PAGLET_STATE_INACTIVE: PagletState.ValueType  # 7
 """The paglet rests on its host's disk and takes no memory. What brings it back is in its policy; ActivatePaglet does."""
+PAGLET_STATE_CLONING: PagletState.ValueType  # 8
+"""The paglet is being made as a clone of another one, and belongs to the host of that one; calls are told to come again."""
 Global___PagletState: _TypeAlias = PagletState  # noqa: Y015
 
 class _ArrivalMode:

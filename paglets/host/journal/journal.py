@@ -246,7 +246,8 @@ class Journal:
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("INSERT OR REPLACE INTO departures VALUES (?, ?)", row)
-            db.execute("UPDATE paglets SET epoch = ? WHERE paglet_id = ?", (departure.epoch, departure.paglet_id))
+            if not departure.clone_of:
+                db.execute("UPDATE paglets SET epoch = ? WHERE paglet_id = ?", (departure.epoch, departure.paglet_id))
             if own_request is not None:
                 drop_own_request(db, departure.paglet_id, own_request)
 
