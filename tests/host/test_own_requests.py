@@ -11,9 +11,9 @@ import grpc
 import pytest
 
 from paglets.client.client import Client
-from paglets.errors import NotFoundError
+from paglets.errors import NotFoundError, PagletError
 from paglets.testing import HostProcess
-from paglets.values import PagletState
+from paglets.values import PagletState, TransferTicket
 from tests.host.conftest import Mesh
 from tests.host.midway import do
 from tests.host.stage import STAGE
@@ -117,6 +117,27 @@ async def test_move_that_an_arrival_asks_for_outlives_a_kill(
         await beta.start()
         await moving
         await eventually(lambda: _is_at(client, "alpha", after=before), what="its return")
+
+
+@pytest.mark.slow
+async def test_failed_paglet_is_failed_again_after_a_kill(hosts: tuple[HostProcess, HostProcess]) -> None:
+    """One whose arrival failed is so still when its next journey is cut by a kill, and can be moved again."""
+    alpha, beta = hosts
+    async with Client(alpha.address) as client, Client(beta.address) as other:
+        await client.create(PROBE_TYPE, paglet_id="probe")
+        await ask(client.channel, "probe", "Ask", "refuse on_arrival@beta refused")
+        with pytest.raises(PagletError, match="its arrival failed"):
+            await client.dispatch("probe", "beta")
+        await beta.kill()
+        await beta.start({"PAGLETS_FAULT": "journey.intent.after"})
+        moving = asyncio.create_task(other.dispatch("probe", "alpha", ticket=TransferTicket(state_version=9)))
+        await beta.ended()
+        await beta.start()
+        with pytest.raises(PagletError):
+            await moving
+        found = await client.get("probe")
+        assert (found.host, found.state, found.error) == ("beta", PagletState.FAILED, "on_arrival@beta says no")
+        assert (await client.dispatch("probe", "alpha")).state is PagletState.ACTIVE
 
 
 @pytest.mark.slow
