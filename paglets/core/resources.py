@@ -30,6 +30,8 @@ class Resources:
     those that were closed by then are gone, and `on_dispatch_aborted` is where to open them again.
     """
 
+    __slots__ = ("_entries", "_paglet_id")
+
     def __init__(self, paglet_id: str) -> None:
         self._paglet_id = paglet_id
         self._entries: dict[str, _Entry] = {}

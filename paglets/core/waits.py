@@ -6,7 +6,6 @@ It must never know who changes the state, or when.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 
 __all__ = ["Waits"]
@@ -15,8 +14,10 @@ __all__ = ["Waits"]
 class Waits:
     """The waits of one paglet, in the order in which they began. Used on the event loop only."""
 
+    __slots__ = ("_waiting",)
+
     def __init__(self) -> None:
-        self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     def wake(self) -> None:
         """Lets everybody look again."""

@@ -27,11 +27,13 @@ class Sections:
     A thread cannot be cancelled, but what it waits for can: `interrupt` ends that, `resume` lets threads wait again.
     """
 
+    __slots__ = ("_interrupted", "_loop", "_paglet_id", "_runner", "_waiting")
+
     def __init__(self, paglet_id: str, runner: Runner) -> None:
         self._paglet_id = paglet_id
         self._runner = runner
         self._loop = asyncio.get_running_loop()
-        self._waiting: set[asyncio.Future[Any]] = set()
+        self._waiting: dict[asyncio.Future[Any], None] = {}
         self._interrupted = False
 
     @asynccontextmanager
@@ -139,8 +141,8 @@ class Sections:
         return await task
 
     def _note(self, waiting: asyncio.Future[Any]) -> None:
-        self._waiting.add(waiting)
-        waiting.add_done_callback(self._waiting.discard)
+        self._waiting[waiting] = None
+        waiting.add_done_callback(self._waiting.pop)
 
     async def _close(self, ticket: Ticket, turn: Turn[Any]) -> None:
         """Commits a turn; it is durable on return."""
