@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
 from paglets.host.journal.journal import Journal
+from paglets.host.journal.saves import SaveRows
 from paglets.host.post_records import StoredPost
 
-__all__ = ["HeldCommits", "HeldPosts"]
+__all__ = ["HeldCommits", "HeldPosts", "HeldSaves"]
 
 
-class HeldCommits:
-    """Holds the commits of turns. What is not held is the journal's own."""
+class _Held:
+    """Holds the writes of one kind. What is not held is the journal's own."""
 
-    def __init__(self, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, owner: object, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self._free = asyncio.Event()
-        self._commit = journal.commit_turn
+        self._commit: Callable[..., asyncio.Future[None]] = getattr(owner, name)
         self.count = 0
         self._last = asyncio.Event()
         self._last.set()
-        monkeypatch.setattr(journal, "commit_turn", self._held)
+        monkeypatch.setattr(owner, name, self._held)
 
     def release(self) -> None:
         """Lets the commits go, and all that come."""
@@ -42,6 +43,20 @@ class HeldCommits:
             await committing
 
         return asyncio.ensure_future(commit())
+
+
+class HeldCommits(_Held):
+    """Holds the commits of turns."""
+
+    def __init__(self, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(journal, "commit_turn", monkeypatch)
+
+
+class HeldSaves(_Held):
+    """Holds what several turns did at once."""
+
+    def __init__(self, saves: SaveRows, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(saves, "put", monkeypatch)
 
 
 class HeldPosts:

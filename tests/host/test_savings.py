@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from paglets.config import HostSettings
 from paglets.core.paglet import Paglet
 from paglets.errors import InvalidArgumentError
 from paglets.values import PagletState
@@ -15,7 +18,7 @@ from tests.core.test_paglet import First
 from tests.host.conftest import Mesh, Site, site
 from tests.host.crash import fallen
 from tests.host.midway import do
-from tests.host.slow_disk import HeldCommits
+from tests.host.slow_disk import HeldCommits, HeldSaves
 from tests.host.stage import STAGE
 from tests.host.support import ask, eventually, refused
 from tests.host.worker import SAVER_TYPE, WORKER_TYPE
@@ -125,6 +128,37 @@ async def test_turn_that_asks_for_a_move_is_saved(
     await ask(alpha.channel, saver, "Ask", "dispatch nowhere")
     await eventually(lambda: _told(alpha))
     assert (await _lines(await fallen(stack, tmp_path))).startswith("a asked")
+
+
+async def test_turn_waits_for_the_save_before_it(alpha: Site, saver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes while a save is under way is answered after it, and never replaced by what that save had."""
+    held = HeldSaves(alpha.host.parts.journal.saves, monkeypatch)
+    first = asyncio.create_task(ask(alpha.channel, saver, "Ask", "save a"))
+    await eventually(lambda: do(held.count == 1))
+    second = asyncio.create_task(ask(alpha.channel, saver, "Append", "b"))
+    await eventually(lambda: do("append b" in STAGE.notes))
+    assert await _lines(alpha) == ""
+    held.release()
+    assert (await second).text == "a b"
+    await first
+    assert await _lines(alpha) == "a b"
+
+
+async def test_state_and_outcomes_never_part(tmp_path: Path, stack: AsyncExitStack, seed: int) -> None:
+    """Whatever was done in which order, a crash leaves the outcome of exactly those requests that are in the state."""
+    chance = random.Random(seed)
+    settings = HostSettings(name="alpha", data=tmp_path, drain_s=1.0, dedupe_max_replies=12)
+    alpha = await site(stack, tmp_path, "alpha", settings=settings)
+    await alpha.client.create(SAVER_TYPE, paglet_id="saver")
+    for number in range(40):
+        if chance.random() < 0.15:
+            await ask(alpha.channel, "saver", "Ask", "save saved")
+        await ask(alpha.channel, "saver", "Append", f"l{number}", request_id=f"r-{number}")
+    again = await fallen(stack, tmp_path)
+    lines = (await _lines(again)).split()
+    replies = await again.host.parts.journal.replies("saver")
+    kept = [f"l{reply.request_id.removeprefix('r-')}" for reply in replies]
+    assert kept == [line for line in lines if line != "saved"][-12:]
 
 
 async def test_larger_states_are_for_those_that_are_saved(mesh: Mesh) -> None:
