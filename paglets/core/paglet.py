@@ -157,7 +157,11 @@ class Paglet(Generic[StateT]):
         """The last turn before a move; an exception gives the move up."""
 
     async def on_dispatch_aborted(self, error: PagletError) -> None:
-        """The first turn after a move, a rest, or a clone of its own wish, was given up: the paglet is where it was."""
+        """The first turn after a move, a rest, or a clone of its own wish, was given up: the paglet is where it was.
+
+        Its resources may be closed and its bodies gone, but for `run()`, which begins anew. It comes once more for a
+        body that did not end in time and ends only later.
+        """
 
     async def on_arrival(self, event: MobilityEvent) -> None:
         """The first turn at the new host; it may run again after a crash. An exception marks the paglet FAILED."""

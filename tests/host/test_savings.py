@@ -21,7 +21,7 @@ from tests.host.midway import do
 from tests.host.slow_disk import HeldCommits, HeldSaves
 from tests.host.stage import STAGE
 from tests.host.support import ask, eventually, refused
-from tests.host.worker import SAVER_TYPE, WORKER_TYPE
+from tests.host.worker import SAVER_TYPE, WORKER_TYPE, Saver
 
 
 @pytest.fixture
@@ -91,6 +91,23 @@ async def test_regular_end_of_the_host_saves(stack: AsyncExitStack, tmp_path: Pa
     alpha = await site(stack, tmp_path, "alpha")
     assert await _lines(alpha) == "a"
     assert (await ask(alpha.channel, "saver", "Append", "a", request_id="r-1")).replayed
+
+
+@pytest.mark.parametrize("spot", ["long", "close first"])
+async def test_end_of_the_host_saves_first(alpha: Site, saver: str, spot: str) -> None:
+    """A turn or a closer that does not end with its host keeps nothing from being saved that had ended before."""
+    await ask(alpha.channel, saver, "Append", "a")
+    await ask(alpha.channel, saver, "Ask", "open first")
+    STAGE.hold(spot)
+    turn = asyncio.create_task(ask(alpha.channel, saver, "Hold", "long"))
+    await STAGE.reached("long")
+    resident = alpha.host.residents.get(saver)
+    assert resident is not None
+    ending = asyncio.create_task(resident.stop(5.0))
+    await eventually(lambda: _has_saved(alpha), what="the save")
+    assert not ending.done()
+    STAGE.release(spot)
+    await asyncio.gather(turn, ending)
 
 
 async def test_rest_saves(alpha: Site, saver: str) -> None:
@@ -185,6 +202,11 @@ def test_durability_is_one_of_two() -> None:
     """A class that says anything else is refused when it is defined."""
     with pytest.raises(TypeError, match="durability is 'never'"):
         type("Odd", (Paglet,), {"State": First, "durability": "never"})
+
+
+async def _has_saved(alpha: Site) -> bool:
+    stored = await alpha.host.parts.journal.required("saver")
+    return "a" in Saver.codec.load(stored.state, stored.state_version).lines
 
 
 async def _told(alpha: Site) -> bool:

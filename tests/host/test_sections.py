@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 
+from paglets.client.tasks import TaskClient
 from tests.host.conftest import Mesh, Site
 from tests.host.midway import do
 from tests.host.stage import STAGE
 from tests.host.support import ask, eventually, refused
-from tests.host.worker import WORKER_TYPE, Worker
+from tests.host.worker import ERRAND_TYPE, WORKER_TYPE, Worker
 
 
 @pytest.fixture
@@ -86,3 +88,17 @@ async def test_run_in_a_thread(mesh: Mesh, worker: str, monkeypatch: pytest.Monk
 async def test_wait_in_a_turn_says_so(mesh: Mesh, worker: str) -> None:
     """A turn that waits for its own state would wait for ever, and is refused."""
     assert (await refused(ask(mesh.alpha.channel, worker, "Ask", "wait-in-turn"))).reason == "WAIT_IN_TURN"
+
+
+@pytest.mark.parametrize("word", ["loop", "thread"])
+async def test_body_of_a_task(mesh: Mesh, word: str) -> None:
+    """A task's body waits, is told and changes the state like any other, on the loop and in a thread."""
+    created = await mesh.alpha.client.create(ERRAND_TYPE, paglet_id="errand")
+    task = TaskClient(created, StringValue, StringValue)
+    await task.start(StringValue(value=word))
+    await _noted("errand")
+    STAGE.note(word)
+    resident = mesh.alpha.host.residents.get("errand")
+    assert resident is not None
+    resident.paglet.notify_all_state_changed()
+    assert (await task.wait(10)).result == StringValue(value=word)

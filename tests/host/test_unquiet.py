@@ -8,13 +8,16 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 
+from paglets.client.tasks import TaskClient
 from paglets.config import HostSettings
+from paglets.values import TaskPhase
 from tests.host.conftest import Mesh, site
 from tests.host.midway import do
 from tests.host.stage import STAGE
 from tests.host.support import ask, eventually
-from tests.host.worker import WORKER_TYPE, Worker
+from tests.host.worker import ERRAND_TYPE, WORKER_TYPE, Worker
 
 _TOLD = "aborted QUIESCE_TIMEOUT"
 
@@ -98,6 +101,22 @@ async def test_body_that_ends_too_late_is_told(hasty: Mesh, worker: str) -> None
     STAGE.release("unwind")
     await _noted(_TOLD, 2)
     assert (await hasty.alpha.client.dispatch(worker, "beta")).host == "beta"
+
+
+async def test_task_whose_body_ends_too_late_has_failed(hasty: Mesh) -> None:
+    """A task is never left RUNNING without its body: one that was cut for a move which was given up has FAILED."""
+    created = await hasty.alpha.client.create(ERRAND_TYPE, paglet_id="worker")
+    task = TaskClient(created, StringValue, StringValue)
+    STAGE.hold("unwind")
+    await task.start(StringValue(value="never"))
+    await _noted("errand")
+    with pytest.raises(Exception, match=r"did not end within 0\.5 s"):
+        await hasty.alpha.client.dispatch("worker", "beta")
+    assert (await task.get()).phase is TaskPhase.RUNNING
+    STAGE.release("unwind")
+    failed = await task.wait(10)
+    assert failed.phase is TaskPhase.FAILED
+    assert "has ended only now" in failed.error
 
 
 async def test_thread_that_was_not_done_goes_on(hasty: Mesh, worker: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,17 @@ from functools import partial
 from google.protobuf.wrappers_pb2 import StringValue
 
 from paglets import state_locked
-from paglets.values import FileMode
+from paglets.patterns.tasks import TaskPaglet
+from paglets.values import FileMode, TaskPhase
 from tests.host.probe import Probe
 from tests.host.stage import STAGE
 
-__all__ = ["SAVER_TYPE", "WORKER_MODULE", "WORKER_TYPE", "Saver", "Worker"]
+__all__ = ["ERRAND_TYPE", "SAVER_TYPE", "WORKER_MODULE", "WORKER_TYPE", "Errand", "Saver", "Worker"]
 
 WORKER_MODULE = "tests.host.worker"
 WORKER_TYPE = "tests.host.worker.Worker"
 SAVER_TYPE = "tests.host.worker.Saver"
+ERRAND_TYPE = "tests.host.worker.Errand"
 
 
 class Worker(Probe):
@@ -174,3 +176,28 @@ class Saver(Worker):
     """A worker that is saved now and then."""
 
     durability = "lifecycle"
+
+
+class Errand(TaskPaglet[StringValue, StringValue]):
+    """A task that goes on when a line was added, and takes its time when it is cancelled."""
+
+    @state_locked
+    async def enter(self) -> None:
+        """Says that it waits."""
+        self.state.enter(TaskPhase.RUNNING, 1.0)
+
+    async def run_task(self, request: StringValue) -> StringValue:
+        """Waits for the news that it was asked for, on the loop or in a thread."""
+        await self.enter()
+        STAGE.note("errand")
+        try:
+            await self._heard(request.value)
+        finally:
+            await STAGE.at("unwind")
+        return request
+
+    async def _heard(self, word: str) -> None:
+        if word == "thread":
+            await asyncio.to_thread(self.blocking, self.wait_state(lambda _: STAGE.notes[-1] == word))
+        else:
+            await self.wait_state(lambda _: STAGE.notes[-1] == word)
