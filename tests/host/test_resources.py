@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from paglets.errors import PagletError, PreconditionError
+from paglets.values import PagletState
 from tests.host.conftest import Mesh, Site, site
 from tests.host.probe import SECRET
 from tests.host.stage import STAGE
@@ -70,6 +71,19 @@ async def test_suppressed_failure_holds_nothing_up(mesh: Mesh, worker: str, capl
     await _ask(mesh.alpha, "refuse third secretly")
     assert (await mesh.alpha.client.dispatch(worker, "beta")).host == "beta"
     assert "resource third of paglet worker was not closed" in caplog.text
+
+
+async def test_rest_closes_all(mesh: Mesh, worker: str) -> None:
+    """A paglet that rests has nothing open; what cannot be closed keeps it awake, its last turn undone."""
+    await _ask(mesh.alpha, "refuse first secretly")
+    with pytest.raises(PreconditionError, match="could not close first"):
+        await mesh.alpha.client.deactivate(worker)
+    assert await _ask(mesh.alpha, "status") == "first"
+    assert "closed second" not in (await ask(mesh.alpha.channel, worker, "Read")).text
+    await _ask(mesh.alpha, "refuse first go ")
+    assert (await mesh.alpha.client.deactivate(worker)).state is PagletState.INACTIVE
+    assert STAGE.notes.count("closed first") == 2
+    assert await _ask(mesh.alpha, "status") == ""
 
 
 async def test_end_of_the_paglet_closes_all(mesh: Mesh, worker: str) -> None:
