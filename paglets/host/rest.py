@@ -13,11 +13,12 @@ from paglets.core.events import DeactivationEvent, DeactivationRequest
 from paglets.core.lifecycle import LifecycleEvent, next_state
 from paglets.core.turn import OwnRequest, Turn
 from paglets.directory.contract import Guard, PagletRow
-from paglets.errors import ConflictError
+from paglets.errors import ConflictError, PagletError
 from paglets.faults import point
 from paglets.host.activities import hook_limits
 from paglets.host.dormant import Dormant
 from paglets.host.gate import moved
+from paglets.host.given_up import refuse, resume
 from paglets.host.parts import HostParts
 from paglets.host.replies import ReplyBook
 from paglets.host.resident import Resident
@@ -80,15 +81,27 @@ class Rests:
                 return resident.row
             next_state(resident.paglet_id, resident.row.state, LifecycleEvent.DEACTIVATE)
             point("deactivate.quiesce.before")
-            await resident.quiet(self._parts.settings.quiesce_s)
+            try:
+                await resident.quiet(self._parts.settings.quiesce_s)
+            except PagletError as error:
+                if request.own is None:  # else the paglet is told by whoever does what it asked for
+                    self._tasks.start(refuse(self._parts, resident, None, error))
+                raise
             try:
                 last, policy = await self._last_turn(resident, request)
                 await self._lay_down(resident, request, policy, last)
-            except BaseException:
+            except BaseException as error:
                 if self._residents.get(resident.paglet_id) is resident:
-                    resident.open()
+                    await self._go_on(resident, request, error)
                 raise
             return resident.row  # what its last turn began beside the turns has ended with it
+
+    async def _go_on(self, resident: Resident, request: RestRequest, error: BaseException) -> None:
+        """A paglet that was quieted and stays goes on: its bodies are gone, and it is told why."""
+        if isinstance(error, PagletError) and request.own is None:
+            await resume(resident, error)
+        else:
+            resident.open()
 
     async def _last_turn(self, resident: Resident, request: RestRequest) -> tuple[Turn[Any], DeactivationPolicy]:
         """Asks the paglet what is to bring it back, and lets it end its work."""

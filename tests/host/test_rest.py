@@ -106,7 +106,7 @@ async def test_hook_that_fails_keeps_it_active(alpha: Site, hook: str) -> None:
     with pytest.raises(PreconditionError) as caught:
         await alpha.client.deactivate("probe")
     assert (caught.value.reason, caught.value.metadata["hook"]) == ("HOOK_FAILED", "on_deactivating")
-    assert (await ask(alpha.channel, "probe", "Read")).text == "a"
+    assert (await ask(alpha.channel, "probe", "Read")).text == "a aborted FAILED_PRECONDITION HOOK_FAILED"
     assert await state_of(alpha.client) is PagletState.ACTIVE
 
 

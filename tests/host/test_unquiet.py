@@ -12,7 +12,8 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from paglets.client.tasks import TaskClient
 from paglets.config import HostSettings
-from paglets.values import TaskPhase
+from paglets.errors import PagletError
+from paglets.values import PagletState, TaskPhase
 from tests.host.conftest import Mesh, site
 from tests.host.midway import do
 from tests.host.stage import STAGE
@@ -117,6 +118,22 @@ async def test_task_whose_body_ends_too_late_has_failed(hasty: Mesh) -> None:
     failed = await task.wait(10)
     assert failed.phase is TaskPhase.FAILED
     assert "has ended only now" in failed.error
+
+
+@pytest.mark.parametrize("how", ["late", "refused"])
+async def test_rest_that_is_given_up_is_told(hasty: Mesh, worker: str, how: str) -> None:
+    """A paglet that was to rest and stays is told, since what it did beside its turns was ended for it."""
+    if how == "late":
+        STAGE.hold("unwind")
+        await _ask(hasty, "slow")
+        await STAGE.reached("slow")
+    else:
+        await _ask(hasty, "refuse on_deactivating refused")
+    with pytest.raises(PagletError) as refusal:
+        await hasty.alpha.client.deactivate(worker)
+    await _noted(f"aborted {refusal.value.reason}")
+    assert (await ask(hasty.alpha.channel, worker, "Append", "on")).text.endswith(f"{refusal.value.reason} on")
+    assert (await hasty.alpha.client.get(worker)).state is PagletState.ACTIVE
 
 
 async def test_thread_that_was_not_done_goes_on(hasty: Mesh, worker: str, monkeypatch: pytest.MonkeyPatch) -> None:
