@@ -1,8 +1,9 @@
-"""Kills at random for as long as one likes: `buildscripts/soak [RUNS] [--seed SEED] [--uploads N] [--memory]`.
+"""Kills at random for as long as one likes: `buildscripts/soak [RUNS] [--seed SEED] [OPTIONS]`.
 
 A run draws a layout, up to three hosts with a point each and which pass of it is the last, and moves a paglet to and
 fro. Every run has a seed of its own, printed with it, that repeats its draws. With `--uploads` a host is killed at N
-offsets of 64 MiB uploads first; with `--memory` eight clients move 2 GiB each way, and what that takes is told.
+offsets of 64 MiB uploads first; with `--memory` eight clients move 2 GiB each way, and what that takes is told; with
+`--steps` the hosts take N sequences of ten steps beside the model.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tests.kill.mesh import Mesh
 from tests.kill.meshes import Meshes
 from tests.kill.story import Story, begun_story
 from tests.kill.uploads import kill_uploads
+from tests.model.machine import look_for_steps
 
 _ON_THE_WAY = [point for point in HOST_POINTS if point.startswith(("journey.", "transfer.", "arrival."))]
 _APPLY = ("directory.apply.before", "directory.apply.after")
@@ -124,6 +126,13 @@ async def run_memory() -> None:
     growth.check()
 
 
+async def run_steps(count: int, seed: int) -> None:
+    """Takes so many sequences of steps beside the model."""
+    began = time.monotonic()
+    await look_for_steps(count, seed)
+    _say(f"seed {seed}: {count} sequences of ten steps, {time.monotonic() - began:.1f} s")
+
+
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -136,11 +145,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9), help="of the first run")
     parser.add_argument("--uploads", type=int, default=0, help="how many uploads are cut by a kill before that (0)")
     parser.add_argument("--memory", action="store_true", help="first move 2 GiB each way by each of eight clients")
+    parser.add_argument("--steps", type=int, default=0, help="how many sequences of steps are taken before that (0)")
     arguments = parser.parse_args()
     if arguments.memory:
         asyncio.run(run_memory())
     if arguments.uploads:
         asyncio.run(run_uploads(arguments.uploads, arguments.seed))
+    if arguments.steps:
+        asyncio.run(run_steps(arguments.steps, arguments.seed))
     asyncio.run(run(arguments.runs, arguments.seed))
 
 

@@ -21,7 +21,7 @@ def calls(model: Model, world: World, number: int) -> Steps:
     if model.reads and not host.reading:
         yield Step(f"read.begin at {number}", at(world, number, reading=True), helps=False)
     for request in range(model.writes):
-        if request and not _used(world, request - 1):
+        if model.ordered and request and not _used(world, request - 1):
             continue
         if host.kept.replies & 1 << request:
             yield Step(f"turn.replay of {request} at {number}", _acked(world, number, request), helps=False)

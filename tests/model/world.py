@@ -123,7 +123,7 @@ class Model(NamedTuple):
     """The bounds of a search, and the guard that is taken away.
 
     `faults` are kills and pauses, `lost` are directory writes and offers without an answer, `operations` what is asked
-    for of those in `does`.
+    for of those in `does`. `ordered` says that no request is sent before the one before it has left a trace.
     """
 
     hosts: int = 2
@@ -133,6 +133,7 @@ class Model(NamedTuple):
     writes: int = 1
     does: frozenset[str] = frozenset({"dispatch"})
     reads: bool = False
+    ordered: bool = True
     without: str = ""
 
     def has(self, guard: str) -> bool:
