@@ -61,12 +61,16 @@ class Cuts:
 
 
 class Proxy:
-    """Listens on `port`; passes on to `target`, which may change from one connection to the next."""
+    """Listens on `port`; passes on to `target`, which may change from one connection to the next.
+
+    What passes is held up for `delay_s` each time, which makes a slow way.
+    """
 
     def __init__(self, target: int, meddle: Meddle) -> None:
         self.port = 0
         self.target = target
         self.meddle = meddle
+        self.delay_s = 0.0
         self._open: set[asyncio.StreamWriter] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,6 +100,8 @@ class Proxy:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way) -> None:
         with suppress(OSError):
             while data := await reader.read(_READ_BYTES):
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
                 writer.write(self.meddle(way, data))
                 await writer.drain()
 

@@ -3,7 +3,8 @@
 A run draws a layout, up to three hosts with a point each and which pass of it is the last, and moves a paglet to and
 fro. Every run has a seed of its own, printed with it, that repeats its draws. With `--uploads` a host is killed at N
 offsets of 64 MiB uploads first; with `--memory` eight clients move 2 GiB each way, and what that takes is told; with
-`--steps` the hosts take N sequences of ten steps beside the model.
+`--steps` hosts take N sequences of ten steps beside the model; with `--travels` clients call counters that move over
+bad ways for so many seconds, and what they saw must be linearizable.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from tests.kill.mesh import Mesh
 from tests.kill.meshes import Meshes
 from tests.kill.story import Story, begun_story
 from tests.kill.uploads import kill_uploads
+from tests.linearize.counter import check_counters
+from tests.linearize.travels import travel
 from tests.model.machine import look_for_steps
 
 _ON_THE_WAY = [point for point in HOST_POINTS if point.startswith(("journey.", "transfer.", "arrival."))]
@@ -133,6 +136,17 @@ async def run_steps(count: int, seed: int) -> None:
     _say(f"seed {seed}: {count} sequences of ten steps, {time.monotonic() - began:.1f} s")
 
 
+async def run_travels(seconds: float, seed: int) -> None:
+    """Has clients call counters that travel, and checks what they saw."""
+    with tempfile.TemporaryDirectory(prefix="paglets-soak-") as folder:
+        travels = await travel(Path(folder), random.Random(seed), seconds)
+    began = time.monotonic()
+    verdict = check_counters(travels.history)
+    _say(f"seed {seed}: {travels} in {seconds:g} s, checked in {time.monotonic() - began:.1f} s")
+    if not verdict:
+        raise AssertionError(f"these fit nowhere: {verdict.stuck}")
+
+
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -146,11 +160,14 @@ def main() -> None:
     parser.add_argument("--uploads", type=int, default=0, help="how many uploads are cut by a kill before that (0)")
     parser.add_argument("--memory", action="store_true", help="first move 2 GiB each way by each of eight clients")
     parser.add_argument("--steps", type=int, default=0, help="how many sequences of steps are taken before that (0)")
+    parser.add_argument("--travels", type=float, default=0, help="how many seconds of travels come before that (0)")
     arguments = parser.parse_args()
     if arguments.memory:
         asyncio.run(run_memory())
     if arguments.uploads:
         asyncio.run(run_uploads(arguments.uploads, arguments.seed))
+    if arguments.travels:
+        asyncio.run(run_travels(arguments.travels, arguments.seed))
     if arguments.steps:
         asyncio.run(run_steps(arguments.steps, arguments.seed))
     asyncio.run(run(arguments.runs, arguments.seed))
