@@ -61,6 +61,7 @@ class FakeHome:
         self.files = dict(files or {})
         self.departures: list[str] = []
         self.clones: list[str] = []
+        self.posts: list[tuple[str, str, Message]] = []
         self.rests: list[DeactivationPolicy | None] = []
         self.disposals = 0
         self.mishaps: list[Exception] = []
@@ -221,6 +222,10 @@ class FakeHome:
     def start_background(self, body: Callable[[], Awaitable[None]]) -> None:
         """Starts a body when the running turn is committed."""
         self._after(lambda: self._spawn(body))
+
+    def post(self, paglet_id: str, operation: str, request: Message) -> None:
+        """Notes the post when the running turn has ended well."""
+        self._after(lambda: self.posts.append((paglet_id, operation, request)))
 
     def request_dispatch(self, target: str, ticket: TransferTicket | None = None) -> None:
         """Notes the move when the running turn or body has ended well."""

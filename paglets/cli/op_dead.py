@@ -94,6 +94,7 @@ def _record(letter: DeadLetter) -> Record:
         "post_id": letter.post_id,
         "operation": letter.operation,
         "request_id": letter.request_id,
+        "receiver": letter.receiver,
         "failures": letter.failures,
         "created": time_text(letter.created_at),
         "reason": letter.error.reason,

@@ -31,6 +31,7 @@ from paglets.client.proxy import PagletProxy
 from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
 from paglets.core.paglet import Paglet
+from paglets.core.turn import next_request_id
 from paglets.errors import InvalidArgumentError, UnavailableError
 from paglets.values import (
     DeactivationPolicy,
@@ -42,7 +43,6 @@ from paglets.values import (
     PagletProxyRef,
     TransferTicket,
     check_id,
-    new_id,
 )
 from paglets.wire.lifecycle import paglet_info_from_message
 from paglets.wire.mesh import host_from_message
@@ -147,7 +147,7 @@ class Client:
         HOOK_FAILED, INVALID_ID.
         """
         request = lifecycle_pb2.CreatePagletRequest(
-            request_id=request_id or new_id(),
+            request_id=request_id or next_request_id(),
             type=type if isinstance(type, str) else type.type_name(),
             paglet_id=paglet_id,
             state_json=state if isinstance(state, str) else _to_json(state),
@@ -220,7 +220,7 @@ class Client:
         it. After any error but ARRIVAL_FAILED, DEADLINE_EXCEEDED and UNAVAILABLE the paglet is where it was.
         """
         request = lifecycle_pb2.DispatchPagletRequest(
-            request_id=request_id or new_id(),
+            request_id=request_id or next_request_id(),
             paglet_id=paglet_id,
             target=target,
             ticket=None if ticket is None else ticket_to_message(ticket),
@@ -245,7 +245,7 @@ class Client:
         Of a paglet that is there already it changes nothing.
         """
         request = lifecycle_pb2.RetractPagletRequest(
-            request_id=request_id or new_id(),
+            request_id=request_id or next_request_id(),
             paglet_id=paglet_id,
             ticket=None if ticket is None else ticket_to_message(ticket),
         )
@@ -270,7 +270,7 @@ class Client:
         DEADLINE_EXCEEDED and UNAVAILABLE there is none.
         """
         request = lifecycle_pb2.ClonePagletRequest(
-            request_id=request_id or new_id(),
+            request_id=request_id or next_request_id(),
             paglet_id=paglet_id,
             target=target,
             ticket=None if ticket is None else ticket_to_message(ticket),
@@ -304,7 +304,7 @@ class Client:
         the policy. Raises PAGLET_NOT_FOUND, ILLEGAL_TRANSITION, HOOK_FAILED, QUIESCE_TIMEOUT: it then goes on.
         """
         request = lifecycle_pb2.DeactivatePagletRequest(
-            request_id=request_id or new_id(),
+            request_id=request_id or next_request_id(),
             paglet_id=paglet_id,
             policy=None if policy is None else policy_to_message(policy),
         )
@@ -334,14 +334,14 @@ class Client:
         POSTS_FULL, PAGLET_INACTIVE, REQUEST_ID_REUSED, MALFORMED_REQUEST for a request of another type, or over 1 MiB.
         """
         wanted = operation_pb2.PostOperationRequest(
-            request_id=request_id or new_id(), paglet_id=paglet_id, operation=operation
+            request_id=request_id or next_request_id(), paglet_id=paglet_id, operation=operation
         )
         wanted.request.Pack(request)
         return (await self._operations.PostOperation(wanted)).post_id
 
     async def dispose(self, paglet_id: str, *, request_id: str = "") -> None:
         """Ends a paglet for good, whatever its state; safe to repeat with `request_id`. Raises PAGLET_NOT_FOUND."""
-        request = lifecycle_pb2.DisposePagletRequest(request_id=request_id or new_id(), paglet_id=paglet_id)
+        request = lifecycle_pb2.DisposePagletRequest(request_id=request_id or next_request_id(), paglet_id=paglet_id)
         await self._lifecycle.DisposePaglet(request)
 
 

@@ -18,7 +18,10 @@ __all__ = ["DeadLetter", "DeadLetters"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """A post that failed `failures` times, at last with `error`; it came at `created_at`, seconds since the epoch."""
+    """A post that failed `failures` times, at last with `error`; it came at `created_at`, seconds since the epoch.
+
+    One that the paglet made itself, and that was refused for good, has a `receiver`.
+    """
 
     post_id: str
     operation: str
@@ -27,6 +30,7 @@ class DeadLetter:
     created_at: float
     failures: int
     error: PagletError
+    receiver: str = ""
 
 
 class DeadLetters:
@@ -66,4 +70,5 @@ def _from_message(letter: pb.DeadLetter) -> DeadLetter:
         created_at=time_from_message(letter.create_time),
         failures=letter.failures,
         error=from_status_bytes(letter.status),
+        receiver=letter.receiver,
     )

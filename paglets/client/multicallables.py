@@ -9,7 +9,7 @@ from typing import Generic, TypeAlias, TypeVar
 import grpc
 
 from paglets.client.retry import RetriedCall, RetryPolicy
-from paglets.values import new_id
+from paglets.core.turn import next_request_id
 from paglets.wire.metadata import REQUEST_ID_KEY
 
 __all__ = ["Pairs", "StreamStream", "StreamUnary", "UnaryStream", "UnaryUnary"]
@@ -26,7 +26,8 @@ Requests: TypeAlias = AsyncIterator[RequestT] | Iterator[RequestT]
 class UnaryUnary(grpc.aio.UnaryUnaryMultiCallable[RequestT, ReplyT], Generic[RequestT, ReplyT]):
     """One request, one reply. Without a timeout the call has the policy's; `math.inf` is none.
 
-    `request_ids` gives each call without a request id a fresh one.
+    `request_ids` gives each call without a request id one: in a turn of a paglet the same if that is run again, else a
+    fresh one.
     """
 
     inner: grpc.aio.UnaryUnaryMultiCallable[RequestT, ReplyT]
@@ -47,7 +48,7 @@ class UnaryUnary(grpc.aio.UnaryUnaryMultiCallable[RequestT, ReplyT], Generic[Req
         """Starts the call; its metadata is made once, so that every attempt carries the same request id."""
         pairs = _joined(self.own, metadata)
         if self.request_ids and all(key != REQUEST_ID_KEY for key, _ in pairs):
-            pairs = (*pairs, (REQUEST_ID_KEY, new_id()))
+            pairs = (*pairs, (REQUEST_ID_KEY, next_request_id()))
 
         def attempt(timeout_s: float | None) -> grpc.aio.UnaryUnaryCall[RequestT, ReplyT]:
             return self.inner(

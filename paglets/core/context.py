@@ -7,6 +7,8 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from google.protobuf.message import Message
+
 from paglets.artifacts.store import ArtifactStore
 from paglets.core.storage import Storage
 from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef, TransferTicket
@@ -107,6 +109,13 @@ class Context(Protocol):
 
     def request_dispose(self) -> None:
         """Ends the paglet when the running turn or background body has ended and been committed."""
+        ...
+
+    def post(self, paglet_id: str, operation: str, request: Message) -> None:
+        """Leaves an operation with another paglet when the running turn has been committed.
+
+        Raises NOT_IN_TURN, INVALID_ID, POSTS_FULL, MALFORMED_REQUEST for a request over 1 MiB.
+        """
         ...
 
     async def register_file(self, path: Path, name: str, mode: FileMode) -> PagletFileRef:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
 
 from paglet.v1 import artifact_pb2
 from paglets.artifacts.store import ArtifactWrite
@@ -263,6 +264,16 @@ class Paglet(Generic[StateT]):
         timer = Timer(self.context, body, period_s, again=True)
         timer.start()
         return timer
+
+    def post(self, paglet: str | PagletProxyRef, operation: str, request: Message) -> None:
+        """Leaves an operation, `pkg.Service/Method`, with a paglet, also this one, and does not wait for it.
+
+        It is kept with the turn that makes it, and sent when that is durable, until it is acknowledged: once, in the
+        order of this paglet's posts to that one, wherever the two are by then. What is refused for good is a dead
+        letter of this paglet. Only turns post; background code does so in `async with self.turn()`. Raises NOT_IN_TURN,
+        INVALID_ID, POSTS_FULL, MALFORMED_REQUEST for a request over 1 MiB.
+        """
+        self.context.post(paglet if isinstance(paglet, str) else paglet.paglet_id, operation, request)
 
     def dispatch(self, target: str, *, ticket: TransferTicket | None = None) -> PagletProxyRef:
         """Asks for a move to the host named `target`, begun when this turn or task body has ended and is committed.

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+from paglets.core.cause import NO_CAUSE, Cause, OutgoingPost, RequestIds
 from paglets.errors import InvalidArgumentError
 from paglets.state import StateCodec
-from paglets.values import DeactivationPolicy, TransferTicket
+from paglets.values import DeactivationPolicy, TransferTicket, new_id
 
-__all__ = ["OwnAction", "OwnRequest", "StateCell", "Turn", "current_turn"]
+__all__ = ["OwnAction", "OwnRequest", "StateCell", "Turn", "current_turn", "next_request_id"]
 
 StateT = TypeVar("StateT")
 
@@ -28,6 +29,16 @@ def current_turn() -> Turn[Any] | None:
     """The turn that the running code belongs to; None in the background."""
     turn = _current.get()
     return turn if turn is not None and turn.open else None
+
+
+def next_request_id() -> str:
+    """The request id of something that the running code asks of others.
+
+    In a turn that has a request id it follows from that, so that a rerun of the turn asks for the same; else it is
+    random.
+    """
+    turn = current_turn()
+    return new_id() if turn is None else turn.request_ids.next()
 
 
 class OwnAction(StrEnum):
@@ -66,9 +77,9 @@ class StateCell(Generic[StateT]):
         self.latest = codec.encode(state)
         self._max_bytes = max_bytes
 
-    def begin(self) -> Turn[StateT]:
+    def begin(self, cause: Cause = NO_CAUSE) -> Turn[StateT]:
         """Opens a turn on the latest state."""
-        return Turn(self)
+        return Turn(self, cause)
 
     def read(self) -> StateT:
         """The durable state, as a copy of the running code's own: nobody sees what is written to it."""
@@ -92,12 +103,15 @@ class StateCell(Generic[StateT]):
 class Turn(Generic[StateT]):
     """One exclusive use of the state. `state` is a private copy until `finish` has been committed.
 
-    `outputs` are let out then; `request` is what the paglet asks of its host for itself, the last one if it asks again.
-    `checkpoint` says that it is to be durable then, also where turns are not by themselves.
+    `outputs` are let out then, and `posts` sent; `request` is what the paglet asks of its host for itself, the last one
+    if it asks again. `checkpoint` says that it is to be durable then, also where turns are not by themselves.
     """
 
-    def __init__(self, cell: StateCell[StateT]) -> None:
+    def __init__(self, cell: StateCell[StateT], cause: Cause = NO_CAUSE) -> None:
         self.cell = cell
+        self.cause = cause
+        self.request_ids = RequestIds(cause.origin)
+        self.posts: list[OutgoingPost] = []
         self.open = True
         self.outputs: list[Callable[[], None]] = []
         self.request: OwnRequest | None = None
@@ -140,5 +154,6 @@ class Turn(Generic[StateT]):
         self.open = False
         self._state = None
         self.outputs.clear()
+        self.posts.clear()
         self.request = None
         self.checkpoint = False

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from google.protobuf.message import DecodeError, Message
 
+from paglets.core.cause import Cause
 from paglets.core.handlers import Handler
 from paglets.core.mailbox import Ticket
 from paglets.core.paglet import Paglet
@@ -125,7 +126,9 @@ class Calls:
 
         ticket = await self._enter(call)
         try:
-            reply, durable = await attempt(self._runner.begin(lambda: self._invoke(handler, request), keep), call.path)
+            reply, durable = await attempt(
+                self._runner.begin(lambda: self._invoke(handler, request), keep, self._cause(key)), call.path
+            )
         except PagletError as error:
             await self._fail(error, key, fingerprint)
         finally:
@@ -140,13 +143,18 @@ class Calls:
 
         ticket = await self._gate.enter(own=True)  # posts have bounds of their own
         try:
-            turn = self._runner.begin(lambda: self._invoke(handler, request), keep, post.number)
+            turn = self._runner.begin(
+                lambda: self._invoke(handler, request), keep, self._cause(post.key, post=post.number)
+            )
             reply, durable = await attempt(turn, post.path)
         finally:
             self._gate.leave(ticket)
         if durable is not None:
             await durable
         return reply
+
+    def _cause(self, key: tuple[str, str], post: int = 0) -> Cause:
+        return Cause(origin="\0".join((self._paglet_id, *key)), post=post)
 
     def _keep(
         self, key: tuple[str, str], fingerprint: bytes, reply: bytes

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
+
 from paglets.artifacts.store import ArtifactStore
+from paglets.core.cause import OutgoingPost
 from paglets.core.storage import Storage
-from paglets.core.turn import OwnAction, OwnRequest, current_turn
-from paglets.errors import NotFoundError, Resource
+from paglets.core.turn import OwnAction, OwnRequest, current_turn, next_request_id
+from paglets.errors import InvalidArgumentError, NotFoundError, PreconditionError, Resource
 from paglets.host.activities import Activities
 from paglets.host.files import FileRoots, RegisteredFile, register
 from paglets.host.gate import not_found
+from paglets.host.outbox import Outbox
 from paglets.host.parts import HostParts
+from paglets.host.post_records import MAX_POST_BYTES
 from paglets.host.sections import Sections
 from paglets.host.stores import artifact_store
 from paglets.values import (
@@ -45,6 +52,7 @@ class HostContext:
         sections: Sections,
         activities: Activities,
         files: dict[str, RegisteredFile],
+        outbox: Outbox,
     ) -> None:
         self._parts = parts
         self._paglet_id = paglet_id
@@ -52,6 +60,7 @@ class HostContext:
         self._sections = sections
         self._activities = activities
         self._files = files
+        self._outbox = outbox
 
     @property
     def paglet_id(self) -> str:
@@ -138,6 +147,37 @@ class HostContext:
     def request_dispose(self) -> None:
         """Ends the paglet when the running turn or body has ended well."""
         self._activities.request(OwnRequest(OwnAction.DISPOSE))
+
+    def post(self, paglet_id: str, operation: str, request: Message) -> None:
+        """Leaves an operation with another paglet when the running turn is durable."""
+        turn = self._sections.own_turn()
+        if turn is None:
+            raise PreconditionError(
+                "NOT_IN_TURN",
+                f"paglet {self._paglet_id} posts outside of a turn, with which a post is kept: use"
+                " `async with self.turn()`",
+                resource=Resource("paglet", self._paglet_id),
+            )
+        packed = AnyMessage()
+        packed.Pack(request)
+        if len(packed.value) > MAX_POST_BYTES:
+            raise InvalidArgumentError(
+                "MALFORMED_REQUEST",
+                f"a post has at most {MAX_POST_BYTES} bytes; send more as an artifact",
+                field="request",
+            )
+        self._outbox.require_room(turn.posts, len(packed.value))
+        turn.posts.append(
+            OutgoingPost(
+                number=self._outbox.number(),
+                request_id=next_request_id(),
+                paglet_id=check_id(paglet_id, "paglet_id"),
+                operation=operation,
+                type_url=packed.type_url,
+                request=packed.value,
+                create_ms=time.time_ns() // 1_000_000,
+            )
+        )
 
     async def register_file(self, path: Path, name: str, mode: FileMode) -> PagletFileRef:
         """Reads a file once and keeps its registration durably."""

@@ -1,13 +1,15 @@
-"""The dead letters of one host's paglets: read, run again, or forgotten."""
+"""The dead letters of one host's paglets: read, run or sent again, or forgotten."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 
+from paglets.core.cause import OutgoingPost
 from paglets.faults import point
 from paglets.host.desk import Desk, Desks
 from paglets.host.parts import HostParts
-from paglets.host.post_records import StoredPost
+from paglets.host.post_records import StoredPost, outgoing_id_of
 
 __all__ = ["DEAD_LETTER_POINTS", "DeadLetters"]
 
@@ -27,13 +29,15 @@ class DeadLetters:
         self._desks = desks
         self._wake = wake
 
-    async def list(self, paglet_id: str, deadline: float | None) -> Sequence[StoredPost] | None:
-        """All of them, in the order in which they came."""
+    async def list(
+        self, paglet_id: str, deadline: float | None
+    ) -> tuple[Sequence[StoredPost], Sequence[OutgoingPost]] | None:
+        """All that came to the paglet, and all that it made, in their order."""
         async with self._desks.open(paglet_id, deadline) as desk:
-            return None if desk is None else _dead(desk)
+            return None if desk is None else (_dead(desk), _undelivered(desk))
 
     async def replay(self, paglet_id: str, post_ids: Collection[str], deadline: float | None) -> Sequence[str] | None:
-        """Has some run again, behind what waits; returns which. Raises ARRIVAL_FAILED.
+        """Has some run again, behind what waits, or sent again; returns which. Raises ARRIVAL_FAILED.
 
         An inactive paglet is brought back for them if its policy says so.
         """
@@ -45,10 +49,11 @@ class DeadLetters:
             again = [desk.box.renew(post) for post in wanted]
             kept = self._parts.journal.posts.put(paglet_id, again, gone=[post.number for post in wanted])
             desk.look()
-            await kept
+            sent = [post for post in _undelivered(desk) if outgoing_id_of(paglet_id, post) in post_ids]
+            await asyncio.gather(kept, desk.outbox.renew(sent))
         point("post.replay.after")
         self._wake(paglet_id)
-        return [post.post_id for post in wanted]
+        return [*(post.post_id for post in wanted), *(outgoing_id_of(paglet_id, post) for post in sent)]
 
     async def drop(self, paglet_id: str, post_ids: Collection[str], deadline: float | None) -> Sequence[str] | None:
         """Forgets some but for how they failed, which their duplicates are told; returns which."""
@@ -61,9 +66,15 @@ class DeadLetters:
             for post in wanted:
                 desk.box.remove(post)
             numbers = [post.number for post in wanted]
-            await self._parts.journal.posts.bury(paglet_id, numbers, replies, evicted)
+            sent = [post for post in _undelivered(desk) if outgoing_id_of(paglet_id, post) in post_ids]
+            buried = self._parts.journal.posts.bury(paglet_id, numbers, replies, evicted)
+            await asyncio.gather(buried, desk.outbox.drop(sent))
         point("post.drop.after")
-        return [post.post_id for post in wanted]
+        return [*(post.post_id for post in wanted), *(outgoing_id_of(paglet_id, post) for post in sent)]
+
+
+def _undelivered(desk: Desk) -> list[OutgoingPost]:
+    return [post for post in desk.outbox.all() if post.dead]
 
 
 def _dead(desk: Desk) -> list[StoredPost]:

@@ -10,6 +10,7 @@ from typing import Any
 from paglets.core.paglet import Paglet
 from paglets.host.dormant import Dormant
 from paglets.host.gate import moved
+from paglets.host.outbox import Outbox
 from paglets.host.parts import HostParts
 from paglets.host.postbox import PostBox
 from paglets.host.replies import ReplyBook
@@ -29,6 +30,7 @@ class Desk:
     paglet_id: str
     paglet_type: type[Paglet[Any]]
     box: PostBox
+    outbox: Outbox
     book: ReplyBook
     look: Callable[[], None]
     require_sound: Callable[[], None]
@@ -72,6 +74,7 @@ class Desks:
             paglet_id,
             type(resident.paglet),
             resident.box,
+            resident.outbox,
             resident.book,
             resident.deliveries.look,
             resident.require_sound,
@@ -82,7 +85,8 @@ class Desks:
         paglet_type = self._parts.registry.get((await journal.required(paglet_id)).type)
         box = self._residents.box(paglet_id, await journal.posts.of(paglet_id))
         book = self._residents.book(paglet_id, await journal.replies(paglet_id))
-        return Desk(paglet_id, paglet_type, box, book, _nothing, _nothing)
+        outbox = await self._residents.outboxes.load(paglet_id)
+        return Desk(paglet_id, paglet_type, box, outbox, book, _nothing, _nothing)
 
 
 def _nothing() -> None:

@@ -31,6 +31,7 @@ from paglets.host.gate import moved, not_found, shutting_down
 from paglets.host.given_up import drop_request, refuse
 from paglets.host.journey import Journey
 from paglets.host.move import DEPARTURE_POINTS
+from paglets.host.outbox import OUTBOX_POINTS
 from paglets.host.parts import HostParts
 from paglets.host.posting import POSTING_POINTS, Posting
 from paglets.host.pulls import Pulls
@@ -62,6 +63,7 @@ HOST_POINTS = (
     *POSTING_POINTS,
     *DELIVERY_POINTS,
     *DEAD_LETTER_POINTS,
+    *OUTBOX_POINTS,
 )
 """Every named point between two durable steps of paglets; pulls and the store have their own."""
 
@@ -128,6 +130,7 @@ class Host:
         self._loops.start(self._bring_back())
         self._ready.set()
         await self.pulls.resume()
+        self._loops.start(self.residents.outboxes.recover())
 
     async def close(self) -> None:
         """Sends waiting calls away, lets journeys and turns end within the drain time, and leaves the mesh."""
@@ -136,6 +139,7 @@ class Host:
         busy = (self.departures, self.clones, self.arrivals, self._tasks)
         await asyncio.gather(*(found.close(drain_s) for found in busy))
         await asyncio.gather(self.pulls.close(), *(resident.stop(drain_s) for resident in self.residents))
+        await self.residents.outboxes.close()
         await self._loops.close()
         if self._ready.is_set():
             try:

@@ -30,7 +30,7 @@ from paglets.host.offer import (
     snapshot_artifact,
 )
 from paglets.host.parts import HostParts
-from paglets.host.post_snapshot import posts_of
+from paglets.host.post_snapshot import outgoing_of, posts_of
 from paglets.host.records import ArrivalPhase, Settled, StoredPaglet
 from paglets.host.replies import ReplyBook
 from paglets.host.resident import Resident
@@ -86,6 +86,7 @@ class Landing:
         error, first = await self._first_turn(incoming, resident)
         if first is not None:
             resident.own_request = first.request or resident.own_request
+            resident.outbox.add(first.posts)
         point("arrival.turn.after")
         await self._settle(incoming, resident, error)
         point("arrival.settle.after")
@@ -97,7 +98,9 @@ class Landing:
         paglet_type = self._parts.registry.get(row.type)
         state = await load_state(paglet_type, snapshot.state, snapshot.state_version)
         files = [await self._file(artifact_id, file) for artifact_id, file in incoming.blobs()]
-        resident = self._residents.build(row, paglet_type, state, replies_of(snapshot), files, posts_of(snapshot))
+        resident = self._residents.build(
+            row, paglet_type, state, replies_of(snapshot), files, posts_of(snapshot), outgoing_of(snapshot)
+        )
         resident.own_request = own_request_of(snapshot)
         return resident
 
@@ -151,6 +154,7 @@ class Landing:
             own_request=own_request_of(snapshot),
             posts=posts_of(snapshot),
             policy=policy,
+            outgoing=self._residents.outboxes.open(row.paglet_id, outgoing_of(snapshot)).all(),
         )
         await self._parts.journal.settle_arrival(settled)
         incoming.kept = kept
@@ -209,6 +213,7 @@ class Landing:
             files=files,
             own_request=resident.own_request,
             posts=resident.box.all(),
+            outgoing=resident.outbox.all(),
         )
         await self._parts.journal.settle_arrival(settled)
         incoming.kept = kept

@@ -152,6 +152,7 @@ class Move:
         self._residents.remove(self.resident)
         journey.committed.set()
         self.resident.leave()
+        self.resident.outbox.abandon()
 
     async def abort(self) -> None:
         """The way back from step 2 or later: takes the intent away, raising the epoch. The paglet stays frozen."""
@@ -190,5 +191,6 @@ class Move:
         await self._parts.work.drop(resident.paglet_id)
         self._residents.remove(resident)
         resident.leave()
+        resident.outbox.abandon()
         await self._parts.journal.end_departure(departure, left=True)
         return False

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from paglets.client.artifacts import RemoteArtifactStore
 from paglets.client.channel import Channel, open_channel
 from paglets.client.forward import Forwarder
+from paglets.client.post_peer import PostPeer
 from paglets.client.transfer import TransferPeer
 from paglets.directory.contract import Directory
 from paglets.errors import NotFoundError, PagletError, Resource, UnavailableError
@@ -72,6 +73,10 @@ class Peers:
     async def transfer(self, name: str) -> TransferPeer:
         """TransferService of a host."""
         return TransferPeer(self._channel(await self._known(name), "calls"))
+
+    async def poster(self, name: str) -> PostPeer:
+        """OperationService of a host. Raises HOST_NOT_FOUND."""
+        return PostPeer(self._channel(await self._known(name), "calls"))
 
     async def forwarder(self, name: str) -> Forwarder:
         """Raw calls to a host. Raises HOST_NOT_FOUND."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
-__all__ = ["StoredPost", "post_id_of"]
+from paglets.core.cause import OutgoingPost
+
+__all__ = ["MAX_POST_BYTES", "StoredPost", "caller_of", "outgoing_id_of", "post_id_of"]
+
+MAX_POST_BYTES = 1024 * 1024
+"""How large the request of a post may be."""
 
 _NAMESPACE = uuid.UUID("6f0f6c0e-91a5-5d0b-8f0e-0c1a9c7be2d4")
 
@@ -41,3 +46,13 @@ class StoredPost:
 def post_id_of(paglet_id: str, principal: str, request_id: str) -> str:
     """The name of a post: the same for the same caller, paglet and request id."""
     return uuid.uuid5(_NAMESPACE, f"{paglet_id}\0{principal}\0{request_id}").hex
+
+
+def caller_of(paglet_id: str) -> str:
+    """How a paglet is called that asks for something in a turn."""
+    return f"paglet:{paglet_id}"
+
+
+def outgoing_id_of(sender: str, post: OutgoingPost) -> str:
+    """The name of a post that a paglet made: the one that it has, or would have, at its receiver."""
+    return post_id_of(post.paglet_id, caller_of(sender), post.request_id)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from paglet.v1 import transfer_pb2
+from paglets.core.cause import OutgoingPost
 from paglets.host.post_records import StoredPost
 
-__all__ = ["posts_of", "posts_to_messages"]
+__all__ = ["outgoing_of", "outgoing_to_messages", "posts_of", "posts_to_messages"]
 
 
 def posts_to_messages(posts: Iterable[StoredPost]) -> list[transfer_pb2.KeptPost]:
@@ -49,4 +50,40 @@ def posts_of(snapshot: transfer_pb2.Snapshot) -> list[StoredPost]:
             dead=post.dead,
         )
         for post in snapshot.posts
+    ]
+
+
+def outgoing_to_messages(posts: Iterable[OutgoingPost]) -> list[transfer_pb2.OutgoingPost]:
+    """What the paglet posted, as a snapshot carries it."""
+    return [
+        transfer_pb2.OutgoingPost(
+            number=post.number,
+            request_id=post.request_id,
+            paglet_id=post.paglet_id,
+            operation=post.operation,
+            type_url=post.type_url,
+            request=post.request,
+            create_ms=post.create_ms,
+            status=post.status,
+            dead=post.dead,
+        )
+        for post in posts
+    ]
+
+
+def outgoing_of(snapshot: transfer_pb2.Snapshot) -> list[OutgoingPost]:
+    """What the paglet of a snapshot posted, and was not acknowledged."""
+    return [
+        OutgoingPost(
+            number=post.number,
+            request_id=post.request_id,
+            paglet_id=post.paglet_id,
+            operation=post.operation,
+            type_url=post.type_url,
+            request=post.request,
+            create_ms=post.create_ms,
+            status=post.status,
+            dead=post.dead,
+        )
+        for post in snapshot.outgoing
     ]

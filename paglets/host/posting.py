@@ -16,17 +16,14 @@ from paglets.host.calls import no_operation
 from paglets.host.desk import Desk, Desks
 from paglets.host.dormant import Dormant
 from paglets.host.parts import HostParts
-from paglets.host.post_records import StoredPost, post_id_of
+from paglets.host.post_records import MAX_POST_BYTES, StoredPost, post_id_of
 from paglets.host.postbox import PostBox
 from paglets.host.replies import ReplyBook, fingerprint_of
 from paglets.values import new_id
 
-__all__ = ["MAX_POST_BYTES", "POSTING_POINTS", "PostRequest", "Posting"]
+__all__ = ["POSTING_POINTS", "PostRequest", "Posting"]
 
 _log = logging.getLogger(__name__)
-
-MAX_POST_BYTES = 1024 * 1024
-"""How large the request of a post may be."""
 
 POSTING_POINTS = ("post.keep.before", "post.keep.after")
 """The named points of a post that is taken."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, PullRequest
+from paglets.core.cause import OutgoingPost
 from paglets.core.turn import OwnRequest
 from paglets.host.files import RegisteredFile
 from paglets.host.post_records import StoredPost
@@ -111,3 +112,4 @@ class Settled:
     own_request: OwnRequest | None = None
     posts: Sequence[StoredPost] = ()
     policy: DeactivationPolicy | None = None
+    outgoing: Sequence[OutgoingPost] = ()

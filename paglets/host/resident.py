@@ -18,6 +18,7 @@ from paglets.host.calls import Calls
 from paglets.host.deliveries import Deliveries
 from paglets.host.files import RegisteredFile
 from paglets.host.gate import moved, shutting_down
+from paglets.host.outbox import Outbox
 from paglets.host.records import StoredPaglet
 from paglets.host.replies import ReplyBook
 from paglets.host.runner import Runner, attempt
@@ -46,6 +47,7 @@ class Resident:
         activities: Activities,
         book: ReplyBook,
         deliveries: Deliveries,
+        outbox: Outbox,
         files: dict[str, RegisteredFile],
         fulfil: Callable[[Resident], None],
     ) -> None:
@@ -59,10 +61,12 @@ class Resident:
         self.book = book
         self.deliveries = deliveries
         self.box = deliveries.box
+        self.outbox = outbox
         self.files = files
         self.life = asyncio.Lock()
         self.own_request: OwnRequest | None = None
         self._fulfil = partial(fulfil, self)
+        runner.on_posts = outbox.add
         runner.on_request = activities.on_request = self._requested
         activities.on_cut = self._tell_cut
 
@@ -98,6 +102,8 @@ class Resident:
         self._start_run()
         if self.row.state is not PagletState.FAILED:
             self.deliveries.begin(self.calls.deliver)
+        self.outbox.add(() if first is None else first.posts)
+        self.outbox.begin()
         if first is not None:
             self.own_request = first.request or self.own_request
             for output in first.outputs:

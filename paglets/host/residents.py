@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from paglets.core.cause import OutgoingPost
 from paglets.core.mailbox import Mailbox
 from paglets.core.paglet import Paglet
 from paglets.core.turn import StateCell
@@ -14,6 +15,7 @@ from paglets.host.context import HostContext
 from paglets.host.deliveries import Deliveries
 from paglets.host.files import RegisteredFile
 from paglets.host.gate import Gate
+from paglets.host.outboxes import Outboxes
 from paglets.host.parts import HostParts
 from paglets.host.post_records import StoredPost
 from paglets.host.postbox import PostBox, PostLimits
@@ -34,6 +36,7 @@ class Residents:
         self._parts = parts
         self._fulfil = fulfil
         self._residents: dict[str, Resident] = {}
+        self.outboxes = Outboxes(parts)
 
     def __iter__(self) -> Iterator[Resident]:
         return iter(list(self._residents.values()))
@@ -59,9 +62,10 @@ class Residents:
         replies = await self._parts.journal.replies(row.paglet_id)
         files = await self._parts.journal.files(row.paglet_id)
         posts = await self._parts.journal.posts.of(row.paglet_id)
+        outgoing = (await self.outboxes.load(row.paglet_id)).all()
         paglet_type = self._parts.registry.get(row.type)
         state = await load_state(paglet_type, stored.state, stored.state_version)
-        resident = self.build(row, paglet_type, state, replies, files, posts)
+        resident = self.build(row, paglet_type, state, replies, files, posts, outgoing)
         resident.own_request = await self._parts.journal.own_request(row.paglet_id)
         return resident
 
@@ -73,6 +77,7 @@ class Residents:
         replies: Iterable[StoredReply] = (),
         files: Iterable[RegisteredFile] = (),
         posts: Iterable[StoredPost] = (),
+        outgoing: Iterable[OutgoingPost] = (),
     ) -> Resident:
         """Makes a resident. Its gate is closed; nobody finds it yet. Raises STATE_INVALID for too large a state."""
         settings = self._parts.settings
@@ -85,7 +90,8 @@ class Residents:
         sections = Sections(row.paglet_id, runner)
         activities = Activities(row.paglet_id, runner)
         registered = {file.name: file for file in files}
-        context = HostContext(self._parts, row.paglet_id, row.type, sections, activities, registered)
+        outbox = self.outboxes.open(row.paglet_id, outgoing)
+        context = HostContext(self._parts, row.paglet_id, row.type, sections, activities, registered, outbox)
         box = self.box(row.paglet_id, posts)
         rows = self._parts.journal.posts
         return Resident(
@@ -98,6 +104,7 @@ class Residents:
             deliveries=Deliveries(
                 row.paglet_id, box, rows, gate, patience_s=settings.posts.patience_s, forget=runner.forget_post
             ),
+            outbox=outbox,
             files=registered,
             fulfil=self._fulfil,
         )

@@ -128,8 +128,15 @@ class Rests:
         reply, evicted = resident.book.keep(request.key, request.fingerprint)
         point("deactivate.journal.before")
         await self._parts.journal.dormant.rest(
-            resident.stored(), policy, reply=reply, evicted=evicted, done=request.own, wanted=last.request
+            resident.stored(),
+            policy,
+            reply=reply,
+            evicted=evicted,
+            done=request.own,
+            wanted=last.request,
+            sent=last.posts,
         )
+        resident.outbox.add(last.posts)
         point("deactivate.directory.before")
         state = next_state(row.paglet_id, row.state, LifecycleEvent.DEACTIVATE)
         # The epoch is raised: what told of its arrival may have been sent twice, and the second must not wake it.

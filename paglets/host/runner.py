@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import anyio
 from anyio import to_thread
 
+from paglets.core.cause import NO_CAUSE, Cause, OutgoingPost
 from paglets.core.turn import OwnRequest, StateCell, Turn, current_turn
 from paglets.core.waits import Waits
 from paglets.errors import ConflictError, Resource, as_paglet_error
@@ -68,8 +70,8 @@ def is_cancelled() -> bool:
 class Runner:
     """The turns of one paglet, kept one by one in the journal, or together in savings.
 
-    `limiter` bounds how many `def` handlers of the host run at once. `on_request` is called when what a turn asked of
-    the host is durable.
+    `limiter` bounds how many `def` handlers of the host run at once. `on_request` and `on_posts` are called when what a
+    turn asked of the host, or posted, is durable.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Runner:
         self._pending: asyncio.Future[None] | None = None
         self._fenced = False
         self.on_request: Callable[[OwnRequest], None]
+        self.on_posts: Callable[[Sequence[OutgoingPost]], None]
 
     async def invoke(self, function: Callable[..., object], *arguments: object) -> object:
         """Calls a handler or hook: a coroutine function on the loop, any other in a worker thread.
@@ -142,13 +145,13 @@ class Runner:
         self,
         body: Callable[[], Awaitable[T]],
         keep: Callable[[T], tuple[StoredReply, list[tuple[str, str]]]] | None = None,
-        post: int = 0,
+        cause: Cause = NO_CAUSE,
     ) -> tuple[T, asyncio.Future[None] | None]:
         """As `run`, but returns as soon as the turn has ended, with the future of its commit.
 
-        `post` is the number of the post that has run by this turn, and goes with its commit.
+        A post that is the `cause` is gone with the commit.
         """
-        turn = self.cell.begin()
+        turn = self.open_turn(cause)
         try:
             with turn.entered():
                 result = await body()
@@ -157,14 +160,14 @@ class Runner:
         except BaseException:
             turn.roll_back()
             raise
-        return result, self.commit(turn, changed, kept, post)
+        return result, self.commit(turn, changed, kept)
 
     async def rehearse(self, body: Callable[[], Awaitable[object]]) -> Turn[Any]:
         """Runs `body` as a turn that the caller keeps by other means; returns it, its outputs to be let out then.
 
         For the first turn of a paglet whose gate is closed still.
         """
-        turn = self.cell.begin()
+        turn = self.open_turn()
         try:
             with turn.entered():
                 await body()
@@ -213,6 +216,10 @@ class Runner:
         if self._pending is not None and not self._pending.done():
             await asyncio.wait([self._pending])
 
+    def open_turn(self, cause: Cause = NO_CAUSE) -> Turn[Any]:
+        """Opens a turn, for which whoever is called from it waits, too."""
+        return self.cell.begin(replace(cause, chain=(*cause.chain, self._paglet_id)))
+
     def own_turn(self) -> Turn[Any] | None:
         """The turn of this paglet that the running code belongs to; None in its background, or a turn of another."""
         turn = current_turn()
@@ -223,15 +230,14 @@ class Runner:
         turn: Turn[Any],
         changed: tuple[bytes, Any] | None,
         kept: tuple[StoredReply, list[tuple[str, str]]] | None = None,
-        post: int = 0,
     ) -> asyncio.Future[None] | None:
         """Sends a finished turn to the journal and its outputs after it; None when there is nothing to wait for.
 
         A turn that changed nothing may have seen what the turns before it changed, and waits for those.
         """
-        own_request = turn.request
-        if changed is not None or kept is not None or own_request is not None:
-            self._pending = self._write(changed, kept, own_request, post)
+        own_request, posts = turn.request, tuple(turn.posts)
+        if changed is not None or kept is not None or own_request is not None or posts:
+            self._pending = self._write(changed, kept, turn)
         if turn.checkpoint and self._savings is not None:
             self._pending = self._savings.save()
         durable = self._pending
@@ -242,6 +248,8 @@ class Runner:
             if changed is not None:
                 self._show(changed[1])
             _release(turn.outputs)
+            if posts:
+                self.on_posts(posts)
             if own_request is not None:
                 self.on_request(own_request)
 
@@ -255,8 +263,7 @@ class Runner:
         self,
         changed: tuple[bytes, Any] | None,
         kept: tuple[StoredReply, list[tuple[str, str]]] | None,
-        own_request: OwnRequest | None,
-        post: int,
+        turn: Turn[Any],
     ) -> asyncio.Future[None]:
         self._require_unfenced()
         state, reply, evicted = None, None, list[tuple[str, str]]()
@@ -265,7 +272,9 @@ class Runner:
         if kept is not None:
             reply, evicted = kept
         version = self.cell.codec.version
-        return self._turns.commit_turn(self._paglet_id, state, version, reply, evicted, own_request, post)
+        return self._turns.commit_turn(
+            self._paglet_id, state, version, reply, evicted, turn.request, turn.cause.post, tuple(turn.posts)
+        )
 
     def _show(self, view: object) -> None:
         """Makes a durable state the one that everybody sees, and wakes who waits for a change."""

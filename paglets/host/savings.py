@@ -7,8 +7,9 @@ the journal until then, and is run again on the state of the save before.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from paglets.core.cause import OutgoingPost
 from paglets.core.turn import OwnRequest
 from paglets.host.journal.journal import Journal
 from paglets.host.journal.saves import Save
@@ -40,8 +41,9 @@ class Savings:
         evicted: Iterable[tuple[str, str]] = (),
         own_request: OwnRequest | None = None,
         post: int = 0,
+        sent: Sequence[OutgoingPost] = (),
     ) -> asyncio.Future[None]:
-        """As the journal's, but it is there with the next save; one that asks something of the host is that save.
+        """As the journal's, but it is there with the next save; one that asks something of the host, or posts, is that.
 
         The future is done, or that of a save which is under way: what a turn lets out never overtakes an earlier one's.
         """
@@ -55,14 +57,14 @@ class Savings:
             self._evicted.add(key)
         if post:
             self._posts.add(post)
-        return self.save(own_request) if own_request is not None else self._last
+        return self.save(own_request, sent) if own_request is not None or sent else self._last
 
-    def save(self, own_request: OwnRequest | None = None) -> asyncio.Future[None]:
+    def save(self, own_request: OwnRequest | None = None, sent: Sequence[OutgoingPost] = ()) -> asyncio.Future[None]:
         """Makes durable whatever there is; the future of that, or of the save before it.
 
         It raises EPOCH_FENCED when the paglet is no longer kept here.
         """
-        if self._state is not None or self._replies or self._evicted or self._posts or own_request is not None:
+        if self._state is not None or self._replies or self._evicted or self._posts or own_request is not None or sent:
             self._last = self._journal.saves.put(
                 Save(
                     paglet_id=self._paglet_id,
@@ -72,6 +74,7 @@ class Savings:
                     evicted=tuple(self._evicted),
                     own_request=own_request,
                     posts=tuple(self._posts),
+                    sent=sent,
                 )
             )
             self._state = None

@@ -95,6 +95,10 @@ class Sections:
         else:
             await self._runner.save()
 
+    def own_turn(self) -> Turn[Any] | None:
+        """The turn that the running code belongs to; None in the background."""
+        return self._runner.own_turn()
+
     def notify(self, *, everybody: bool) -> None:
         """Lets those who wait look again: in a turn when that is durable, elsewhere at once. In any thread."""
         waits, turn = self._runner.waits, self._runner.own_turn()
@@ -125,7 +129,7 @@ class Sections:
             if entering.done() and not entering.cancelled() and entering.exception() is None:
                 gate.leave(entering.result())  # granted in the very step in which it was given up
             raise
-        return ticket, self._runner.cell.begin()
+        return ticket, self._runner.open_turn()
 
     async def _open_for_thread(self) -> tuple[Ticket, Turn[Any]]:
         if self._interrupted:

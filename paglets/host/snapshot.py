@@ -8,7 +8,7 @@ from paglet.v1 import transfer_pb2
 from paglets.core.turn import OwnAction, OwnRequest
 from paglets.errors import InvalidArgumentError
 from paglets.host.files import RegisteredFile
-from paglets.host.post_snapshot import posts_to_messages
+from paglets.host.post_snapshot import outgoing_to_messages, posts_to_messages
 from paglets.host.records import Departure, StoredReply
 from paglets.host.resident import Resident
 from paglets.values import PagletFileRef
@@ -59,6 +59,7 @@ def snapshot_of(resident: Resident) -> transfer_pb2.Snapshot:
         replies=replies,
         own_request=None if wanted is None else _own_request_to_message(wanted),
         posts=posts_to_messages(resident.box.all()),
+        outgoing=outgoing_to_messages(resident.outbox.all()),
     )
 
 

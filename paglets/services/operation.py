@@ -11,9 +11,10 @@ from google.protobuf.message import Message
 
 from paglet.v1 import operation_pb2 as pb
 from paglet.v1 import operation_pb2_grpc
+from paglets.core.cause import OutgoingPost
 from paglets.errors import InvalidArgumentError
 from paglets.host.host import Host
-from paglets.host.post_records import StoredPost
+from paglets.host.post_records import StoredPost, outgoing_id_of
 from paglets.host.posting import PostRequest
 from paglets.services.guard import ServerContext
 from paglets.services.paging import page_size, page_start, page_token
@@ -27,6 +28,7 @@ _SERVICE = "/paglet.v1.OperationService"
 _PAGE_BYTES = 2 * 1024 * 1024
 _MAX_POST_IDS = 1000
 
+Letters: TypeAlias = tuple[Sequence[StoredPost], Sequence[OutgoingPost]]
 Work: TypeAlias = Callable[[float], Awaitable[Message | None]]
 
 
@@ -44,6 +46,7 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
             path=_path(request.operation),
             type_url=request.request.type_url,
             request=request.request.value,
+            principal=meta.caller,
             request_id=check_request_id(request.request_id, "request_id"),
         )
 
@@ -63,7 +66,7 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
 
         async def work(deadline: float) -> pb.ListDeadLettersResponse | None:
             letters = await self._host.dead_letters.list(meta.paglet_id, deadline)
-            return None if letters is None else _page(letters, size, after)
+            return None if letters is None else _page(meta.paglet_id, letters, size, after)
 
         reply = await self._at_paglet(meta, "ListDeadLetters", request, context, work)
         return pb.ListDeadLettersResponse.FromString(reply)
@@ -112,22 +115,36 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         return await self._router.unary(context, meta, f"{_SERVICE}/{method}", request.SerializeToString(), here)
 
 
-def _page(letters: Sequence[StoredPost], size: int, after: str) -> pb.ListDeadLettersResponse:
+def _page(paglet_id: str, letters: Letters, size: int, after: str) -> pb.ListDeadLettersResponse:
     """One page: those after the number `after`, as many as fit into a message."""
     if after and not after.isdecimal():
         raise InvalidArgumentError("MALFORMED_REQUEST", "page_token is of another list", field="page_token")
     page, taken = pb.ListDeadLettersResponse(), 0
-    rest = [letter for letter in letters if letter.number > int(after or "0")]
+    came, made = letters
+    rest = [letter for letter in (*came, *made) if letter.number > int(after or "0")]
     for count, letter in enumerate(rest):
         taken += len(letter.request)
         if count == size or (count and taken > _PAGE_BYTES):
             page.next_page_token = page_token(str(rest[count - 1].number))
             break
-        page.dead_letters.append(_to_message(letter))
+        page.dead_letters.append(_made(paglet_id, letter) if isinstance(letter, OutgoingPost) else _came(letter))
     return page
 
 
-def _to_message(letter: StoredPost) -> pb.DeadLetter:
+def _made(paglet_id: str, letter: OutgoingPost) -> pb.DeadLetter:
+    return pb.DeadLetter(
+        post_id=outgoing_id_of(paglet_id, letter),
+        operation=letter.operation,
+        request=AnyMessage(type_url=letter.type_url, value=letter.request),
+        request_id=letter.request_id,
+        create_time=time_to_message(letter.create_ms / 1000),
+        failures=1,
+        status=letter.status,
+        receiver=letter.paglet_id,
+    )
+
+
+def _came(letter: StoredPost) -> pb.DeadLetter:
     return pb.DeadLetter(
         post_id=letter.post_id,
         operation=letter.path.removeprefix("/"),

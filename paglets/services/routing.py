@@ -15,9 +15,11 @@ import grpc
 
 from paglets.errors import InvalidArgumentError, NotFoundError, PagletError, Resource, UnavailableError
 from paglets.host.host import Host
+from paglets.host.post_records import caller_of
 from paglets.services.guard import ServerContext
 from paglets.values import check_id
 from paglets.wire.metadata import (
+    CHAIN_KEY,
     EPOCH_KEY,
     HOPS_KEY,
     HOST_KEY,
@@ -28,7 +30,10 @@ from paglets.wire.metadata import (
 )
 from paglets.wire.status import DETAILS_KEY, from_rpc_error, has_details
 
-__all__ = ["CallMeta", "Router", "check_request_id", "pass_on", "remaining_s"]
+__all__ = ["MAX_CHAIN", "CallMeta", "Router", "check_request_id", "pass_on", "remaining_s"]
+
+MAX_CHAIN = 16
+"""How many paglets' turns may wait, each for the next."""
 
 _MAX_HOPS = 2
 _MAX_PLACES = 10_000
@@ -43,7 +48,7 @@ class CallMeta:
     """What the metadata of a call say: paglet, request id, hops so far; and the seconds that are left for it.
 
     `to` is the uid of the host that the one before means; empty when a client calls. With `awake_only` an inactive
-    paglet is left alone.
+    paglet is left alone. `chain` names the paglets whose turns wait, the caller last.
     """
 
     paglet_id: str
@@ -51,6 +56,7 @@ class CallMeta:
     hops: int
     to: str
     awake_only: bool
+    chain: tuple[str, ...]
     timeout_s: float
     metadata: RawMetadata
 
@@ -59,7 +65,7 @@ class CallMeta:
         """Reads the metadata of a call. Raises INVALID_ID, MALFORMED_REQUEST."""
         metadata: RawMetadata = tuple(context.invocation_metadata() or ())
         found = dict(metadata)
-        _require_once(metadata, PAGLET_ID_KEY, REQUEST_ID_KEY, REQUIRE_ACTIVE_KEY)
+        _require_once(metadata, PAGLET_ID_KEY, REQUEST_ID_KEY, REQUIRE_ACTIVE_KEY, CHAIN_KEY)
         request_id = check_request_id(str(found.get(REQUEST_ID_KEY, "")), REQUEST_ID_KEY)
         return cls(
             paglet_id=check_id(paglet_id or str(found.get(PAGLET_ID_KEY, "")), "paglet_id"),
@@ -67,9 +73,15 @@ class CallMeta:
             hops=_hops(str(found.get(HOPS_KEY, "0"))),
             to=str(found.get(TO_KEY, "")),
             awake_only=_is_true(str(found.get(REQUIRE_ACTIVE_KEY, "false"))),
+            chain=_chain(str(found.get(CHAIN_KEY, ""))),
             timeout_s=remaining_s(context, default_timeout_s),
             metadata=metadata,
         )
+
+    @property
+    def caller(self) -> str:
+        """The paglet that asks for this in a turn; empty for anybody else."""
+        return caller_of(self.chain[-1]) if self.chain else ""
 
     def onward(self) -> RawMetadata:
         """The metadata to forward the call with."""
@@ -260,6 +272,15 @@ def _is_true(text: str) -> bool:
             "MALFORMED_REQUEST", f"{REQUIRE_ACTIVE_KEY} is true or false, got {text!r}", field=REQUIRE_ACTIVE_KEY
         )
     return text == "true"
+
+
+def _chain(text: str) -> tuple[str, ...]:
+    chain = tuple(check_id(paglet_id, CHAIN_KEY) for paglet_id in text.split(",")) if text else ()
+    if len(chain) > MAX_CHAIN:
+        raise InvalidArgumentError(
+            "MALFORMED_REQUEST", f"{CHAIN_KEY} has at most {MAX_CHAIN} paglets, got {len(chain)}", field=CHAIN_KEY
+        )
+    return chain
 
 
 def _hops(text: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "CHAIN_KEY",
     "EPOCH_KEY",
     "FROM_KEY",
     "HOPS_KEY",
@@ -24,6 +25,9 @@ REQUEST_ID_KEY: Final = "paglet-request-id"
 
 REQUIRE_ACTIVE_KEY: Final = "paglet-require-active"
 """`true` refuses the call when the paglet is inactive, rather than bringing it back for it."""
+
+CHAIN_KEY: Final = "paglet-chain"
+"""Of what a paglet asks for in a turn: the paglets whose turns wait for it, the asking one last, with commas."""
 
 HOPS_KEY: Final = "paglet-hops"
 """Between hosts: how often the call was forwarded."""

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.wrappers_pb2 import StringValue
 
+from paglets.client.client import Client
 from paglets.core.events import (
     ActivationEvent,
     ArrivalTarget,
@@ -23,6 +25,7 @@ from paglets.core.events import (
     DisposalEvent,
     MobilityEvent,
 )
+from paglets.core.handlers import operation
 from paglets.errors import PagletError, PreconditionError, UnavailableError
 from paglets.patterns.operations import OperationPaglet
 from paglets.values import DeactivationPolicy, FileMode, TransferTicket
@@ -129,7 +132,9 @@ class Probe(OperationPaglet[ProbeState]):
         if word == "fail-dispatch":
             self.dispatch(rest)
             raise ValueError(SECRET)
-        if word == "body":
+        if word == "post":
+            self.context.start_background(partial(self._posting_body, rest))
+        elif word == "body":
             self.context.start_background(partial(self._body, rest))
         elif word == "thread":
             self.context.start_background(partial(self._thread_body, rest))
@@ -155,6 +160,44 @@ class Probe(OperationPaglet[ProbeState]):
         _refuse(self.state, "strict")
         self.state.lines.append(request.value)
         return self._lines()
+
+    @operation(f"{PROBE.full_name}/Post")
+    async def post_lines(self, request: StringValue) -> StringValue:
+        """Posts `PAGLET OPERATION TEXT`, each line of the request; a line `fail` raises, one `section` posts later."""
+        self.state.lines.append("posts")
+        for line in request.value.splitlines():
+            if line == "fail":
+                raise ValueError(SECRET)
+            self._post(line)
+        return self._lines()
+
+    def _post(self, line: str) -> None:
+        paglet_id, operation_, text = line.split(" ", 2)
+        self.post(paglet_id, f"{PROBE.full_name}/{operation_}", StringValue(value=text))
+
+    async def relay(self, request: StringValue) -> StringValue:
+        """Calls `PAGLET OPERATION TEXT` and gives the answer; then comes to the spot `relayed`."""
+        answer = await self._relayed(request.value)
+        self.state.lines.append("relayed")
+        STAGE.note(f"relayed {answer}")
+        await STAGE.at("relayed")
+        if self.state.refuse.get("relay") == "away":
+            raise UnavailableError("HOST_UNREACHABLE", "not now")
+        return StringValue(value=answer)
+
+    async def relay_read(self, request: StringValue) -> StringValue:
+        """As `relay`, without side effects of its own."""
+        return StringValue(value=await self._relayed(request.value))
+
+    async def _relayed(self, line: str) -> str:
+        paglet_id, operation_, text = line.split(" ", 2)
+        async with Client(self.context.address, timeout_s=5) as client:
+
+            def bind(channel: grpc.aio.Channel) -> grpc.aio.UnaryUnaryMultiCallable[StringValue, StringValue]:
+                path = f"/{PROBE.full_name}/{operation_}"
+                return channel.unary_unary(path, StringValue.SerializeToString, StringValue.FromString)
+
+            return (await client.proxy(paglet_id).stub(bind)(StringValue(value=text))).value
 
     async def wrong(self, request: StringValue) -> StringValue:
         """Answers with a message of another type."""
@@ -263,7 +306,9 @@ class Probe(OperationPaglet[ProbeState]):
         STAGE.note(name)
         await STAGE.at(name)
         self.refuse_as_told(name)
-        if (how := self.state.refuse.pop(name, "")).startswith("go "):
+        if (how := self.state.refuse.pop(name, "")).startswith("go post "):
+            self._post(how.removeprefix("go post "))
+        elif how.startswith("go "):
             self.dispatch(how.removeprefix("go "))
 
     def refuse_as_told(self, name: str) -> None:
@@ -272,6 +317,15 @@ class Probe(OperationPaglet[ProbeState]):
         _refuse(self.state, f"{name}@{self.context.host}")
 
     # Background.
+
+    async def _posting_body(self, line: str) -> None:
+        """Posts, first outside of a turn."""
+        try:
+            self._post(line)
+        except PreconditionError as error:
+            async with self.turn() as state:
+                state.lines.append(error.reason)
+                self._post(line)
 
     async def _body(self, what: str) -> None:
         word, _, rest = what.partition(" ")

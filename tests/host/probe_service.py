@@ -23,8 +23,10 @@ _TURNS = (
     "Ask",
     "Wrong",
     "Strict",
+    "Post",
+    "Relay",
 )
-_READS = ("Read", "ReadInThread", "HoldRead", "Scribble", "WaitFor")
+_READS = ("Read", "ReadInThread", "HoldRead", "Scribble", "WaitFor", "RelayRead")
 
 
 def _describe() -> ServiceDescriptor:

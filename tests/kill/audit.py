@@ -103,7 +103,7 @@ def _host_problems(host: HostProcess) -> list[str]:
 
 
 def _journal_problems(journal: Path) -> Iterator[str]:
-    for table in ("departures", "arrivals", "dormant"):
+    for table in ("departures", "arrivals", "dormant", "outbox"):
         count = len(rows(journal, f"SELECT 1 FROM {table}"))  # noqa: S608 - the names above
         if count:
             yield f"{count} {table} in the journal"

@@ -17,6 +17,7 @@ __all__ = [
     "ENDS",
     "JOURNEYS",
     "LAYOUTS",
+    "OUTBOX",
     "PAIRS",
     "POSTS",
     "POSTS_ON_THE_WAY",
@@ -130,6 +131,13 @@ POSTS = [
 ]
 """The kills of a host that takes posts and runs them."""
 
+OUTBOX = [
+    *(Kill(victim="source", point=f"outbox.{name}", nth=4) for name in ("send.before", "send.after", "drop.after")),
+    *_source("quiesce.after", "seal.after", "commit.after", "forget.after"),
+    *_target("post.keep.after", "arrival.turn.after", "arrival.settle.after", "arrival.record.after"),
+]
+"""The kills while one ledger posts to another what it takes down, and travels to it."""
+
 POSTS_ON_THE_WAY = [
     *_source("quiesce.before", "quiesce.after", "seal.after", "commit.after", "forget.after"),
     *_target("transfer.seal.after", "arrival.turn.after", "arrival.settle.after", "arrival.record.after"),
@@ -178,4 +186,4 @@ def points() -> Iterator[str]:
     """The points of all cases but the pairs, which are drawn."""
     for cases in (*JOURNEYS.values(), CLONES):
         yield from (kill.point for case in cases for kill in case.kills)
-    yield from (kill.point for kill in (*BIRTHS, *ENDS, *RESTS, *RESTARTS, *POSTS))
+    yield from (kill.point for kill in (*BIRTHS, *ENDS, *RESTS, *RESTARTS, *POSTS, *OUTBOX))

@@ -17,12 +17,13 @@ __all__ = ["Ledger", "LedgerState", "seal"]
 
 @dataclass
 class LedgerState:
-    """Every amount in the order of the turns, every host arrived at, and the files to take along."""
+    """Every amount in the order of the turns, every host arrived at, the files to take along, and whom to tell."""
 
     amounts: list[int] = field(default_factory=list[int])
     visits: list[str] = field(default_factory=list[str])
     moved: str = ""
     copied: str = ""
+    peer: str = ""
 
 
 class Ledger(OperationPaglet[LedgerState]):
@@ -41,10 +42,12 @@ class Ledger(OperationPaglet[LedgerState]):
         self.state.visits.append(event.target)
 
     async def add(self, request: counter_pb2.AddRequest) -> counter_pb2.AddResponse:
-        """Takes an amount down, without asking whether it is there; none below 0."""
+        """Takes an amount down, without asking whether it is there; none below 0; posts it to its peer."""
         if request.amount < 0:
             raise ValueError("no ledger takes that")
         self.state.amounts.append(request.amount)
+        if self.state.peer:
+            self.post(self.state.peer, "paglet.examples.counter.v1.CounterService/Add", request)
         return counter_pb2.AddResponse(value=len(self.state.amounts))
 
     async def get(self, request: counter_pb2.GetRequest) -> counter_pb2.GetResponse:

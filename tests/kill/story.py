@@ -177,11 +177,11 @@ class Story:
 
 @asynccontextmanager
 async def begun_story(
-    mesh: Mesh, kind: type[Ledger] = Ledger, beside: Callable[[], Awaitable[None]] | None = None
+    mesh: Mesh, kind: type[Ledger] = Ledger, beside: Callable[[], Awaitable[None]] | None = None, peer: str = ""
 ) -> AsyncGenerator[Story]:
     """A new ledger with two files on the source's host, and clients of every host; nobody writes yet.
 
-    `beside` happens while it is created.
+    `beside` happens while it is created; `peer` is the ledger that it tells of what it takes down.
     """
     paglet_id = new_id()
     copied, moved = mesh.files / f"copied-{paglet_id}", mesh.files / f"moved-{paglet_id}"
@@ -190,7 +190,7 @@ async def begun_story(
         path.write_bytes(data)
     async with AsyncExitStack() as stack:
         clients = {host.name: await stack.enter_async_context(Client(host.address)) for host in mesh}
-        state = LedgerState(moved=moved.name, copied=copied.name)
+        state = LedgerState(moved=moved.name, copied=copied.name, peer=peer)
         async with asyncio.TaskGroup() as group:
             group.create_task(clients[mesh.source].create(kind, state=state, paglet_id=paglet_id))
             if beside is not None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+from paglets.client.client import Client
 from paglets.client.dead_letters import DeadLetters
 from paglets.testing import eventually
-from paglets.values import ArrivalMode, TransferTicket
+from paglets.values import ArrivalMode, TransferTicket, new_id
 from tests.kill import audit
 from tests.kill.kills import Kill, Kills, arm, deaths
+from tests.kill.ledger import Ledger
 from tests.kill.mesh import PATIENCE_S, Mesh
 from tests.kill.posters import POISON, Posters
 from tests.kill.story import Story, begun_story
@@ -19,6 +21,7 @@ __all__ = [
     "end",
     "journey",
     "lying_down",
+    "outbox",
     "posts",
     "posts_at_rest",
     "posts_on_the_way",
@@ -223,6 +226,30 @@ async def posts_at_rest(mesh: Mesh, kill: Kill) -> None:
         await story.clients[mesh.target].activate(story.paglet_id)
         await story.settled_at(mesh.source)
         await story.end()
+
+
+async def outbox(mesh: Mesh, kill: Kill) -> None:
+    """A ledger that posts all it takes down to another travels to it through a death: both end up the same."""
+    await arm(mesh, [kill])
+    peer = new_id()
+    async with Client(mesh.address(mesh.target)) as client:
+        await client.create(Ledger, paglet_id=peer)
+        async with begun_story(mesh, peer=peer) as story:
+            async with story.writers as writers:
+                await writers.more()
+                async with deaths(mesh, story):
+                    error = await story.dispatch(mesh.target, door=mesh.source)
+                await writers.more()
+            owner = mesh.target if error is None else mesh.source
+            await story.settled_at(owner)
+            await story.check_ledger(owner)
+            mine = audit.state_of(mesh.hosts[owner], story.paglet_id)
+            its = audit.state_of(mesh.hosts[mesh.target], peer)
+            assert mine is not None
+            assert its is not None
+            assert its.amounts == mine.amounts, "a post was lost, ran twice, or out of order"
+            await client.dispose(peer)
+            await story.end()
 
 
 async def _is_dead(letters: DeadLetters, paglet_id: str, post_id: str) -> None:

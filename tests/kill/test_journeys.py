@@ -127,6 +127,14 @@ async def test_posts_survive(meshes: Meshes, kill: Kill) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kill", cases.OUTBOX, ids=str)
+async def test_posts_of_paglets_survive(meshes: Meshes, kill: Kill) -> None:
+    """What a paglet posts in its turns arrives once and in order, wherever it goes and whoever dies."""
+    async with meshes.mesh("third") as mesh:
+        await survival.outbox(mesh, kill)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", cases.RESTS, ids=str)
 async def test_posts_survive_a_rest(meshes: Meshes, kill: Kill) -> None:
     """Posts that come as their paglet lies down, or is brought back by them, run once, whenever its host dies."""

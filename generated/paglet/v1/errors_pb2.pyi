@@ -183,7 +183,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     target.
     """
     ERROR_REASON_POSTS_FULL: _ErrorReason.ValueType  # 80
-    """RESOURCE_EXHAUSTED: too many posts wait for the paglet, or lie among its dead letters. RetryInfo; nothing was kept."""
+    """RESOURCE_EXHAUSTED: too many posts wait for the paglet, or lie among its dead letters, or are its own and not
+    acknowledged. RetryInfo; nothing was kept.
+    """
+    ERROR_REASON_NOT_IN_TURN: _ErrorReason.ValueType  # 81
+    """FAILED_PRECONDITION: a paglet posted outside of a turn, with which the post could be kept."""
     ERROR_REASON_STORAGE_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 90
     """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
     subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.
@@ -349,7 +353,11 @@ ERROR_REASON_JOURNEY_TIMEOUT: ErrorReason.ValueType  # 75
 target.
 """
 ERROR_REASON_POSTS_FULL: ErrorReason.ValueType  # 80
-"""RESOURCE_EXHAUSTED: too many posts wait for the paglet, or lie among its dead letters. RetryInfo; nothing was kept."""
+"""RESOURCE_EXHAUSTED: too many posts wait for the paglet, or lie among its dead letters, or are its own and not
+acknowledged. RetryInfo; nothing was kept.
+"""
+ERROR_REASON_NOT_IN_TURN: ErrorReason.ValueType  # 81
+"""FAILED_PRECONDITION: a paglet posted outside of a turn, with which the post could be kept."""
 ERROR_REASON_STORAGE_QUOTA_EXCEEDED: ErrorReason.ValueType  # 90
 """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
 subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.

@@ -26,7 +26,7 @@ from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19paglet/v1/operation.proto\x12\tpaglet.v1\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x01\n\nDeadLetter\x12\x0f\n\x07post_id\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12%\n\x07request\x18\x03 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x66\x61ilures\x18\x06 \x01(\x05\x12\x0e\n\x06status\x18\x07 \x01(\x0c\"w\n\x14PostOperationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12%\n\x07request\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\"(\n\x15PostOperationResponse\x12\x0f\n\x07post_id\x18\x01 \x01(\t\"R\n\x16ListDeadLettersRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x17ListDeadLettersResponse\x12+\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x15.paglet.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x18ReplayDeadLettersRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x10\n\x08post_ids\x18\x02 \x03(\t\"-\n\x19ReplayDeadLettersResponse\x12\x10\n\x08post_ids\x18\x01 \x03(\t\"=\n\x16\x44ropDeadLettersRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x10\n\x08post_ids\x18\x02 \x03(\t\"+\n\x17\x44ropDeadLettersResponse\x12\x10\n\x08post_ids\x18\x01 \x03(\t2\x8e\x03\n\x10OperationService\x12W\n\rPostOperation\x12\x1f.paglet.v1.PostOperationRequest\x1a .paglet.v1.PostOperationResponse\"\x03\x90\x02\x02\x12]\n\x0fListDeadLetters\x12!.paglet.v1.ListDeadLettersRequest\x1a\".paglet.v1.ListDeadLettersResponse\"\x03\x90\x02\x01\x12\x63\n\x11ReplayDeadLetters\x12#.paglet.v1.ReplayDeadLettersRequest\x1a$.paglet.v1.ReplayDeadLettersResponse\"\x03\x90\x02\x02\x12]\n\x0f\x44ropDeadLetters\x12!.paglet.v1.DropDeadLettersRequest\x1a\".paglet.v1.DropDeadLettersResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19paglet/v1/operation.proto\x12\tpaglet.v1\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x01\n\nDeadLetter\x12\x0f\n\x07post_id\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12%\n\x07request\x18\x03 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x66\x61ilures\x18\x06 \x01(\x05\x12\x0e\n\x06status\x18\x07 \x01(\x0c\x12\x10\n\x08receiver\x18\x08 \x01(\t\"w\n\x14PostOperationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12%\n\x07request\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\"(\n\x15PostOperationResponse\x12\x0f\n\x07post_id\x18\x01 \x01(\t\"R\n\x16ListDeadLettersRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x17ListDeadLettersResponse\x12+\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x15.paglet.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x18ReplayDeadLettersRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x10\n\x08post_ids\x18\x02 \x03(\t\"-\n\x19ReplayDeadLettersResponse\x12\x10\n\x08post_ids\x18\x01 \x03(\t\"=\n\x16\x44ropDeadLettersRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x10\n\x08post_ids\x18\x02 \x03(\t\"+\n\x17\x44ropDeadLettersResponse\x12\x10\n\x08post_ids\x18\x01 \x03(\t2\x8e\x03\n\x10OperationService\x12W\n\rPostOperation\x12\x1f.paglet.v1.PostOperationRequest\x1a .paglet.v1.PostOperationResponse\"\x03\x90\x02\x02\x12]\n\x0fListDeadLetters\x12!.paglet.v1.ListDeadLettersRequest\x1a\".paglet.v1.ListDeadLettersResponse\"\x03\x90\x02\x01\x12\x63\n\x11ReplayDeadLetters\x12#.paglet.v1.ReplayDeadLettersRequest\x1a$.paglet.v1.ReplayDeadLettersResponse\"\x03\x90\x02\x02\x12]\n\x0f\x44ropDeadLetters\x12!.paglet.v1.DropDeadLettersRequest\x1a\".paglet.v1.DropDeadLettersResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,23 +42,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPERATIONSERVICE'].methods_by_name['DropDeadLetters']._loaded_options = None
   _globals['_OPERATIONSERVICE'].methods_by_name['DropDeadLetters']._serialized_options = b'\220\002\002'
   _globals['_DEADLETTER']._serialized_start=101
-  _globals['_DEADLETTER']._serialized_end=291
-  _globals['_POSTOPERATIONREQUEST']._serialized_start=293
-  _globals['_POSTOPERATIONREQUEST']._serialized_end=412
-  _globals['_POSTOPERATIONRESPONSE']._serialized_start=414
-  _globals['_POSTOPERATIONRESPONSE']._serialized_end=454
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=456
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=538
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=540
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=635
-  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_start=637
-  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_end=700
-  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_start=702
-  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=747
-  _globals['_DROPDEADLETTERSREQUEST']._serialized_start=749
-  _globals['_DROPDEADLETTERSREQUEST']._serialized_end=810
-  _globals['_DROPDEADLETTERSRESPONSE']._serialized_start=812
-  _globals['_DROPDEADLETTERSRESPONSE']._serialized_end=855
-  _globals['_OPERATIONSERVICE']._serialized_start=858
-  _globals['_OPERATIONSERVICE']._serialized_end=1256
+  _globals['_DEADLETTER']._serialized_end=309
+  _globals['_POSTOPERATIONREQUEST']._serialized_start=311
+  _globals['_POSTOPERATIONREQUEST']._serialized_end=430
+  _globals['_POSTOPERATIONRESPONSE']._serialized_start=432
+  _globals['_POSTOPERATIONRESPONSE']._serialized_end=472
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=474
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=556
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=558
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=653
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_start=655
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_end=718
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_start=720
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=765
+  _globals['_DROPDEADLETTERSREQUEST']._serialized_start=767
+  _globals['_DROPDEADLETTERSREQUEST']._serialized_end=828
+  _globals['_DROPDEADLETTERSRESPONSE']._serialized_start=830
+  _globals['_DROPDEADLETTERSRESPONSE']._serialized_end=873
+  _globals['_OPERATIONSERVICE']._serialized_start=876
+  _globals['_OPERATIONSERVICE']._serialized_end=1274
 # @@protoc_insertion_point(module_scope)

@@ -33,6 +33,7 @@ class DeadLetter(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     FAILURES_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
+    RECEIVER_FIELD_NUMBER: _builtins.int
     post_id: _builtins.str
     """Names the post."""
     operation: _builtins.str
@@ -43,6 +44,10 @@ class DeadLetter(_message.Message):
     """How often it failed."""
     status: _builtins.bytes
     """How it failed last: a google.rpc.Status."""
+    receiver: _builtins.str
+    """The receiver, of a post that the paglet itself made in a turn and that was refused for good; empty for one that came to
+    the paglet.
+    """
     @_builtins.property
     def request(self) -> _any_pb2.Any:
         """The operation's request."""
@@ -61,10 +66,11 @@ class DeadLetter(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         failures: _builtins.int = ...,
         status: _builtins.bytes = ...,
+        receiver: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "failures", b"failures", "operation", b"operation", "post_id", b"post_id", "request", b"request", "request_id", b"request_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "failures", b"failures", "operation", b"operation", "post_id", b"post_id", "receiver", b"receiver", "request", b"request", "request_id", b"request_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

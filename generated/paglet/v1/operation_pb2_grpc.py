@@ -84,7 +84,8 @@ class OperationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListDeadLetters(self, request, context):
-        """ListDeadLetters lists the posts of a paglet that failed three times, in the order in which they came. They stay until
+        """ListDeadLetters lists the posts to a paglet that failed three times, in the order in which they came, and then those
+        that the paglet itself made and that were refused for good. They stay until
         they are replayed or dropped, or the paglet ends. An inactive paglet stays so. Safe to repeat.
 
         Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), DEADLINE_EXCEEDED

@@ -52,7 +52,8 @@ class OperationServiceStub:
     when the paglet's host does not answer).
     """
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_operation_pb2.ListDeadLettersRequest, _operation_pb2.ListDeadLettersResponse]
-    """ListDeadLetters lists the posts of a paglet that failed three times, in the order in which they came. They stay until
+    """ListDeadLetters lists the posts to a paglet that failed three times, in the order in which they came, and then those
+    that the paglet itself made and that were refused for good. They stay until
     they are replayed or dropped, or the paglet ends. An inactive paglet stays so. Safe to repeat.
 
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), DEADLINE_EXCEEDED
@@ -96,7 +97,8 @@ class OperationServiceAsyncStub(OperationServiceStub):
     when the paglet's host does not answer).
     """
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_operation_pb2.ListDeadLettersRequest, _operation_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
-    """ListDeadLetters lists the posts of a paglet that failed three times, in the order in which they came. They stay until
+    """ListDeadLetters lists the posts to a paglet that failed three times, in the order in which they came, and then those
+    that the paglet itself made and that were refused for good. They stay until
     they are replayed or dropped, or the paglet ends. An inactive paglet stays so. Safe to repeat.
 
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), DEADLINE_EXCEEDED
@@ -149,7 +151,8 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operation_pb2.ListDeadLettersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operation_pb2.ListDeadLettersResponse, _abc.Awaitable[_operation_pb2.ListDeadLettersResponse]]:
-        """ListDeadLetters lists the posts of a paglet that failed three times, in the order in which they came. They stay until
+        """ListDeadLetters lists the posts to a paglet that failed three times, in the order in which they came, and then those
+        that the paglet itself made and that were refused for good. They stay until
         they are replayed or dropped, or the paglet ends. An inactive paglet stays so. Safe to repeat.
 
         Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), DEADLINE_EXCEEDED

@@ -309,6 +309,60 @@ class KeptPost(_message.Message):
 Global___KeptPost: _TypeAlias = KeptPost  # noqa: Y015
 
 @_typing.final
+class OutgoingPost(_message.Message):
+    """OutgoingPost is what the paglet posted to another one, whose host has not acknowledged it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    TYPE_URL_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    CREATE_MS_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    DEAD_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Its place in the order of the paglet's posts."""
+    request_id: _builtins.str
+    """The request id."""
+    paglet_id: _builtins.str
+    """The receiver."""
+    operation: _builtins.str
+    """The operation as `pkg.Service/Method`."""
+    type_url: _builtins.str
+    """The type of the request, as Any has it."""
+    request: _builtins.bytes
+    """The encoded request."""
+    create_ms: _builtins.int
+    """When it was posted, milliseconds since the epoch by the clock of the host it was posted on."""
+    status: _builtins.bytes
+    """A google.rpc.Status: why it was refused for good; empty if it was not."""
+    dead: _builtins.bool
+    """Whether it was refused for good, and is a dead letter."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+        paglet_id: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        type_url: _builtins.str = ...,
+        request: _builtins.bytes = ...,
+        create_ms: _builtins.int = ...,
+        status: _builtins.bytes = ...,
+        dead: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_ms", b"create_ms", "dead", b"dead", "number", b"number", "operation", b"operation", "paglet_id", b"paglet_id", "request", b"request", "request_id", b"request_id", "status", b"status", "type_url", b"type_url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutgoingPost: _TypeAlias = OutgoingPost  # noqa: Y015
+
+@_typing.final
 class Snapshot(_message.Message):
     """Snapshot is a paglet at rest: all that moves but its files."""
 
@@ -319,6 +373,7 @@ class Snapshot(_message.Message):
     REPLIES_FIELD_NUMBER: _builtins.int
     OWN_REQUEST_FIELD_NUMBER: _builtins.int
     POSTS_FIELD_NUMBER: _builtins.int
+    OUTGOING_FIELD_NUMBER: _builtins.int
     state: _builtins.bytes
     """The encoded state."""
     state_version: _builtins.int
@@ -335,6 +390,10 @@ class Snapshot(_message.Message):
     def posts(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptPost]:
         """Posts that have not run to their end, in their order; never those of a paglet that is copied."""
 
+    @_builtins.property
+    def outgoing(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutgoingPost]:
+        """What the paglet posted and nobody acknowledged, in its order; never that of a paglet that is copied."""
+
     def __init__(
         self,
         *,
@@ -343,10 +402,11 @@ class Snapshot(_message.Message):
         replies: _abc.Iterable[Global___KeptReply] | None = ...,
         own_request: Global___OwnRequest | None = ...,
         posts: _abc.Iterable[Global___KeptPost] | None = ...,
+        outgoing: _abc.Iterable[Global___OutgoingPost] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["own_request", b"own_request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["own_request", b"own_request", "posts", b"posts", "replies", b"replies", "state", b"state", "state_version", b"state_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outgoing", b"outgoing", "own_request", b"own_request", "posts", b"posts", "replies", b"replies", "state", b"state", "state_version", b"state_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

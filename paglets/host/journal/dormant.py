@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from paglets.core.cause import OutgoingPost
 from paglets.core.turn import OwnRequest
+from paglets.host.journal.outbox import put_outgoing
 from paglets.host.journal.rows import (
     drop_own_request,
     not_kept,
@@ -38,10 +40,12 @@ class DormantRows:
         evicted: Sequence[tuple[str, str]] = (),
         done: OwnRequest | None = None,
         wanted: OwnRequest | None = None,
+        sent: Sequence[OutgoingPost] = (),
     ) -> None:
         """Keeps a paglet as its last turn left it, with its policy, and the outcome of the request for it.
 
-        `done` is the paglet's own request that this fulfils, `wanted` what it asked for in its last turn. Raises
+        `done` is the paglet's own request that this fulfils, `wanted` what it asked for in its last turn, and
+        `sent` what it posted. Raises
         EPOCH_FENCED when the paglet is not kept here.
         """
 
@@ -53,17 +57,19 @@ class DormantRows:
             if done is not None:
                 drop_own_request(db, paglet.paglet_id, done)
             put_own_request(db, paglet.paglet_id, wanted)
+            put_outgoing(db, paglet.paglet_id, sent)
 
         await self._database.write(work)
 
-    async def wake(self, paglet: StoredPaglet, wanted: OwnRequest | None) -> None:
-        """Keeps a paglet as its first turn left it, and forgets its policy."""
+    async def wake(self, paglet: StoredPaglet, wanted: OwnRequest | None, sent: Sequence[OutgoingPost] = ()) -> None:
+        """Keeps a paglet as its first turn left it, with what it asked for and posted, and forgets its policy."""
 
         def work(db: sqlite3.Connection) -> None:
             if not update_paglet(db, paglet):
                 raise not_kept(paglet.paglet_id, "is not on this host")
             db.execute("DELETE FROM dormant WHERE paglet_id = ?", (paglet.paglet_id,))
             put_own_request(db, paglet.paglet_id, wanted)
+            put_outgoing(db, paglet.paglet_id, sent)
 
         await self._database.write(work)
 

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import msgspec
 
+from paglets.core.cause import OutgoingPost
 from paglets.core.turn import OwnRequest
 from paglets.errors import PreconditionError, Resource
 from paglets.host.files import RegisteredFile
 from paglets.host.journal.dormant import DormantRows
+from paglets.host.journal.outbox import OutboxRows, drop_outgoing, put_outgoing
 from paglets.host.journal.posts import PostRows, drop_post, put_posts
 from paglets.host.journal.rows import (
     LAYOUT,
@@ -47,8 +49,8 @@ _log = logging.getLogger(__name__)
 class Journal:
     """Durable rows of one host. Every method that writes returns when the write is durable.
 
-    What is kept of inactive paglets is in `dormant`, and of posts in `posts`; what several turns did at once goes to
-    `saves`.
+    What is kept of inactive paglets is in `dormant`, of posts in `posts`, of those that paglets made in `outbox`; what
+    several turns did at once goes to `saves`.
     """
 
     def __init__(self, database: Database) -> None:
@@ -56,6 +58,7 @@ class Journal:
         self.dormant = DormantRows(database)
         self.posts = PostRows(database)
         self.saves = SaveRows(database)
+        self.outbox = OutboxRows(database)
 
     @classmethod
     def open(cls, path: Path) -> Journal:
@@ -108,6 +111,7 @@ class Journal:
         files: Iterable[RegisteredFile],
         after_epoch: int,
         own_request: OwnRequest | None = None,
+        sent: Sequence[OutgoingPost] = (),
     ) -> None:
         """Keeps a paglet that is being created, in place of what is left of a life that ended at `after_epoch`.
 
@@ -122,6 +126,7 @@ class Journal:
             put_paglet(db, paglet)
             put_files(db, paglet.paglet_id, files)
             put_own_request(db, paglet.paglet_id, own_request)
+            put_outgoing(db, paglet.paglet_id, sent)
 
         await self._database.write(work)
 
@@ -134,10 +139,11 @@ class Journal:
         evicted: Sequence[tuple[str, str]] = (),
         own_request: OwnRequest | None = None,
         post: int = 0,
+        sent: Sequence[OutgoingPost] = (),
     ) -> asyncio.Future[None]:
         """Keeps what a turn did; turns of one paglet become durable in the order of these calls.
 
-        The `post` that it ran, by its number, is gone with that.
+        The `post` that it ran, by its number, is gone with that; `sent` is what it posted itself.
         The future raises EPOCH_FENCED when the paglet is no longer kept here.
         """
 
@@ -153,6 +159,7 @@ class Journal:
             put_own_request(db, paglet_id, own_request)
             if post:
                 drop_post(db, paglet_id, post)
+            put_outgoing(db, paglet_id, sent)
 
         return self._database.submit(work)
 
@@ -210,6 +217,8 @@ class Journal:
             row = db.execute("SELECT epoch FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchone()
             if row is not None and (row["epoch"] == up_to_epoch or 0 < row["epoch"] < up_to_epoch):
                 forget_paglet(db, paglet_id)
+                if row["epoch"] == 0:  # it never was, and posted nothing; one that ended did
+                    drop_outgoing(db, paglet_id)
 
         await self._database.write(work)
 
@@ -268,6 +277,7 @@ class Journal:
                 return
             if left:
                 forget_paglet(db, departure.paglet_id)
+                drop_outgoing(db, departure.paglet_id)
             elif epoch:
                 db.execute("UPDATE paglets SET epoch = ? WHERE paglet_id = ?", (epoch, departure.paglet_id))
 
@@ -295,6 +305,8 @@ class Journal:
             put_posts(db, paglet.paglet_id, settled.posts)
             if settled.policy is not None:
                 put_dormant(db, paglet.paglet_id, settled.policy)
+            drop_outgoing(db, paglet.paglet_id)
+            put_outgoing(db, paglet.paglet_id, settled.outgoing)
             put_arrival(db, settled.arrival)
 
         await self._database.write(work)

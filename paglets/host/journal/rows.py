@@ -49,6 +49,9 @@ CREATE TABLE own_requests (paglet_id TEXT PRIMARY KEY, request BLOB NOT NULL) WI
 CREATE TABLE posts (
     paglet_id TEXT NOT NULL, number INTEGER NOT NULL, dead INTEGER NOT NULL, post BLOB NOT NULL,
     PRIMARY KEY (paglet_id, number));
+CREATE TABLE outbox (
+    paglet_id TEXT NOT NULL, request_id TEXT NOT NULL, number INTEGER NOT NULL, post BLOB NOT NULL,
+    PRIMARY KEY (paglet_id, request_id));
 CREATE TABLE dormant (
     paglet_id TEXT PRIMARY KEY, policy BLOB NOT NULL, on_startup INTEGER NOT NULL, activate_at REAL) WITHOUT ROWID;
 CREATE INDEX dormant_by_time ON dormant (activate_at) WHERE activate_at IS NOT NULL;

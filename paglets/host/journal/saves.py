@@ -7,7 +7,9 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from paglets.core.cause import OutgoingPost
 from paglets.core.turn import OwnRequest
+from paglets.host.journal.outbox import put_outgoing
 from paglets.host.journal.posts import drop_post
 from paglets.host.journal.rows import not_kept, put_own_request, put_replies
 from paglets.host.records import StoredReply
@@ -20,7 +22,7 @@ __all__ = ["Save", "SaveRows"]
 class Save:
     """A paglet's state after some turns, None if they left it as it was, and the outcomes of their requests.
 
-    `posts` are the numbers of those that have run.
+    `posts` are the numbers of those that have run, `sent` are the paglet's own.
     """
 
     paglet_id: str
@@ -30,6 +32,7 @@ class Save:
     evicted: Iterable[tuple[str, str]] = ()
     own_request: OwnRequest | None = None
     posts: Iterable[int] = ()
+    sent: Iterable[OutgoingPost] = ()
 
 
 class SaveRows:
@@ -56,5 +59,6 @@ class SaveRows:
             put_own_request(db, save.paglet_id, save.own_request)
             for number in save.posts:
                 drop_post(db, save.paglet_id, number)
+            put_outgoing(db, save.paglet_id, save.sent)
 
         return self._database.submit(work)

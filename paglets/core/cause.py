@@ -1,0 +1,63 @@
+"""What a turn is run for, and what it leaves behind for others."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from dataclasses import dataclass
+
+from paglets.values import new_id
+
+__all__ = ["NO_CAUSE", "Cause", "OutgoingPost", "RequestIds"]
+
+_NAMESPACE = uuid.UUID("0b6f2c1d-52b4-5c8e-a4b7-7f1f0f6c3e90")
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What a turn is run for.
+
+    `origin` stands for paglet, caller and request id, empty for a request without an id. `chain` names the paglets
+    whose turns wait for this one, the first caller first. `post` is the number of the post that it runs, 0 for none.
+    """
+
+    origin: str = ""
+    chain: tuple[str, ...] = ()
+    post: int = 0
+
+
+NO_CAUSE = Cause()
+"""Nobody asked for the turn: a hook, or the paglet's own background."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingPost:
+    """What a turn posts to another paglet, kept with the turn until that paglet's host has acknowledged it.
+
+    `number` is its place among the paglet's posts, `operation` a `pkg.Service/Method`, `create_ms` in milliseconds
+    since the epoch. One that was refused for good, with the encoded google.rpc.Status `status`, is `dead`.
+    """
+
+    number: int
+    request_id: str
+    paglet_id: str
+    operation: str
+    type_url: str
+    request: bytes
+    create_ms: int
+    status: bytes = b""
+    dead: bool = False
+
+
+class RequestIds:
+    """The request ids of what a turn asks of others: the same again when the same request is run again."""
+
+    def __init__(self, origin: str) -> None:
+        self._origin = origin
+        self._ordinals = itertools.count()
+
+    def next(self) -> str:
+        """The id of the next request; a random one in a turn that itself has none."""
+        if not self._origin:
+            return new_id()
+        return uuid.uuid5(_NAMESPACE, f"{self._origin}\0{next(self._ordinals)}").hex
