@@ -9,8 +9,8 @@ from typing import Generic, TypeAlias, TypeVar
 import grpc
 
 from paglets.client.retry import RetriedCall, RetryPolicy
-from paglets.core.turn import next_request_id
-from paglets.wire.metadata import REQUEST_ID_KEY
+from paglets.core.turn import current_chain, next_request_id
+from paglets.wire.metadata import CHAIN_KEY, REQUEST_ID_KEY
 
 __all__ = ["Pairs", "StreamStream", "StreamUnary", "UnaryStream", "UnaryUnary"]
 
@@ -134,4 +134,8 @@ class StreamStream(grpc.aio.StreamStreamMultiCallable[RequestT, ReplyT], Generic
 
 
 def _joined(own: Pairs, given: Metadata | None) -> Pairs:
-    return (*own, *(given or ()))
+    """All metadata of a call; in a turn of a paglet also who waits for it, so that a circle of calls is found."""
+    pairs, chain = (*own, *(given or ())), current_chain()
+    if not chain or any(key == CHAIN_KEY for key, _ in pairs):
+        return pairs
+    return (*pairs, (CHAIN_KEY, ",".join(chain)))

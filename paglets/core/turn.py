@@ -17,11 +17,21 @@ from paglets.errors import InvalidArgumentError
 from paglets.state import StateCodec
 from paglets.values import DeactivationPolicy, TransferTicket, new_id
 
-__all__ = ["OwnAction", "OwnRequest", "StateCell", "Turn", "current_turn", "next_request_id"]
+__all__ = [
+    "OwnAction",
+    "OwnRequest",
+    "StateCell",
+    "Turn",
+    "current_chain",
+    "current_turn",
+    "next_request_id",
+    "passing_on",
+]
 
 StateT = TypeVar("StateT")
 
 _current: ContextVar[Turn[Any] | None] = ContextVar("paglets_turn", default=None)
+_waiting: ContextVar[tuple[str, ...]] = ContextVar("paglets_waiting", default=())
 _reading: ContextVar[tuple[object, Any] | None] = ContextVar("paglets_reading", default=None)
 
 
@@ -29,6 +39,22 @@ def current_turn() -> Turn[Any] | None:
     """The turn that the running code belongs to; None in the background."""
     turn = _current.get()
     return turn if turn is not None and turn.open else None
+
+
+def current_chain() -> tuple[str, ...]:
+    """The paglets whose turns wait for the running code, the first caller first: what it calls must not call them."""
+    turn = current_turn()
+    return _waiting.get() if turn is None else turn.cause.chain
+
+
+@contextmanager
+def passing_on(chain: tuple[str, ...]) -> Generator[None]:
+    """The code inside needs no turn, but turns of these paglets wait for it."""
+    token = _waiting.set(chain)
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
 
 
 def next_request_id() -> str:

@@ -13,11 +13,13 @@ from paglets.core.cause import Cause
 from paglets.core.handlers import Handler
 from paglets.core.mailbox import Ticket
 from paglets.core.paglet import Paglet
+from paglets.core.turn import passing_on
 from paglets.errors import (
     InternalError,
     InvalidArgumentError,
     OperationNotFoundError,
     PagletError,
+    PreconditionError,
     Resource,
     UnavailableError,
 )
@@ -30,18 +32,25 @@ from paglets.host.runner import Runner, attempt
 from paglets.wire.channel_options import MAX_MESSAGE_BYTES
 from paglets.wire.status import to_status
 
-__all__ = ["Call", "Calls", "no_operation"]
+__all__ = ["MAX_CHAIN", "Call", "Calls", "no_operation"]
+
+MAX_CHAIN = 16
+"""How many turns may wait, each for the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One unary call: rpc path, encoded request, who asks, request id if any, deadline on the loop's clock."""
+    """One unary call: rpc path, encoded request, who asks, request id if any, deadline on the loop's clock.
+
+    `chain` names the paglets whose turns wait for it, the caller last.
+    """
 
     path: str
     request: bytes
     principal: str = ""
     request_id: str = ""
     deadline: float | None = None
+    chain: tuple[str, ...] = ()
 
 
 class Calls:
@@ -68,12 +77,13 @@ class Calls:
         """Answers one unary call: a read beside the turns, anything else as a turn.
 
         Safe to repeat with a request id, or for a read. Raises OPERATION_NOT_FOUND, MALFORMED_REQUEST, MAILBOX_FULL,
-        DEADLINE_BEFORE_RUN, what the handler raised, or why the gate is shut.
+        DEADLINE_BEFORE_RUN, CALL_CYCLE, what the handler raised, or why the gate is shut.
         """
         handler = self._handler(call.path)
         request = _parse(handler, call.request)
+        self._require_no_cycle(call.chain)
         if handler.operation.is_read_only:
-            return Reply(await self._reads.run(lambda: self._invoke(handler, request), call.deadline))
+            return Reply(await self._reads.run(lambda: self._read(handler, request, call), call.deadline))
         if not call.request_id:
             return Reply(await self._turn(handler, request, call))
         key, fingerprint = (call.principal, call.request_id), fingerprint_of(call.path, request)
@@ -93,6 +103,22 @@ class Calls:
         reply = await self._once.run(post.key, post.fingerprint, None, lambda: self._post_turn(handler, request, post))
         return reply.replayed
 
+    async def _read(self, handler: Handler, request: Message, call: Call) -> bytes:
+        """Runs a read. It has no turn that could be waited for, but passes on whose turns wait for it."""
+        with passing_on(call.chain):
+            return await self._invoke(handler, request)
+
+    def _require_no_cycle(self, chain: tuple[str, ...]) -> None:
+        """Raises CALL_CYCLE when a turn of this very paglet waits for the call, which would wait for that turn."""
+        if self._paglet_id in chain or len(chain) > MAX_CHAIN:
+            told = " > ".join((*chain, self._paglet_id))
+            raise PreconditionError(
+                "CALL_CYCLE",
+                f"each of these calls waits for the next: {told}; post instead, or call when the turn has ended",
+                resource=Resource("paglet", self._paglet_id),
+                metadata={"chain": told, "host": self._paglet.context.host},
+            )
+
     def interrupt_reads(self) -> None:
         """Cuts off the reads; they begin anew when the gate opens, or are sent away when it is shut."""
         self._reads.interrupt()
@@ -105,7 +131,8 @@ class Calls:
     async def _turn(self, handler: Handler, request: Message, call: Call) -> bytes:
         ticket = await self._enter(call)
         try:
-            reply, durable = await self._runner.begin(lambda: self._invoke(handler, request))
+            cause = Cause(chain=call.chain)
+            reply, durable = await self._runner.begin(lambda: self._invoke(handler, request), cause=cause)
         except Exception:
             self._gate.leave(ticket)
             await self._runner.catch_up()  # an error tells of the state too
@@ -127,7 +154,8 @@ class Calls:
         ticket = await self._enter(call)
         try:
             reply, durable = await attempt(
-                self._runner.begin(lambda: self._invoke(handler, request), keep, self._cause(key)), call.path
+                self._runner.begin(lambda: self._invoke(handler, request), keep, self._cause(key, call.chain)),
+                call.path,
             )
         except PagletError as error:
             await self._fail(error, key, fingerprint)
@@ -153,8 +181,8 @@ class Calls:
             await durable
         return reply
 
-    def _cause(self, key: tuple[str, str], post: int = 0) -> Cause:
-        return Cause(origin="\0".join((self._paglet_id, *key)), post=post)
+    def _cause(self, key: tuple[str, str], chain: tuple[str, ...] = (), post: int = 0) -> Cause:
+        return Cause(origin="\0".join((self._paglet_id, *key)), chain=chain, post=post)
 
     def _keep(
         self, key: tuple[str, str], fingerprint: bytes, reply: bytes

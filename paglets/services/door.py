@@ -56,8 +56,10 @@ class Door(grpc.GenericRpcHandler):
         call = Call(
             path=path,
             request=request,
+            principal=meta.caller,
             request_id=meta.request_id,
             deadline=asyncio.get_running_loop().time() + meta.timeout_s,
+            chain=meta.chain,
         )
 
         async def here() -> bytes | None:

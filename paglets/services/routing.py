@@ -30,10 +30,7 @@ from paglets.wire.metadata import (
 )
 from paglets.wire.status import DETAILS_KEY, from_rpc_error, has_details
 
-__all__ = ["MAX_CHAIN", "CallMeta", "Router", "check_request_id", "pass_on", "remaining_s"]
-
-MAX_CHAIN = 16
-"""How many paglets' turns may wait, each for the next."""
+__all__ = ["CallMeta", "Router", "check_request_id", "pass_on", "remaining_s"]
 
 _MAX_HOPS = 2
 _MAX_PLACES = 10_000
@@ -275,12 +272,7 @@ def _is_true(text: str) -> bool:
 
 
 def _chain(text: str) -> tuple[str, ...]:
-    chain = tuple(check_id(paglet_id, CHAIN_KEY) for paglet_id in text.split(",")) if text else ()
-    if len(chain) > MAX_CHAIN:
-        raise InvalidArgumentError(
-            "MALFORMED_REQUEST", f"{CHAIN_KEY} has at most {MAX_CHAIN} paglets, got {len(chain)}", field=CHAIN_KEY
-        )
-    return chain
+    return tuple(check_id(paglet_id, CHAIN_KEY) for paglet_id in text.split(",")) if text else ()
 
 
 def _hops(text: str) -> int:

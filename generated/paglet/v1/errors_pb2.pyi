@@ -188,6 +188,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_NOT_IN_TURN: _ErrorReason.ValueType  # 81
     """FAILED_PRECONDITION: a paglet posted outside of a turn, with which the post could be kept."""
+    ERROR_REASON_CALL_CYCLE: _ErrorReason.ValueType  # 82
+    """FAILED_PRECONDITION: the call was made in a turn of the paglet that it is for, or of one that waits for the caller, so
+    each would wait for the other; or there are more than 16 turns of which each waits for the next. Nothing was run.
+    Metadata: chain, the paglets in the order of their calls, and host.
+    """
     ERROR_REASON_STORAGE_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 90
     """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
     subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.
@@ -358,6 +363,11 @@ acknowledged. RetryInfo; nothing was kept.
 """
 ERROR_REASON_NOT_IN_TURN: ErrorReason.ValueType  # 81
 """FAILED_PRECONDITION: a paglet posted outside of a turn, with which the post could be kept."""
+ERROR_REASON_CALL_CYCLE: ErrorReason.ValueType  # 82
+"""FAILED_PRECONDITION: the call was made in a turn of the paglet that it is for, or of one that waits for the caller, so
+each would wait for the other; or there are more than 16 turns of which each waits for the next. Nothing was run.
+Metadata: chain, the paglets in the order of their calls, and host.
+"""
 ERROR_REASON_STORAGE_QUOTA_EXCEEDED: ErrorReason.ValueType  # 90
 """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
 subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.
