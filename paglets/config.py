@@ -84,7 +84,8 @@ class HostSettings:
     file patterns stay below `file_roots`. `max_watches` of paglets and hosts may be open. `max_pulls` may be
     unfinished; one that got no further for `pull_patience_s` is given up. An encoded state has `max_state_bytes` at
     most if every turn is kept, `max_saved_state_bytes` if it is saved now and then; `storage_quota_bytes` is for what
-    each class keeps beside its states, None for no bound.
+    each class keeps beside its states, None for no bound. Of the `max_concurrent_rpcs` of a host one connection gets
+    `max_rpcs_of_connection`; at one paglet `max_calls_of_paglet` may be under way, `max_calls_of_caller` of each caller.
     """
 
     name: str
@@ -111,5 +112,8 @@ class HostSettings:
     storage_quota_bytes: int | None = 10 * _MIB
     max_concurrent_rpcs: int = 4096
     max_watches: int = 128
+    max_rpcs_of_connection: int = 1024
+    max_calls_of_paglet: int = 2000
+    max_calls_of_caller: int = 500
     max_pulls: int = 1024
     pull_patience_s: float = 3600.0

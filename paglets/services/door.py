@@ -15,6 +15,7 @@ import grpc
 from paglets.errors import OperationNotFoundError
 from paglets.host.calls import Call
 from paglets.host.host import Host
+from paglets.services.flights import Flights
 from paglets.services.guard import GuardedServices, ServerContext, guard_single, guard_stream
 from paglets.services.reflection import REFLECTION_SERVICES
 from paglets.services.routing import CallMeta, Router, pass_on
@@ -32,6 +33,8 @@ class Door(grpc.GenericRpcHandler):
         self._host = host
         self._router = router
         self._own = own
+        settings = host.parts.settings
+        self._flights = Flights(settings.max_calls_of_paglet, settings.max_calls_of_caller)
         self._known = {path: self._unary(path) for path in host.parts.registry.paths()}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
@@ -72,7 +75,8 @@ class Door(grpc.GenericRpcHandler):
                 context.set_trailing_metadata((*self._router.signpost(meta.paglet_id), (REPLAYED_KEY, "true")))
             return reply.data
 
-        return await self._router.unary(context, meta, path, request, here)
+        with self._flights.one(meta.paglet_id, meta.caller or meta.peer):
+            return await self._router.unary(context, meta, path, request, here)
 
     def _reflection(self, path: str) -> grpc.RpcMethodHandler[Any, Any]:
         """Reflection about a paglet is answered by its owner."""

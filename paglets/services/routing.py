@@ -24,6 +24,7 @@ from paglets.wire.metadata import (
     HOPS_KEY,
     HOST_KEY,
     PAGLET_ID_KEY,
+    PEER_KEY,
     REQUEST_ID_KEY,
     REQUIRE_ACTIVE_KEY,
     TO_KEY,
@@ -35,7 +36,7 @@ __all__ = ["CallMeta", "Router", "check_request_id", "pass_on", "remaining_s"]
 _MAX_HOPS = 2
 _MAX_PLACES = 10_000
 _MAX_REQUEST_ID = 128
-_KEPT_BACK = frozenset({"user-agent", HOPS_KEY, TO_KEY, "grpc-trace-bin", "te", "content-type"})
+_KEPT_BACK = frozenset({"user-agent", HOPS_KEY, PEER_KEY, TO_KEY, "grpc-trace-bin", "te", "content-type"})
 
 RawMetadata = tuple[tuple[str, str | bytes], ...]
 
@@ -45,7 +46,8 @@ class CallMeta:
     """What the metadata of a call say: paglet, request id, hops so far; and the seconds that are left for it.
 
     `to` is the uid of the host that the one before means; empty when a client calls. With `awake_only` an inactive
-    paglet is left alone. `chain` names the paglets whose turns wait, the caller last.
+    paglet is left alone. `chain` names the paglets whose turns wait, the caller last;
+    `peer` is the connection by which the call came to the first host.
     """
 
     paglet_id: str
@@ -54,6 +56,7 @@ class CallMeta:
     to: str
     awake_only: bool
     chain: tuple[str, ...]
+    peer: str
     timeout_s: float
     metadata: RawMetadata
 
@@ -64,12 +67,14 @@ class CallMeta:
         found = dict(metadata)
         _require_once(metadata, PAGLET_ID_KEY, REQUEST_ID_KEY, REQUIRE_ACTIVE_KEY, CHAIN_KEY)
         request_id = check_request_id(str(found.get(REQUEST_ID_KEY, "")), REQUEST_ID_KEY)
+        hops = _hops(str(found.get(HOPS_KEY, "0")))
         return cls(
             paglet_id=check_id(paglet_id or str(found.get(PAGLET_ID_KEY, "")), "paglet_id"),
             request_id=request_id,
-            hops=_hops(str(found.get(HOPS_KEY, "0"))),
+            hops=hops,
             to=str(found.get(TO_KEY, "")),
             awake_only=_is_true(str(found.get(REQUIRE_ACTIVE_KEY, "false"))),
+            peer=str(found.get(PEER_KEY, "")) if hops else context.peer(),
             chain=_chain(str(found.get(CHAIN_KEY, ""))),
             timeout_s=remaining_s(context, default_timeout_s),
             metadata=metadata,
@@ -83,7 +88,7 @@ class CallMeta:
     def onward(self) -> RawMetadata:
         """The metadata to forward the call with."""
         passed = ((key, value) for key, value in self.metadata if key not in _KEPT_BACK and not key.startswith(":"))
-        return (*passed, (HOPS_KEY, str(self.hops + 1)))
+        return (*passed, (HOPS_KEY, str(self.hops + 1)), (PEER_KEY, self.peer))
 
 
 class Router:

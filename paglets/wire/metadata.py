@@ -11,6 +11,7 @@ __all__ = [
     "HOPS_KEY",
     "HOST_KEY",
     "PAGLET_ID_KEY",
+    "PEER_KEY",
     "REPLAYED_KEY",
     "REQUEST_ID_KEY",
     "REQUIRE_ACTIVE_KEY",
@@ -31,6 +32,9 @@ CHAIN_KEY: Final = "paglet-chain"
 
 HOPS_KEY: Final = "paglet-hops"
 """Between hosts: how often the call was forwarded."""
+
+PEER_KEY: Final = "paglet-peer"
+"""Between hosts: the connection by which the call came to the first of them; whose calls are counted together."""
 
 TO_KEY: Final = "paglet-to"
 """Between hosts: the uid of the host that is meant; whoever else is at its address by now refuses."""

@@ -193,6 +193,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     each would wait for the other; or there are more than 16 turns of which each waits for the next. Nothing was run.
     Metadata: chain, the paglets in the order of their calls, and host.
     """
+    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 83
+    """RESOURCE_EXHAUSTED: the caller, or all callers together, have too many calls under way at the paglet by way of the host.
+    RetryInfo; nothing was run.
+    """
     ERROR_REASON_STORAGE_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 90
     """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
     subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.
@@ -367,6 +371,10 @@ ERROR_REASON_CALL_CYCLE: ErrorReason.ValueType  # 82
 """FAILED_PRECONDITION: the call was made in a turn of the paglet that it is for, or of one that waits for the caller, so
 each would wait for the other; or there are more than 16 turns of which each waits for the next. Nothing was run.
 Metadata: chain, the paglets in the order of their calls, and host.
+"""
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 83
+"""RESOURCE_EXHAUSTED: the caller, or all callers together, have too many calls under way at the paglet by way of the host.
+RetryInfo; nothing was run.
 """
 ERROR_REASON_STORAGE_QUOTA_EXCEEDED: ErrorReason.ValueType  # 90
 """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
