@@ -84,8 +84,9 @@ class HostSettings:
     file patterns stay below `file_roots`. `max_watches` of paglets and hosts may be open. `max_pulls` may be
     unfinished; one that got no further for `pull_patience_s` is given up. An encoded state has `max_state_bytes` at
     most if every turn is kept, `max_saved_state_bytes` if it is saved now and then; `storage_quota_bytes` is for what
-    each class keeps beside its states, None for no bound. Of the `max_concurrent_rpcs` of a host one connection gets
-    `max_rpcs_of_connection`; at one paglet `max_calls_of_paglet` may be under way, `max_calls_of_caller` of each caller.
+    each class keeps beside its states, None for no bound. A turn that ends more than `stuck_after_s` after its deadline
+    is rolled back. Of the `max_concurrent_rpcs` of a host one connection gets `max_rpcs_of_connection`; at one paglet
+    `max_calls_of_paglet` may be under way, `max_calls_of_caller` of each caller.
     """
 
     name: str
@@ -104,6 +105,7 @@ class HostSettings:
     shutdown_budget_s: float = 10.0
     quiesce_s: float = 30.0
     unary_deadline_s: float = 30.0
+    stuck_after_s: float = 300.0
     dedupe_keep_s: float = 24 * 3600.0
     dedupe_max_replies: int = 1000
     dedupe_max_bytes: int = _MIB

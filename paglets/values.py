@@ -296,7 +296,7 @@ class PagletInfo:
 
     `address` is empty when the host is not known to be there, `error` unless the paglet is FAILED or QUARANTINED,
     `services` when the host that was asked does not know the type. `created_at` is seconds since the epoch by the
-    directory's clock.
+    directory's clock. One that is `stuck` has a turn that has outlived its deadline by far, and begins no other.
     """
 
     paglet_id: str
@@ -309,6 +309,7 @@ class PagletInfo:
     journey: JourneyInfo | None = None
     error: str = ""
     services: tuple[str, ...] = ()
+    stuck: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,7 @@ def list_paglets(session: Session, host_name: str, type_name: str) -> None:
             if session.json:
                 write_json(record)
             else:
-                rows.append(record)
+                rows.append({**record, "error": _trouble(info)})
         return rows
 
     rows = session.run(listed)
@@ -203,6 +203,11 @@ def _tell(session: Session, info: PagletInfo) -> None:
         note(f"{info.paglet_id} is {info.state} on {info.host}")
 
 
+def _trouble(info: PagletInfo) -> str:
+    """What is wrong with a paglet, if anything is."""
+    return info.error or ("a turn has outlived its deadline by far" if info.stuck else "")
+
+
 def _for_people(info: PagletInfo) -> Record:
     """What is known, and no more."""
     journey = info.journey
@@ -217,7 +222,7 @@ def _for_people(info: PagletInfo) -> Record:
         "journey": journey
         and f"{journey.phase}, {size_text(journey.bytes_done)} of {size_text(journey.bytes_total)},"
         f" {journey.source} to {journey.target}",
-        "error": info.error,
+        "error": _trouble(info),
     }
     return {name: text for name, text in texts.items() if text}
 

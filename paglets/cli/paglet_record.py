@@ -20,6 +20,7 @@ def paglet_record(info: PagletInfo) -> Record:
         "epoch": info.epoch,
         "created": time_text(info.created_at),
         "error": info.error,
+        "stuck": info.stuck,
         "services": list(info.services),
         "journey": journey
         and {

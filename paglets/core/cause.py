@@ -19,11 +19,13 @@ class Cause:
 
     `origin` stands for paglet, caller and request id, empty for a request without an id. `chain` names the paglets
     whose turns wait for this one, the first caller first. `post` is the number of the post that it runs, 0 for none.
+    `deadline`, a time of the loop's clock, is when whoever asked for it stops waiting; None for never.
     """
 
     origin: str = ""
     chain: tuple[str, ...] = ()
     post: int = 0
+    deadline: float | None = None
 
 
 NO_CAUSE = Cause()

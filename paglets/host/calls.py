@@ -34,6 +34,9 @@ from paglets.wire.status import to_status
 
 __all__ = ["MAX_CHAIN", "Call", "Calls", "no_operation"]
 
+POST_DEADLINE_S = 30.0
+"""When a post that runs counts as late, as a call without a deadline does."""
+
 MAX_CHAIN = 16
 """How many turns may wait, each for the next."""
 
@@ -131,7 +134,7 @@ class Calls:
     async def _turn(self, handler: Handler, request: Message, call: Call) -> bytes:
         ticket = await self._enter(call)
         try:
-            cause = Cause(chain=call.chain)
+            cause = Cause(chain=call.chain, deadline=call.deadline)
             reply, durable = await self._runner.begin(lambda: self._invoke(handler, request), cause=cause)
         except Exception:
             self._gate.leave(ticket)
@@ -154,7 +157,7 @@ class Calls:
         ticket = await self._enter(call)
         try:
             reply, durable = await attempt(
-                self._runner.begin(lambda: self._invoke(handler, request), keep, self._cause(key, call.chain)),
+                self._runner.begin(lambda: self._invoke(handler, request), keep, self._cause(key, call)),
                 call.path,
             )
         except PagletError as error:
@@ -170,10 +173,10 @@ class Calls:
             return self._keep(post.key, post.fingerprint, reply)
 
         ticket = await self._gate.enter(own=True)  # posts have bounds of their own
+        deadline = asyncio.get_running_loop().time() + POST_DEADLINE_S
+        cause = Cause(self._origin(post.key), post=post.number, deadline=deadline)
         try:
-            turn = self._runner.begin(
-                lambda: self._invoke(handler, request), keep, self._cause(post.key, post=post.number)
-            )
+            turn = self._runner.begin(lambda: self._invoke(handler, request), keep, cause)
             reply, durable = await attempt(turn, post.path)
         finally:
             self._gate.leave(ticket)
@@ -181,8 +184,12 @@ class Calls:
             await durable
         return reply
 
-    def _cause(self, key: tuple[str, str], chain: tuple[str, ...] = (), post: int = 0) -> Cause:
-        return Cause(origin="\0".join((self._paglet_id, *key)), chain=chain, post=post)
+    def _cause(self, key: tuple[str, str], call: Call) -> Cause:
+        return Cause(self._origin(key), call.chain, deadline=call.deadline)
+
+    def _origin(self, key: tuple[str, str]) -> str:
+        """What stands for a request wherever it is run again."""
+        return "\0".join((self._paglet_id, *key))
 
     def _keep(
         self, key: tuple[str, str], fingerprint: bytes, reply: bytes

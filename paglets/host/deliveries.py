@@ -145,10 +145,11 @@ class Deliveries:
         pause = self._pauses.setdefault(post.principal, _Pause(until=now, since=now, attempts=0))
         pause.until = now + max(backoff(pause.attempts), error.retry_after_s or 0.0)
         pause.attempts += 1
-        if isinstance(error, UnavailableError) and now - pause.since < self._patience_s:
+        may_pass = isinstance(error, UnavailableError) and error.reason != "TURN_STUCK"
+        if may_pass and now - pause.since < self._patience_s:
             return
         failures = post.failures + 1
-        dead = isinstance(error, UnavailableError) or failures >= MAX_FAILURES
+        dead = may_pass or failures >= MAX_FAILURES
         status = to_status(error).SerializeToString()
         failed = replace(post, failures=failures, status=status, dead=dead)
         self.box.put(failed)

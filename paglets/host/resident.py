@@ -129,8 +129,9 @@ class Resident:
 
         Raises QUIESCE_TIMEOUT when a turn or a body does not end within `timeout_s` seconds; everything then goes on:
         reads and `run()` begin anew, threads at work go on, and the paglet is told of bodies that end only later.
+        Nobody waits for a turn that is stuck.
         """
-        await self.gate.close(timeout_s)
+        await self.gate.close(0.0 if self.runner.is_stuck else timeout_s)
         await self.runner.settle()  # what the last turn began has begun by then, and is ended with the rest
         self.calls.interrupt_reads()
         self.sections.interrupt()
@@ -190,6 +191,8 @@ class Resident:
 
         Then the paglet has its last turn before the host ends; it is durable, or as if it had not been.
         """
+        if self.runner.is_stuck:
+            timeout_s = 0.0
         self.gate.shut(shutting_down())
         self.sections.interrupt()
         await self.deliveries.stop()

@@ -86,7 +86,7 @@ class Residents:
         gate = Gate(row.paglet_id, Mailbox(row.paglet_id, settings.mailbox.max_calls, settings.mailbox.max_bytes))
         journal = self._parts.journal
         turns = Savings(row.paglet_id, journal) if paglet_type.durability == "lifecycle" else journal
-        runner = Runner(row.paglet_id, cell, gate, turns, self._parts.limiter)
+        runner = Runner(row.paglet_id, cell, gate, turns, self._parts.limiter, stuck_after_s=settings.stuck_after_s)
         sections = Sections(row.paglet_id, runner)
         activities = Activities(row.paglet_id, runner)
         registered = {file.name: file for file in files}

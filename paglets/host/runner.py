@@ -18,7 +18,7 @@ from anyio import to_thread
 from paglets.core.cause import NO_CAUSE, Cause, OutgoingPost
 from paglets.core.turn import OwnRequest, StateCell, Turn, current_turn
 from paglets.core.waits import Waits
-from paglets.errors import ConflictError, Resource, as_paglet_error
+from paglets.errors import ConflictError, Resource, UnavailableError, as_paglet_error
 from paglets.host.gate import Gate
 from paglets.host.journal.journal import Journal
 from paglets.host.records import StoredReply
@@ -70,8 +70,10 @@ def is_cancelled() -> bool:
 class Runner:
     """The turns of one paglet, kept one by one in the journal, or together in savings.
 
-    `limiter` bounds how many `def` handlers of the host run at once. `on_request` and `on_posts` are called when what a
-    turn asked of the host, or posted, is durable.
+    `limiter` bounds how many `def` handlers of the host run at once. A turn that ends more than `stuck_after_s` seconds
+    after its deadline is rolled back: nobody counts on it any more, and a thread cannot be ended.
+
+    `on_request` and `on_posts` are called when what a turn asked of the host, or posted, is durable.
     """
 
     def __init__(
@@ -81,6 +83,8 @@ class Runner:
         gate: Gate,
         turns: Journal | Savings,
         limiter: anyio.CapacityLimiter,
+        *,
+        stuck_after_s: float,
     ) -> None:
         self.cell = cell
         self.gate = gate
@@ -91,8 +95,15 @@ class Runner:
         self._limiter = limiter
         self._pending: asyncio.Future[None] | None = None
         self._fenced = False
+        self._stuck_after_s = stuck_after_s
+        self._stuck_at: float | None = None
         self.on_request: Callable[[OwnRequest], None]
         self.on_posts: Callable[[Sequence[OutgoingPost]], None]
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the running turn has outlived its deadline so far that it will be rolled back."""
+        return self._stuck_at is not None and asyncio.get_running_loop().time() > self._stuck_at
 
     async def invoke(self, function: Callable[..., object], *arguments: object) -> object:
         """Calls a handler or hook: a coroutine function on the loop, any other in a worker thread.
@@ -152,14 +163,18 @@ class Runner:
         A post that is the `cause` is gone with the commit.
         """
         turn = self.open_turn(cause)
+        self._stuck_at = None if cause.deadline is None else cause.deadline + self._stuck_after_s
         try:
             with turn.entered():
                 result = await body()
             changed = turn.finish()
+            self._require_timely()
             kept = keep(result) if keep is not None else None
         except BaseException:
             turn.roll_back()
             raise
+        finally:
+            self._stuck_at = None
         return result, self.commit(turn, changed, kept)
 
     async def rehearse(self, body: Callable[[], Awaitable[object]]) -> Turn[Any]:
@@ -190,6 +205,15 @@ class Runner:
     def fence(self, *, closed: bool) -> None:
         """Refuses every commit from now on, or takes that back: a turn must not outlive its paglet."""
         self._fenced = closed
+
+    def _require_timely(self) -> None:
+        if self.is_stuck:
+            raise UnavailableError(
+                "TURN_STUCK",
+                f"a turn of paglet {self._paglet_id} ended more than {self._stuck_after_s:g} s after its deadline and"
+                " was rolled back; call again",
+                resource=Resource("paglet", self._paglet_id),
+            )
 
     def _require_unfenced(self) -> None:
         if self._fenced:

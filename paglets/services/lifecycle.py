@@ -41,6 +41,8 @@ _DEACTIVATE = "/paglet.v1.LifecycleService/DeactivatePaglet"
 _ACTIVATE = "/paglet.v1.LifecycleService/ActivatePaglet"
 _STATE = "/paglet.v1.LifecycleService/GetPagletState"
 _DISPOSE = "/paglet.v1.LifecycleService/DisposePaglet"
+_OWNER_S = 2.0
+_KNOWN_TO_OWNER = frozenset({PagletState.ACTIVE, PagletState.DEPARTING})
 _MAX_STATE_JSON = 1024 * 1024
 _REPLY_MARGIN_S = 0.25
 _NO_DEADLINE_S = 7 * 24 * 3600.0
@@ -73,15 +75,16 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
         return pb.CreatePagletResponse(paglet=await self._describe(row))
 
     async def GetPaglet(self, request: pb.GetPagletRequest, context: ServerContext) -> pb.GetPagletResponse:
-        """Describes a paglet; of one that leaves another host, as that host sees it."""
+        """Describes a paglet; one of another host as that host sees it, unless that is away."""
         meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
         row = await self._host.row(meta.paglet_id)
         described = pb.GetPagletResponse(paglet=await self._describe(row))
-        if row.state is not PagletState.DEPARTING or row.owner == self._host.name or meta.hops:
+        if row.state not in _KNOWN_TO_OWNER or row.owner == self._host.name or meta.hops:
             return described
         try:
             forwarder = await self._host.parts.peers.forwarder(row.owner)
-            reply, _ = await forwarder.unary(_GET, request.SerializeToString(), meta.onward(), meta.timeout_s)
+            timeout_s = min(meta.timeout_s / 2, _OWNER_S)
+            reply, _ = await forwarder.unary(_GET, request.SerializeToString(), meta.onward(), timeout_s)
         except (grpc.aio.AioRpcError, PagletError):  # its host does not answer: this is what the directory knows
             self._host.parts.peers.distrust(row.owner)
             return described
@@ -276,6 +279,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
             await peers.hosts()
             address = peers.known_address(row.owner)
         paglet_type = self._host.parts.registry.find(row.type)
+        resident = self._host.residents.get(row.paglet_id)
         return PagletInfo(
             paglet_id=row.paglet_id,
             type=row.type,
@@ -287,6 +291,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
             journey=self._host.journey(row.paglet_id),
             error=row.error,
             services=services_of(paglet_type) if paglet_type is not None else (),
+            stuck=resident is not None and resident.runner.is_stuck,
         )
 
 

@@ -31,6 +31,7 @@ def paglet_info_to_message(paglet: PagletInfo) -> lifecycle_pb2.Paglet:
         journey=journey_info_to_message(paglet.journey) if paglet.journey else None,
         error=paglet.error,
         services=paglet.services,
+        stuck=paglet.stuck,
     )
 
 
@@ -47,6 +48,7 @@ def paglet_info_from_message(message: lifecycle_pb2.Paglet) -> PagletInfo:
         journey=journey_info_from_message(message.journey) if message.HasField("journey") else None,
         error=message.error,
         services=tuple(message.services),
+        stuck=message.stuck,
     )
 
 

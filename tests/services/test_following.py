@@ -78,12 +78,13 @@ async def test_answers_teach_the_way(mesh: Mesh, stranger: Client) -> None:
 
 
 async def test_host_that_knows_no_such_type_passes_on(mesh: Mesh, stranger: Client) -> None:
-    """A host without the type forwards bytes; what it describes has no services, since it knows of none."""
+    """A host without the type forwards bytes, and questions about the paglet; in lists it knows of no services."""
     probe = await mesh.probe()
     assert (await ask(stranger.channel, probe, "Append", "a")).text == "a"
     await mesh.alpha.client.dispatch(probe, "beta")
     assert (await ask(stranger.channel, probe, "Append", "b")).text == "a b"
-    assert (await stranger.get(probe)).services == ()
+    assert (await stranger.get(probe)).services == (SERVICE,)
+    assert [info.services async for info in stranger.list()] == [()]
     assert (await mesh.alpha.client.get(probe)).services == (SERVICE,)
     refusal = await refused(_dispatch(stranger, probe, "gamma"))
     assert refusal.what == (grpc.StatusCode.FAILED_PRECONDITION, "TYPE_NOT_ALLOWED")

@@ -197,6 +197,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: the caller, or all callers together, have too many calls under way at the paglet by way of the host.
     RetryInfo; nothing was run.
     """
+    ERROR_REASON_TURN_STUCK: _ErrorReason.ValueType  # 84
+    """UNAVAILABLE: the turn outlived its deadline by far and was rolled back when it ended. Call again."""
     ERROR_REASON_STORAGE_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 90
     """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
     subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.
@@ -376,6 +378,8 @@ ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 83
 """RESOURCE_EXHAUSTED: the caller, or all callers together, have too many calls under way at the paglet by way of the host.
 RetryInfo; nothing was run.
 """
+ERROR_REASON_TURN_STUCK: ErrorReason.ValueType  # 84
+"""UNAVAILABLE: the turn outlived its deadline by far and was rolled back when it ended. Call again."""
 ERROR_REASON_STORAGE_QUOTA_EXCEEDED: ErrorReason.ValueType  # 90
 """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
 subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.

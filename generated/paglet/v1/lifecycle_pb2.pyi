@@ -125,6 +125,7 @@ class Paglet(_message.Message):
     JOURNEY_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     SERVICES_FIELD_NUMBER: _builtins.int
+    STUCK_FIELD_NUMBER: _builtins.int
     paglet_id: _builtins.str
     """Identifies the paglet in its mesh."""
     type: _builtins.str
@@ -139,6 +140,10 @@ class Paglet(_message.Message):
     """Grows with every change of owner and every aborted journey."""
     error: _builtins.str
     """Why the paglet is FAILED or QUARANTINED, or was FAILED before it departed; empty otherwise."""
+    stuck: _builtins.bool
+    """Whether a turn has outlived its deadline by far. It will commit nothing, and until it ends no other turn begins. Known to
+    the host that the paglet is on: GetPaglet asks that host, ListPaglets tells it of the paglets of the host that is asked.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was created, by the directory's clock."""
@@ -149,7 +154,7 @@ class Paglet(_message.Message):
 
     @_builtins.property
     def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Full names of the protobuf services that it answers; empty when asked of a host that does not know the type."""
+        """Full names of the protobuf services that it answers; empty when told by a host that does not know the type."""
 
     def __init__(
         self,
@@ -164,10 +169,11 @@ class Paglet(_message.Message):
         journey: Global___Journey | None = ...,
         error: _builtins.str = ...,
         services: _abc.Iterable[_builtins.str] | None = ...,
+        stuck: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "journey", b"journey"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "epoch", b"epoch", "error", b"error", "host", b"host", "journey", b"journey", "paglet_id", b"paglet_id", "services", b"services", "state", b"state", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "epoch", b"epoch", "error", b"error", "host", b"host", "journey", b"journey", "paglet_id", b"paglet_id", "services", b"services", "state", b"state", "stuck", b"stuck", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -115,7 +115,8 @@ class LifecycleServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetPaglet(self, request, context):
-        """GetPaglet describes a paglet, wherever it is, with the phase and bytes of a running journey. Safe to repeat.
+        """GetPaglet describes a paglet, wherever it is, with the phase and bytes of a running journey: as the paglet's own host
+        sees it, or, if that does not answer within 2 s, as the directory has it. Safe to repeat.
 
         Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (PAGLET_NOT_FOUND), UNAVAILABLE (DIRECTORY_UNAVAILABLE).
         """

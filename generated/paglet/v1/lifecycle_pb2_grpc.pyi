@@ -43,7 +43,8 @@ class LifecycleServiceStub:
     SHUTTING_DOWN).
     """
     GetPaglet: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.GetPagletRequest, _lifecycle_pb2.GetPagletResponse]
-    """GetPaglet describes a paglet, wherever it is, with the phase and bytes of a running journey. Safe to repeat.
+    """GetPaglet describes a paglet, wherever it is, with the phase and bytes of a running journey: as the paglet's own host
+    sees it, or, if that does not answer within 2 s, as the directory has it. Safe to repeat.
 
     Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (PAGLET_NOT_FOUND), UNAVAILABLE (DIRECTORY_UNAVAILABLE).
     """
@@ -157,7 +158,8 @@ class LifecycleServiceAsyncStub(LifecycleServiceStub):
     SHUTTING_DOWN).
     """
     GetPaglet: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.GetPagletRequest, _lifecycle_pb2.GetPagletResponse]  # type: ignore[assignment]
-    """GetPaglet describes a paglet, wherever it is, with the phase and bytes of a running journey. Safe to repeat.
+    """GetPaglet describes a paglet, wherever it is, with the phase and bytes of a running journey: as the paglet's own host
+    sees it, or, if that does not answer within 2 s, as the directory has it. Safe to repeat.
 
     Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (PAGLET_NOT_FOUND), UNAVAILABLE (DIRECTORY_UNAVAILABLE).
     """
@@ -280,7 +282,8 @@ class LifecycleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lifecycle_pb2.GetPagletRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lifecycle_pb2.GetPagletResponse, _abc.Awaitable[_lifecycle_pb2.GetPagletResponse]]:
-        """GetPaglet describes a paglet, wherever it is, with the phase and bytes of a running journey. Safe to repeat.
+        """GetPaglet describes a paglet, wherever it is, with the phase and bytes of a running journey: as the paglet's own host
+        sees it, or, if that does not answer within 2 s, as the directory has it. Safe to repeat.
 
         Errors: INVALID_ARGUMENT (INVALID_ID), NOT_FOUND (PAGLET_NOT_FOUND), UNAVAILABLE (DIRECTORY_UNAVAILABLE).
         """

@@ -1,0 +1,112 @@
+"""A turn that outlives its deadline by far commits nothing, is shown, and keeps nothing but its paglet waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+
+from paglets.config import HostSettings
+from paglets.errors import DeadlineError, PagletError
+from tests.host.conftest import Mesh, Site, site
+from tests.host.stage import STAGE
+from tests.host.support import PROBE_TYPE, ask, eventually, refused
+
+_AT_ONCE_S = 5.0
+
+
+@pytest.fixture
+async def mesh(tmp_path: Path) -> AsyncIterator[Mesh]:
+    """Two hosts, of which the first bears late turns for 0.2 s and waits long for others."""
+    async with AsyncExitStack() as stack:
+        settings = HostSettings(name="alpha", data=tmp_path, stuck_after_s=0.2, drain_s=1.0, quiesce_s=60.0)
+        alpha = await site(stack, tmp_path, "alpha", settings=settings)
+        beta = await site(stack, tmp_path, "beta", join=alpha.running.address)
+        await alpha.client.create(PROBE_TYPE, paglet_id="probe")
+        yield Mesh(alpha, beta)
+        STAGE.clear()
+
+
+async def get_stuck(at: Site, operation: str = "HoldInThread", request_id: str = "") -> None:
+    """Has a turn outlive its deadline by far."""
+    STAGE.hold("slow")
+    late = await refused(ask(at.channel, "probe", operation, "slow", timeout_s=0.3, request_id=request_id))
+    assert late.code == grpc.StatusCode.DEADLINE_EXCEEDED
+    await shown(at, stuck=True)
+
+
+async def shown(at: Site, *, stuck: bool) -> None:
+    """Waits until a host tells that the probe is stuck, or is not."""
+
+    async def look() -> bool:
+        return (await at.client.get("probe")).stuck is stuck
+
+    await eventually(look, what=f"stuck: {stuck}")
+
+
+@pytest.mark.parametrize("operation", ["HoldInThread", "Hold"])
+async def test_late_turn_commits_nothing(mesh: Mesh, operation: str) -> None:
+    """Every host shows it while it lasts; when it ends at last it is rolled back, and the paglet goes on."""
+    await get_stuck(mesh.alpha, operation, request_id="r-1")
+    await shown(mesh.beta, stuck=True)
+    assert [info.stuck async for info in mesh.alpha.client.list()] == [True]
+    assert (await ask(mesh.alpha.channel, "probe", "Read")).text == ""
+    STAGE.release("slow")
+    await shown(mesh.beta, stuck=False)
+    assert (await ask(mesh.alpha.channel, "probe", "Append", "x")).text == "x"
+
+
+async def test_request_of_a_late_turn_runs_again(mesh: Mesh) -> None:
+    """It has not run: whoever asks again has it run, once; who asks while it lasts is told to ask again."""
+    await get_stuck(mesh.alpha, request_id="r-1")
+    joined = asyncio.create_task(ask(mesh.beta.channel, "probe", "HoldInThread", "slow", request_id="r-1"))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await asyncio.shield(joined)
+    STAGE.release("slow")
+    refusal = await refused(joined)
+    assert refusal.what == (grpc.StatusCode.UNAVAILABLE, "TURN_STUCK")
+    again = await ask(mesh.beta.channel, "probe", "HoldInThread", "slow", request_id="r-1")
+    assert (again.text, again.replayed) == ("slow< >slow", False)
+
+
+async def test_nobody_waits_for_it(mesh: Mesh) -> None:
+    """A journey and a rest are given up at once, and the paglet can be disposed of."""
+    await get_stuck(mesh.alpha)
+    async with asyncio.timeout(_AT_ONCE_S):
+        for asked in (mesh.beta.client.dispatch("probe", "beta"), mesh.beta.client.deactivate("probe")):
+            with pytest.raises(DeadlineError) as caught:
+                await asked
+            assert caught.value.reason == "QUIESCE_TIMEOUT"
+        await mesh.beta.client.dispose("probe")
+    STAGE.release("slow")
+    with pytest.raises(PagletError) as gone:
+        await mesh.alpha.client.get("probe")
+    assert gone.value.reason == "PAGLET_NOT_FOUND"
+
+
+async def test_other_paglets_go_on(mesh: Mesh) -> None:
+    """A thread that never ends takes nothing from others."""
+    await get_stuck(mesh.alpha)
+    await mesh.alpha.client.create(PROBE_TYPE, paglet_id="other")
+    async with asyncio.timeout(_AT_ONCE_S):
+        assert (await ask(mesh.alpha.channel, "other", "AppendInThread", "x")).text == "x"
+        await mesh.alpha.client.dispatch("other", "beta")
+
+
+async def test_host_ends_with_a_stuck_turn(tmp_path: Path) -> None:
+    """Its paglet is not waited for: the drain time is for those that can end."""
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        settings = HostSettings(name="alpha", data=tmp_path, stuck_after_s=0.2, drain_s=30.0)
+        alpha = await site(stack, tmp_path, "alpha", settings=settings)
+        await alpha.client.create(PROBE_TYPE, paglet_id="probe")
+        await get_stuck(alpha, request_id="r-1")
+        began = loop.time()
+    took = loop.time() - began
+    STAGE.release("slow")
+    assert took < _AT_ONCE_S
