@@ -34,8 +34,6 @@ from paglets.wire.status import to_status
 
 __all__ = ["MAX_CHAIN", "Call", "Calls", "no_operation"]
 
-POST_DEADLINE_S = 30.0
-"""When a post that runs counts as late, as a call without a deadline does."""
 
 MAX_CHAIN = 16
 """How many turns may wait, each for the next."""
@@ -94,8 +92,10 @@ class Calls:
             key, fingerprint, call.deadline, lambda: self._turn_once(handler, request, call, key, fingerprint)
         )
 
-    async def deliver(self, post: StoredPost) -> bool:
+    async def deliver(self, post: StoredPost, timeout_s: float) -> bool:
         """Runs a post as a turn, with whose commit it is gone; True when it had run before and must yet be dropped.
+
+        A turn that takes longer than `timeout_s` counts as late.
 
         Raises what the handler raised, of which nothing is kept, or why the gate is shut.
         """
@@ -103,7 +103,9 @@ class Calls:
         request = _parse(handler, post.request)
         if self._book.knows(post.key, post.fingerprint):
             return True
-        reply = await self._once.run(post.key, post.fingerprint, None, lambda: self._post_turn(handler, request, post))
+        reply = await self._once.run(
+            post.key, post.fingerprint, None, lambda: self._post_turn(handler, request, post, timeout_s)
+        )
         return reply.replayed
 
     async def _read(self, handler: Handler, request: Message, call: Call) -> bytes:
@@ -168,12 +170,12 @@ class Calls:
             await durable
         return reply
 
-    async def _post_turn(self, handler: Handler, request: Message, post: StoredPost) -> bytes:
+    async def _post_turn(self, handler: Handler, request: Message, post: StoredPost, timeout_s: float) -> bytes:
         def keep(reply: bytes) -> tuple[StoredReply, list[tuple[str, str]]]:
             return self._keep(post.key, post.fingerprint, reply)
 
         ticket = await self._gate.enter(own=True)  # posts have bounds of their own
-        deadline = asyncio.get_running_loop().time() + POST_DEADLINE_S
+        deadline = asyncio.get_running_loop().time() + timeout_s
         cause = Cause(self._origin(post.key), post=post.number, deadline=deadline)
         try:
             turn = self._runner.begin(lambda: self._invoke(handler, request), keep, cause)

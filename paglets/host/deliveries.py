@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from paglets.errors import PagletError, UnavailableError
 from paglets.faults import point
@@ -30,6 +31,10 @@ MAX_FAILURES = 3
 
 DELIVERY_POINTS = ("post.run.before", "post.run.after", "post.fail.after")
 """The named points of a delivery."""
+
+
+RunOnce: TypeAlias = Callable[[StoredPost, float], Awaitable[bool]]
+"""Runs a post, whose turn is late after so many seconds; `Calls.deliver`."""
 
 
 @dataclass(slots=True)
@@ -55,6 +60,7 @@ class Deliveries:
         gate: Gate,
         *,
         patience_s: float,
+        timeout_s: float,
         forget: Callable[[int], Awaitable[None]],
     ) -> None:
         self._paglet_id = paglet_id
@@ -63,14 +69,15 @@ class Deliveries:
         self._rows = rows
         self._gate = gate
         self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._now = asyncio.get_running_loop().time
         self._pauses: dict[str, _Pause] = {}
         self._came = asyncio.Event()
-        self._run_once: Callable[[StoredPost], Awaitable[bool]] | None = None
+        self._run_once: RunOnce | None = None
         self._work: asyncio.Task[None] | None = None
 
-    def begin(self, run_once: Callable[[StoredPost], Awaitable[bool]]) -> None:
-        """The paglet runs its posts from now on, by `run_once`, which is `Calls.deliver`. Safe to repeat."""
+    def begin(self, run_once: RunOnce) -> None:
+        """The paglet runs its posts from now on, by `run_once`. Safe to repeat."""
         self._run_once = run_once
         self.look()
 
@@ -96,7 +103,7 @@ class Deliveries:
         if self._work is not None:
             self._work.cancel()
 
-    async def _deliver(self, run_once: Callable[[StoredPost], Awaitable[bool]]) -> None:
+    async def _deliver(self, run_once: RunOnce) -> None:
         while not self._gate.is_shut:
             self._came.clear()
             post = self._due()
@@ -127,10 +134,10 @@ class Deliveries:
             async with asyncio.timeout_at(min(pause.until for pause in self._pauses.values())):
                 await self._came.wait()
 
-    async def _run(self, post: StoredPost, run_once: Callable[[StoredPost], Awaitable[bool]]) -> None:
+    async def _run(self, post: StoredPost, run_once: RunOnce) -> None:
         point("post.run.before")
         try:
-            if await run_once(post):
+            if await run_once(post, self._timeout_s):
                 await self._forget(post.number)  # it had run before, by whatever way it came
         except PagletError as error:
             if not self._gate.is_shut:  # else it was not run, or nothing can be kept of it: it is run elsewhere

@@ -36,6 +36,11 @@ class Outboxes:
         limits = PostLimits(settings.max_posts, settings.max_bytes)
         return Outbox(paglet_id, limits, rows, self._send, self._busy, posts)
 
+    @property
+    def sending(self) -> frozenset[str]:
+        """The paglets whose posts are being sent."""
+        return frozenset(self._busy)
+
     async def load(self, paglet_id: str) -> Outbox:
         """The outbox of a paglet that is kept here."""
         posts = [] if paglet_id in self._busy else await self._parts.journal.outbox.of(paglet_id)

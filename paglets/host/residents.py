@@ -102,7 +102,13 @@ class Residents:
             activities=activities,
             book=self.book(row.paglet_id, replies),
             deliveries=Deliveries(
-                row.paglet_id, box, rows, gate, patience_s=settings.posts.patience_s, forget=runner.forget_post
+                row.paglet_id,
+                box,
+                rows,
+                gate,
+                patience_s=settings.posts.patience_s,
+                timeout_s=settings.unary_deadline_s,
+                forget=runner.forget_post,
             ),
             outbox=outbox,
             files=registered,

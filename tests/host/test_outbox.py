@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -108,6 +110,7 @@ async def test_posts_move_along(tmp_path: Path) -> None:
         await ask(alpha.channel, "sender", "Post", "taker Append a\ntaker Append b")
         await alpha.client.dispatch("sender", "beta")
         assert len(await beta.host.parts.journal.outbox.of("sender")) == 2
+        assert (alpha.host.residents.outboxes.sending, beta.host.residents.outboxes.sending) == (set(), {"sender"})
         await ask(beta.channel, "sender", "Post", "taker Append c")
         gamma = await site(stack, tmp_path, "gamma", join=alpha.running.address)
         await ran(gamma, "taker", "a b c")
@@ -184,6 +187,24 @@ async def test_hooks_post(mesh: Mesh) -> None:
     await mesh.alpha.client.activate("sender")
     await ran(mesh.alpha, "taker", " ".join(hooks))
     await all_sent(mesh.alpha, mesh.beta)
+
+
+async def test_posts_of_hooks_are_durable(mesh: Mesh) -> None:
+    """What the first or last turn somewhere posts is in the journal when that is over, to be sent or to be a letter."""
+
+    async def kept(at: Site, hook: str, step: Coroutine[Any, Any, object]) -> None:
+        await step
+        made = await at.host.parts.journal.outbox.of("sender")
+        assert hook.encode() in made[-1].request
+
+    hooks = ("on_creation", "on_arrival", "on_deactivating", "on_activation")
+    refuse = ", ".join(f'"{hook}": "go post nobody Append {hook}"' for hook in hooks)
+    client = mesh.alpha.client
+    state = f'{{"refuse": {{{refuse}}}}}'
+    await kept(mesh.alpha, "on_creation", client.create(PROBE_TYPE, paglet_id="sender", state=state))
+    await kept(mesh.beta, "on_arrival", client.dispatch("sender", "beta"))
+    await kept(mesh.beta, "on_deactivating", client.deactivate("sender"))
+    await kept(mesh.beta, "on_activation", client.activate("sender"))
 
 
 async def test_only_turns_post(alpha: Site) -> None:

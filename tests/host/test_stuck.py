@@ -13,6 +13,7 @@ import pytest
 from paglets.config import HostSettings
 from paglets.errors import DeadlineError, PagletError
 from tests.host.conftest import Mesh, Site, site
+from tests.host.posts import post, ran
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, eventually, refused
 
@@ -72,6 +73,26 @@ async def test_request_of_a_late_turn_runs_again(mesh: Mesh) -> None:
     assert refusal.what == (grpc.StatusCode.UNAVAILABLE, "TURN_STUCK")
     again = await ask(mesh.beta.channel, "probe", "HoldInThread", "slow", request_id="r-1")
     assert (again.text, again.replayed) == ("slow< >slow", False)
+
+
+async def test_late_post_is_a_failed_one(tmp_path: Path) -> None:
+    """A post whose turns are late each time does not keep its caller's other posts waiting for ever."""
+    async with AsyncExitStack() as stack:
+        settings = HostSettings(name="alpha", data=tmp_path, stuck_after_s=0.1, unary_deadline_s=0.2, drain_s=1.0)
+        alpha = await site(stack, tmp_path, "alpha", settings=settings)
+        await alpha.client.create(PROBE_TYPE, paglet_id="probe")
+        await post(alpha.channel, "probe", "HoldInThread", "slow")
+        STAGE.hold("slow")
+        await post(alpha.channel, "probe", "HoldInThread", "slow")
+        await post(alpha.channel, "probe", "Append", "end")
+        for _ in range(3):
+            await shown(alpha, stuck=True)
+            STAGE.release("slow")
+            await shown(alpha, stuck=False)
+            STAGE.hold("slow")
+        await ran(alpha, "probe", "slow< >slow end")
+        assert [letter.error.reason async for letter in alpha.client.dead_letters.list("probe")] == ["TURN_STUCK"]
+        STAGE.clear()
 
 
 async def test_nobody_waits_for_it(mesh: Mesh) -> None:
