@@ -171,6 +171,12 @@ class Probe(OperationPaglet[ProbeState]):
             self._post(line)
         return self._lines()
 
+    def post_in_thread(self, request: StringValue) -> StringValue:
+        """Posts the lines of the request, and calls with the last one too, from a worker thread."""
+        for line in request.value.splitlines():
+            self._post(line)
+        return StringValue(value=self.blocking(self._relayed(request.value.splitlines()[-1])))
+
     def _post(self, line: str) -> None:
         paglet_id, operation_, text = line.split(" ", 2)
         self.post(paglet_id, f"{PROBE.full_name}/{operation_}", StringValue(value=text))

@@ -24,6 +24,7 @@ _TURNS = (
     "Wrong",
     "Strict",
     "Post",
+    "PostInThread",
     "Relay",
 )
 _READS = ("Read", "ReadInThread", "HoldRead", "Scribble", "WaitFor", "RelayRead")

@@ -45,6 +45,17 @@ async def test_posts_arrive_in_their_order(mesh: Mesh) -> None:
     assert "self" in (await ask(mesh.alpha.channel, "sender", "Read")).text
 
 
+async def test_handlers_in_threads_post(alpha: Site) -> None:
+    """They post like others, and what they call on the loop belongs to their turn."""
+    await pair(alpha)
+    for _ in range(2):
+        text = "taker Append a\ntaker Append b"
+        assert (await ask(alpha.channel, "sender", "PostInThread", text, request_id="r-1")).text == "b"
+    await ran(alpha, "taker", "b a b")
+    refusal = await refused(ask(alpha.channel, "sender", "PostInThread", "sender Append x"))
+    assert refusal.reason == "CALL_CYCLE"
+
+
 async def test_failed_turn_posts_nothing(alpha: Site) -> None:
     """A turn that is rolled back has posted nothing; it may run again, and then posts."""
     await pair(alpha)
