@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 
 from paglet.v1 import task_pb2
-from paglets.core.events import ActivationEvent, MobilityEvent
+from paglets.core.events import ActivationEvent, CloneEvent, MobilityEvent
 from paglets.errors import ConflictError, PagletError, PreconditionError
 from paglets.values import TaskPhase
 from tests.fake_home import FakeHome
@@ -85,6 +87,7 @@ async def test_restart_leaves_a_task_at_rest_alone(phase: TaskPhase) -> None:
     home = await home.restarted()
     await home.hook(home.paglet.on_activation, RESTART)
     await home.hook(home.paglet.on_arrival, MOVE)
+    await home.hook(home.paglet.on_clone, CloneEvent("p-1", "c-1", "alpha", "beta"))
     await home.hook(home.paglet.on_dispatch_aborted, ABORTED)
     await home.hook(home.paglet.on_arrival_failed, ABORTED)
     assert home.cell.latest == before
@@ -97,6 +100,16 @@ async def test_restart_before_the_move_began() -> None:
     status = await get(home)
     assert status.phase == task_pb2.TASK_PHASE_FAILED
     assert "host alpha was restarted" in status.error
+
+
+@pytest.mark.parametrize("begun", [partial(running, Told), waiting])
+async def test_clone_has_no_body(begun: Callable[[], Awaitable[FakeHome]]) -> None:
+    """A clone of a task at work, or on its way, is a task that FAILED: body and move are the original's."""
+    home = await (await begun()).restarted()
+    await home.hook(home.paglet.on_clone, CloneEvent("p-1", "c-1", "alpha", "beta"))
+    status = await get(home)
+    assert status.phase == task_pb2.TASK_PHASE_FAILED
+    assert status.error == "the task was cut short: this is a clone of p-1, made before it had ended"
 
 
 async def test_move_cuts_a_body() -> None:
