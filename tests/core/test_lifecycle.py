@@ -33,8 +33,11 @@ def test_disposed_is_the_end() -> None:
 
 
 def test_only_an_owner_at_rest_departs() -> None:
-    """A journey begins at an ACTIVE paglet, and ends there again, or at its target ACTIVE or FAILED."""
-    assert [state for state, event in TRANSITIONS if event is LifecycleEvent.DEPART] == [PagletState.ACTIVE]
+    """A journey begins at an ACTIVE or FAILED paglet, and ends there again, or at its target ACTIVE or FAILED."""
+    assert [state for state, event in TRANSITIONS if event is LifecycleEvent.DEPART] == [
+        PagletState.ACTIVE,
+        PagletState.FAILED,
+    ]
     assert TRANSITIONS[PagletState.DEPARTING, LifecycleEvent.ABORT] is PagletState.ACTIVE
     arrived = {TRANSITIONS[PagletState.ARRIVING, event] for event in (LifecycleEvent.ARRIVE, LifecycleEvent.FAIL)}
     assert arrived == {PagletState.ACTIVE, PagletState.FAILED}

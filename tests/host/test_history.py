@@ -60,7 +60,7 @@ async def test_history_tells_every_step(mesh: Mesh) -> None:
         ]
         epochs = [event.epoch for event in told]
         assert epochs == sorted(epochs)
-        assert len(set(epochs)) == 3
+        assert len(set(epochs)) == 4
         depart, commit = told[1:3]
         assert (depart.target, commit.former_host) == ("beta", "alpha")
         assert depart.transfer_id == commit.transfer_id != ""

@@ -39,9 +39,11 @@ async def test_is_there_already(mesh: Mesh) -> None:
     await mesh.probe()
     before = await row_of(mesh)
     assert (await mesh.alpha.client.retract("probe")).host == "alpha"
+    assert await row_of(mesh) == before
     await mesh.alpha.client.deactivate("probe")
+    resting = await row_of(mesh)
     assert (await mesh.alpha.client.retract("probe")).state is PagletState.INACTIVE
-    assert (await row_of(mesh)).epoch == before.epoch
+    assert await row_of(mesh) == resting
 
 
 async def test_again_with_the_same_request(mesh: Mesh) -> None:
