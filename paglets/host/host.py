@@ -1,4 +1,4 @@
-"""A host: creates paglets, finds them, answers for them, moves and disposes of them."""
+"""A host: joins its parts, takes its place in the mesh, and finds its paglets."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from paglets.core.turn import OwnAction, OwnRequest
 from paglets.directory.contract import HostRegistration, PagletRow
 from paglets.errors import (
-    DeadlineError,
     NotFoundError,
     PagletError,
     PreconditionError,
@@ -18,33 +16,30 @@ from paglets.errors import (
 )
 from paglets.host.arrival import ARRIVAL_POINTS, Arrivals
 from paglets.host.births import BIRTH_POINTS, Births, CreateRequest
-from paglets.host.clones import CloneRequest, Clones
+from paglets.host.clones import Clones
 from paglets.host.cloning import CLONE_POINTS
 from paglets.host.comeback import COMEBACK_POINTS, Comeback
 from paglets.host.dead_letters import DEAD_LETTER_POINTS, DeadLetters
 from paglets.host.deliveries import DELIVERY_POINTS
-from paglets.host.departure import Departures, MoveRequest
+from paglets.host.departure import Departures
 from paglets.host.desk import Desks
 from paglets.host.dormant import WAKING_POINTS, Dormant
 from paglets.host.ending import DISPOSAL_POINTS, Endings
-from paglets.host.gate import moved, not_found, shutting_down
-from paglets.host.given_up import drop_request, refuse
-from paglets.host.journey import Journey
+from paglets.host.gate import not_found, shutting_down
 from paglets.host.move import DEPARTURE_POINTS
 from paglets.host.outbox import OUTBOX_POINTS
 from paglets.host.parts import HostParts
 from paglets.host.posting import POSTING_POINTS, Posting
 from paglets.host.pulls import Pulls
 from paglets.host.recovery import Recovery
-from paglets.host.replies import ReplyBook
+from paglets.host.requests import Finder, Requests
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents, load_state
-from paglets.host.rest import REST_POINTS, RestRequest, Rests
+from paglets.host.rest import REST_POINTS, Rests
 from paglets.host.runner import attempt
 from paglets.host.settle import backoff, until_reached
 from paglets.host.tasks import Tasks
-from paglets.values import JourneyInfo, PagletState, TransferTicket
-from paglets.wire.status import from_status_bytes
+from paglets.values import JourneyInfo, PagletState
 
 __all__ = ["HOST_POINTS", "Host"]
 
@@ -100,6 +95,17 @@ class Host:
         self.posting = Posting(parts, self.dormant, desks)
         self.dead_letters = DeadLetters(parts, desks, self.dormant.wake_for_posts)
         self._comeback = Comeback(parts, self.residents, self._tasks)
+        self.requests = Requests(
+            parts,
+            self.residents,
+            Finder(self.resident, self.activated, self.row),
+            arrivals=self.arrivals,
+            departures=self.departures,
+            clones=self.clones,
+            dormant=self.dormant,
+            rests=self.rests,
+            endings=self.endings,
+        )
         self._loops = Tasks("the host's upkeep")
 
     @property
@@ -298,138 +304,6 @@ class Host:
         cell = resident.runner.cell
         return PagletStateText(cell.codec.to_json(cell.view), cell.codec.version, resident.row.epoch)
 
-    # To rest, and back.
-
-    async def deactivate(self, paglet_id: str, request: RestRequest) -> PagletRow | None:
-        """Lays a paglet of this host down; None for one that is elsewhere. Raises as `Rests` does."""
-        if paglet_id in self.dormant:
-            return await self.rests.rearrange(await self.row(paglet_id), request)
-        resident = await self.resident(paglet_id)
-        return None if resident is None else await self.rests.rest(resident, request)
-
-    async def activate(self, paglet_id: str) -> PagletRow | None:
-        """Brings a paglet of this host back, or tries a FAILED one again; None for one that is elsewhere."""
-        resident = await self.activated(paglet_id)
-        return None if resident is None else await self.dormant.retry(resident)
-
-    # Moving.
-
-    async def dispatch(self, paglet_id: str, request: MoveRequest, timeout_s: float) -> PagletRow | None:
-        """Moves a paglet of this host; returns its row when the arrival turn has ended, or at the deadline.
-
-        None for one that is elsewhere; an inactive one is brought back first. The journey goes on regardless of the
-        caller. Raises why it was given up, or ARRIVAL_FAILED.
-        """
-        if paglet_id in self.dormant:  # perhaps by this very move
-            book = self.residents.book(paglet_id, await self.parts.journal.replies(paglet_id))
-            if _was_made(book, request):
-                return await self.row(paglet_id)
-        resident = await self.activated(paglet_id)
-        if resident is None:
-            return None
-        resident = await self._landed(resident)
-        if _was_made(resident.book, request):
-            return await self.row(paglet_id)
-        await self._arrived(self.departures.start(resident, request), timeout_s)
-        return await self.row(paglet_id)
-
-    async def _arrived(self, journey: Journey, timeout_s: float | None) -> None:
-        """Waits for the end of a journey; until the deadline for its commit only. Raises why there is none."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                outcome = await asyncio.shield(journey.ended)
-        except TimeoutError as error:
-            if journey.committed.is_set():
-                return
-            raise DeadlineError(
-                "DEADLINE_EXCEEDED", "the deadline passed; the journey goes on, ask again with the same request id"
-            ) from error
-        if outcome.error is not None:
-            raise outcome.error
-
-    async def retract(self, paglet_id: str, request: MoveRequest, timeout_s: float) -> PagletRow | None:
-        """As `dispatch`; of a paglet that is here, and is to be here, it changes nothing."""
-        if request.target != self.name:
-            return await self.dispatch(paglet_id, request, timeout_s)
-        if paglet_id in self.dormant:
-            return await self.row(paglet_id)
-        resident = await self.resident(paglet_id)
-        if resident is None:
-            return None
-        resident = await self._landed(resident)
-        _was_made(resident.book, request)
-        return await self.row(paglet_id)
-
-    async def clone(self, paglet_id: str, request: CloneRequest, timeout_s: float) -> PagletRow | None:
-        """Makes a clone of a paglet of this host; the clone's row when its first turn has ended, or at the deadline.
-
-        None for a paglet that is elsewhere; an inactive one is brought back first. The clone comes to be regardless of
-        the caller. Raises as `Clones.start`, and why there is no clone.
-        """
-        resident = await self.activated(paglet_id)
-        if resident is None:
-            return None
-        resident = await self._landed(resident)
-        _was_made(resident.book, request)
-        started = await self.clones.start(resident, request)
-        if isinstance(started, PagletRow):
-            return started
-        await self._arrived(started, timeout_s)
-        return await self.row(started.departure.paglet_id)
-
-    async def _landed(self, resident: Resident) -> Resident:
-        """The resident once its arrival has ended: the request of the very move that brings it here may come again."""
-        incoming = self.arrivals.of_paglet(resident.paglet_id)
-        if incoming is None or not incoming.arriving:
-            return resident
-        await asyncio.wait([incoming.ended])
-        found = self.residents.get(resident.paglet_id)
-        if found is None:
-            raise moved(resident.paglet_id)
-        return found
-
     def _fulfil(self, resident: Resident) -> None:
         """Begins what a paglet asked to be done with itself."""
-        self._tasks.start(self._do_own_request(resident))
-
-    async def _do_own_request(self, resident: Resident) -> None:
-        """A journey that is under way comes first: it takes the request along, or the paglet asks again at its end."""
-        wanted, journey = resident.own_request, self.departures.journey(resident.paglet_id)
-        if wanted is None or (journey is not None and not journey.committed.is_set()):
-            return
-        try:
-            match wanted.action:
-                case OwnAction.DISPATCH:
-                    ticket = wanted.ticket or TransferTicket()
-                    self.departures.start(resident, MoveRequest(wanted.target, own=wanted, ticket=ticket))
-                case OwnAction.CLONE:
-                    await self._clone_itself(resident, wanted)
-                case OwnAction.DEACTIVATE:
-                    await self.rests.rest(resident, RestRequest(wanted.policy, own=wanted))
-                case OwnAction.DISPOSE:
-                    await self.endings.end(resident.row, "", b"")
-        except UnavailableError as error:
-            _log.info("what paglet %s asked for is done elsewhere, or later: %s", resident.paglet_id, error)
-        except PagletError as error:
-            await refuse(self.parts, resident, wanted, error)
-
-    async def _clone_itself(self, resident: Resident, wanted: OwnRequest) -> None:
-        """Makes the clone that a paglet asked for. The request is kept until then: done twice, it makes one clone."""
-        ticket = wanted.ticket or TransferTicket()
-        request = CloneRequest(wanted.target, request_id=wanted.request_id, ticket=ticket)
-        started = await self.clones.start(resident, request)
-        if isinstance(started, Journey):
-            try:
-                await self._arrived(started, None)
-            except PagletError as error:
-                await refuse(self.parts, resident, wanted, error)
-                return
-        await drop_request(self.parts, resident, wanted)
-
-
-def _was_made(book: ReplyBook, request: MoveRequest | CloneRequest) -> bool:
-    """Whether the very request was done already. Raises REQUEST_ID_REUSED, or what it had failed with."""
-    found = book.find(request.key, request.fingerprint) if request.request_id else None
-    if found is not None and found.status:
-        raise from_status_bytes(found.status)
-    return found is not None
+        self._tasks.start(self.requests.fulfil(resident))

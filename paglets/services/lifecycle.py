@@ -118,7 +118,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
         )
 
         async def here() -> bytes | None:
-            row = await self._host.dispatch(meta.paglet_id, move, max(0.0, meta.timeout_s - _REPLY_MARGIN_S))
+            row = await self._host.requests.dispatch(meta.paglet_id, move, max(0.0, meta.timeout_s - _REPLY_MARGIN_S))
             if row is None:
                 return None
             return pb.DispatchPagletResponse(paglet=await self._describe(row)).SerializeToString()
@@ -140,7 +140,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
         )
 
         async def here() -> bytes | None:
-            row = await self._host.retract(meta.paglet_id, move, max(0.0, meta.timeout_s - _REPLY_MARGIN_S))
+            row = await self._host.requests.retract(meta.paglet_id, move, max(0.0, meta.timeout_s - _REPLY_MARGIN_S))
             if row is None:
                 return None
             return pb.RetractPagletResponse(paglet=await self._describe(row)).SerializeToString()
@@ -160,7 +160,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
         )
 
         async def here() -> bytes | None:
-            row = await self._host.clone(meta.paglet_id, clone, max(0.0, meta.timeout_s - _REPLY_MARGIN_S))
+            row = await self._host.requests.clone(meta.paglet_id, clone, max(0.0, meta.timeout_s - _REPLY_MARGIN_S))
             if row is None:
                 return None
             return pb.ClonePagletResponse(paglet=await self._describe(row)).SerializeToString()
@@ -178,7 +178,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
         rest = RestRequest(policy, request_id=request.request_id, fingerprint=_fingerprint(request))
 
         async def here() -> bytes | None:
-            row = await self._host.deactivate(meta.paglet_id, rest)
+            row = await self._host.requests.deactivate(meta.paglet_id, rest)
             if row is None:
                 return None
             return pb.DeactivatePagletResponse(paglet=await self._describe(row)).SerializeToString()
@@ -193,7 +193,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
         meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
 
         async def here() -> bytes | None:
-            row = await self._host.activate(meta.paglet_id)
+            row = await self._host.requests.activate(meta.paglet_id)
             if row is None:
                 return None
             return pb.ActivatePagletResponse(paglet=await self._describe(row)).SerializeToString()
