@@ -4,7 +4,8 @@ A run draws a layout, up to three hosts with a point each and which pass of it i
 fro. Every run has a seed of its own, printed with it, that repeats its draws. With `--uploads` a host is killed at N
 offsets of 64 MiB uploads first; with `--memory` eight clients move 2 GiB each way, and what that takes is told; with
 `--steps` hosts take N sequences of ten steps beside the model; with `--travels` clients call counters that move over
-bad ways for so many seconds, and what they saw must be linearizable.
+bad ways for so many seconds, and what they saw must be linearizable; with `--thrice`
+every request is sent three times, in N rounds of ten seconds.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from tests.kill.kills import Kill
 from tests.kill.mesh import Mesh
 from tests.kill.meshes import Meshes
 from tests.kill.story import Story, begun_story
+from tests.kill.thrice import send_thrice
 from tests.kill.uploads import kill_uploads
 from tests.linearize.counter import check_counters
 from tests.linearize.travels import travel
@@ -147,6 +149,14 @@ async def run_travels(seconds: float, seed: int) -> None:
         raise AssertionError(f"these fit nowhere: {verdict.stuck}")
 
 
+async def run_thrice(rounds: int, seed: int) -> None:
+    """Sends every request three times, whatever happens meanwhile; each round has a seed of its own."""
+    with tempfile.TemporaryDirectory(prefix="paglets-soak-") as folder:
+        async with aclosing(Meshes(Path(folder))) as meshes, meshes.mesh("third") as mesh:
+            for number in range(seed, seed + rounds):
+                _say(f"seed {number}: {await send_thrice(mesh, random.Random(number), 10)}")
+
+
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -161,6 +171,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="first move 2 GiB each way by each of eight clients")
     parser.add_argument("--steps", type=int, default=0, help="how many sequences of steps are taken before that (0)")
     parser.add_argument("--travels", type=float, default=0, help="how many seconds of travels come before that (0)")
+    parser.add_argument("--thrice", type=int, default=0, help="how many rounds of sending thrice come before that (0)")
     arguments = parser.parse_args()
     if arguments.memory:
         asyncio.run(run_memory())
@@ -168,6 +179,8 @@ def main() -> None:
         asyncio.run(run_uploads(arguments.uploads, arguments.seed))
     if arguments.travels:
         asyncio.run(run_travels(arguments.travels, arguments.seed))
+    if arguments.thrice:
+        asyncio.run(run_thrice(arguments.thrice, arguments.seed))
     if arguments.steps:
         asyncio.run(run_steps(arguments.steps, arguments.seed))
     asyncio.run(run(arguments.runs, arguments.seed))
