@@ -94,6 +94,8 @@ LEFT_OUT = {
     "post.fail",
     "post.drop",
     "post.replay",
+    "outbox.send",  # so are those that a paglet made, until they are acknowledged
+    "outbox.drop",
     "clone.journal",  # a clone is a paglet that is inserted and has one journey: what follows is a journey's
     "clone.intent",
     "clone.commit",
