@@ -1,4 +1,4 @@
-"""Named points at which a test can kill the process or hold it; when off, a point costs one check.
+"""Named points at which a test can kill the process, stop it, or hold it; when off, a point costs one check.
 
 This file must never know what any point means: the rooms name their own points with `point()`.
 """
@@ -29,13 +29,16 @@ def arm(action: Callable[[str], None] | None) -> None:
 def arm_from_environment() -> None:
     """Arms what PAGLETS_FAULT asks for: `NAME[:N]` kills this process by SIGKILL when it passes NAME the Nth time.
 
+    With `NAME:N:stop` it is stopped by SIGSTOP instead, until somebody sends SIGCONT.
+
     PAGLETS_FAULT_LOG names a file to which the name of every point passed is appended, one a line.
     """
-    target, _, nth = os.environ.get("PAGLETS_FAULT", "").partition(":")
+    target, nth, how = (*os.environ.get("PAGLETS_FAULT", "").split(":", 2), "", "")[:3]
     log = os.environ.get("PAGLETS_FAULT_LOG", "")
     if not target and not log:
         return
     remaining = int(nth or "1")
+    end = signal.SIGSTOP if how == "stop" else signal.SIGKILL
 
     def passed(name: str) -> None:
         nonlocal remaining
@@ -45,6 +48,6 @@ def arm_from_environment() -> None:
         if name == target:
             remaining -= 1
             if remaining == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), end)
 
     arm(passed)
