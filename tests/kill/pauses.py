@@ -1,4 +1,4 @@
-"""Hosts that stand still at a point of a journey while others go on, and are let go: SIGSTOP, then SIGCONT.
+"""Hosts that stand still at a point of a journey while others go on, and are let go: SIGSTOP, then SIGCONT."""
 
 from __future__ import annotations
 
