@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from paglets.artifacts.blobs import measure
+from paglets.bench.peers import open_peers
 from paglets.bench.processes import Child, ProgramFailedError
 from paglets.bench.rounds import Measure, Say, in_turn, with_cpu
 from paglets.bench.samples import Reference, Row, Sample
@@ -57,7 +58,9 @@ async def upload_rows(stage: Stage, say: Say) -> list[Row]:
         return sample
 
     measures = {way.name: measured(way) for way in ways(stage)}
-    return [_row("upload", await in_turn("upload", stage.settings.rounds, measures, say))]
+    async with open_peers(stage.folder / "peers-up", say) as peers:
+        measures |= {peer.name: peer.uploads(stage.artifact) for peer in peers}
+        return [_row("upload", await in_turn("upload", stage.settings.rounds, measures, say))]
 
 
 async def download_rows(stage: Stage, say: Say) -> list[Row]:
@@ -75,7 +78,9 @@ async def download_rows(stage: Stage, say: Say) -> list[Row]:
         return sample
 
     measures = {way.name: measured(way) for way in ways(stage)}
-    found = await in_turn("download", stage.settings.rounds, measures, say)
+    async with open_peers(stage.folder / "peers-down", say) as peers:
+        measures |= {peer.name: peer.downloads(stage.artifact, landed(stage)) for peer in peers}
+        found = await in_turn("download", stage.settings.rounds, measures, say)
     for way in ways(stage)[:2]:
         await move(stage, way, "delete")
     return [_row("download", found)]
