@@ -13,9 +13,14 @@ from paglets.bench.peers import open_peers
 _SIZE = 3 * 1024 * 1024 + 5
 
 
+def _nothing(_program: str, *, path: str) -> None:
+    """No program is found in `path`."""
+    assert path
+
+
 async def test_nobody_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without them measures nothing of theirs, and says so."""
-    monkeypatch.setattr(shutil, "which", lambda *_arguments, **_named: None)
+    monkeypatch.setattr(shutil, "which", _nothing)
     said: list[str] = []
     async with open_peers(tmp_path / "peers", said.append) as peers:
         assert peers == []
