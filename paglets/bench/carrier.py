@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from paglets.core.events import CreationEvent
 from paglets.core.paglet import Paglet
 
-__all__ = ["Carrier", "CarrierState"]
+__all__ = ["Ballast", "Carrier", "CarrierState"]
 
 
 @dataclass
@@ -23,3 +23,14 @@ class Carrier(Paglet[CarrierState]):
     async def on_creation(self, event: CreationEvent) -> None:
         """Reads, hashes and registers the file, so that a move afterwards begins with its first step."""
         await self.register_file(self.state.path, "freight")
+
+
+@dataclass
+class BallastState:
+    """A state about as large as one may be that every turn keeps."""
+
+    data: str = "x" * (1024 * 1024 - 64)
+
+
+class Ballast(Paglet[BallastState]):
+    """A paglet that is heavy, and does nothing."""

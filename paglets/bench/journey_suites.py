@@ -6,9 +6,10 @@ import asyncio
 import os
 import time
 from contextlib import AsyncExitStack
+from typing import Any
 
 from paglets.bench.calling import Ask, counting
-from paglets.bench.carrier import Carrier, CarrierState
+from paglets.bench.carrier import Ballast, Carrier, CarrierState
 from paglets.bench.processes import ProgramFailedError
 from paglets.bench.rounds import Say, in_turn, with_cpu
 from paglets.bench.samples import Reference, Row, Sample
@@ -16,6 +17,7 @@ from paglets.bench.stage import Stage
 from paglets.bench.transfers import Transfer, TransferCommand
 from paglets.client.client import Client
 from paglets.client.proxy import PagletProxy
+from paglets.core.paglet import Paglet
 from paglets.examples.counter import Counter
 
 __all__ = ["MOVE_S", "Shuttle", "dispatch_rows", "load_freight"]
@@ -24,28 +26,30 @@ _MIB = 1024 * 1024
 MOVE_S = 300.0
 """How long a move may take before the bench gives up: a move that hangs must not hang the run."""
 
-_ADD, _MOVE, _CARRY, _UPLOAD = "Add with request ids", "dispatch, empty state", "dispatch with a file", "upload"
+_ADD, _MOVE, _HEAVY = "Add with request ids", "dispatch, empty state", "dispatch, state of 1 MiB"
+_CARRY, _UPLOAD = "dispatch with a file", "upload"
 
 
 class Shuttle:
-    """A counter that goes to and fro between the hosts."""
+    """A paglet, by default a counter, that goes to and fro between the hosts."""
 
-    def __init__(self, stage: Stage, alpha: Client, beta: Client) -> None:
+    def __init__(self, stage: Stage, alpha: Client, beta: Client, kind: type[Paglet[Any]] = Counter) -> None:
+        self._kind = kind
         self._hosts = (stage.alpha, stage.beta)
         self._clients = (alpha, beta)
         self._at = 0
-        self._counter = ""
+        self._paglet = ""
 
     async def start(self) -> None:
-        """Makes the counter."""
-        self._counter = (await self._clients[0].create(Counter)).paglet_id
+        """Makes the paglet."""
+        self._paglet = (await self._clients[0].create(self._kind)).paglet_id
 
     async def move(self) -> None:
-        """One move, asked of the host where the counter is."""
+        """One move, asked of the host where the paglet is."""
         there = 1 - self._at
-        info = await self._clients[self._at].dispatch(self._counter, self._hosts[there].name, timeout_s=MOVE_S)
+        info = await self._clients[self._at].dispatch(self._paglet, self._hosts[there].name, timeout_s=MOVE_S)
         if info.host != self._hosts[there].name:
-            raise ProgramFailedError(f"the counter was to be at {self._hosts[there].name} and is at {info.host}")
+            raise ProgramFailedError(f"the paglet was to be at {self._hosts[there].name} and is at {info.host}")
         self._at = there
 
     async def moves_per_second(self, seconds: float) -> Sample:
@@ -63,16 +67,18 @@ class Shuttle:
 
 
 async def dispatch_rows(stage: Stage, say: Say) -> list[Row]:
-    """Moves a second of a counter; MiB/s of a paglet with a registered file."""
+    """Moves a second of a counter and of a heavy paglet; MiB/s of a paglet with a registered file."""
     async with AsyncExitStack() as stack:
         alpha = await stack.enter_async_context(Client(stage.alpha.address))
         beta = await stack.enter_async_context(Client(stage.beta.address))
         counter = await stack.enter_async_context(counting(stage))
-        shuttle = Shuttle(stage, alpha, beta)
+        shuttle, heavy = Shuttle(stage, alpha, beta), Shuttle(stage, alpha, beta, Ballast)
         await shuttle.start()
+        await heavy.start()
         add = counter.measure(Ask(server=stage.alpha, method="add", by="stub with request ids"), 1)
         measures = {
             _MOVE: lambda: shuttle.moves_per_second(stage.settings.seconds),
+            _HEAVY: lambda: heavy.moves_per_second(stage.settings.seconds),
             _ADD: add,
             _CARRY: lambda: _carry_freight(stage, alpha),
             _UPLOAD: lambda: _upload_freight(stage),
@@ -80,6 +86,7 @@ async def dispatch_rows(stage: Stage, say: Say) -> list[Row]:
         found = await in_turn("dispatch", stage.settings.rounds, measures, say)
     return [
         _row(_MOVE, "moves/s", found[_MOVE], Reference(f"{_ADD}, 1 caller", found[_ADD])),
+        _row(_HEAVY, "moves/s", found[_HEAVY], Reference(_MOVE, found[_MOVE])),
         _row(_CARRY, "MiB/s", found[_CARRY], Reference("upload of the same file", found[_UPLOAD])),
     ]
 
