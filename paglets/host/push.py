@@ -26,7 +26,7 @@ __all__ = ["is_sealed", "push_paglet"]
 _log = logging.getLogger(__name__)
 _PEER_S = 30.0
 _LOOK_S = 5.0
-_INLINE_BYTES = 1024 * 1024
+_INLINE_BYTES = 1280 * 1024  # a state that every turn keeps has 1 MiB at most: most need no artifact
 _OTHER_BYTES = frozenset({"DIGEST_MISMATCH", "SIZE_MISMATCH", "PREFIX_MISMATCH", "SOURCE_NOT_A_FILE"})
 
 

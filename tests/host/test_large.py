@@ -25,7 +25,7 @@ async def _large_probe(mesh: Mesh) -> None:
 
 
 async def test_snapshot_too_large_for_a_message(mesh: Mesh) -> None:
-    """A snapshot above 1 MiB goes through the target's store, and nothing of it is left there."""
+    """A snapshot above 1.25 MiB goes through the target's store, and nothing of it is left there."""
     await _large_probe(mesh)
     await dispatch(mesh.alpha, "probe", "beta")
     again = await ask(mesh.beta.channel, "probe", "Repeat", "250000", request_id="r-0")
