@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,6 +96,8 @@ class HostSettings:
     join: str = ""
     allow: tuple[str, ...] = ()
     file_roots: tuple[Path, ...] = ()
+    tags: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict[str, str])
     insecure: bool = False
     store: StoreSettings = field(default_factory=StoreSettings)
     mailbox: MailboxSettings = field(default_factory=MailboxSettings)

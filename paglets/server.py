@@ -150,7 +150,7 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
             lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleServicer(host, router, watches)
         )
         services.add(operation_pb2_grpc.add_OperationServiceServicer_to_server, OperationServicer(host, router))
-        _add_services(services, host, health, await ReadTickets.of(parts.journal))
+        _add_services(services, host, health, watches, await ReadTickets.of(parts.journal))
         server = await _listen(settings, host, Door(host, router, services), services)
         await server.start()
         stack.push_async_callback(_stop, server, parts, health, watches)
@@ -232,13 +232,15 @@ async def _open_directory(stack: AsyncExitStack, settings: HostSettings, data: P
     return RemoteDirectory(channel, address=settings.join)
 
 
-def _add_services(services: GuardedServices, host: Host, health: HealthServicer, tickets: ReadTickets) -> None:
+def _add_services(
+    services: GuardedServices, host: Host, health: HealthServicer, watches: Watches, tickets: ReadTickets
+) -> None:
     parts = host.parts
     reads = parts.settings.store.max_open_reads
     artifacts = ArtifactServicer(parts.store, host.name, tickets=tickets, pulls=host.pulls, max_open_reads=reads)
     add_artifacts(services, artifacts)
     services.add(transfer_pb2_grpc.add_TransferServiceServicer_to_server, TransferServicer(host))
-    services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(parts.directory, host.name))
+    services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(parts.directory, host.name, watches))
     services.add(directory_pb2_grpc.add_DirectoryServiceServicer_to_server, DirectoryServicer(parts.directory))
     services.add(health_pb2_grpc.add_HealthServicer_to_server, health)
     add_reflection(services, parts.registry.services())

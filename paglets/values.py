@@ -20,6 +20,8 @@ __all__ = [
     "DeactivationPolicy",
     "Durability",
     "FileMode",
+    "HostChange",
+    "HostNotice",
     "HostRef",
     "JourneyInfo",
     "JourneyPhase",
@@ -141,14 +143,15 @@ class TransferTicket:
     """What a move asks for beside its target; by default nothing.
 
     `deadline_s` is how long the journey may take until its commit, `retries` how often it begins anew after a failure
-    that may pass, with a pause that doubles from 0.25 s to 5 s. The target must offer `required_types`, and the
-    paglet's type with this `state_version` (0: any that reads the state). `policy` is what brings a paglet back that
-    arrives INACTIVE.
+    that may pass, with a pause that doubles from 0.25 s to 5 s. The target must offer `required_types`, have
+    `required_tags`, and the paglet's type with this `state_version` (0: any that reads the state). `policy` is what
+    brings a paglet back that arrives INACTIVE.
     """
 
     deadline_s: float | None = None
     retries: int = 0
     required_types: tuple[str, ...] = ()
+    required_tags: tuple[str, ...] = ()
     state_version: int = 0
     arrival: ArrivalMode = ArrivalMode.ACTIVE
     policy: DeactivationPolicy | None = None
@@ -241,8 +244,8 @@ class PagletProxyRef:
 class HostRef:
     """A host of the mesh as the directory knows it.
 
-    `seen_at` is seconds since the epoch by the directory's clock. `uid` is that of its data folder, known to hosts and
-    empty for clients.
+    `seen_at` is seconds since the epoch by the directory's clock. One that is not `online` has said that it leaves, if
+    `has_left`, or was lost. `uid` is that of its data folder, known to hosts and empty for clients.
     """
 
     name: str
@@ -253,6 +256,27 @@ class HostRef:
     seen_at: float = 0.0
     paglet_count: int = 0
     uid: str = ""
+    has_left: bool = False
+    tags: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class HostChange(StrEnum):
+    """Why a watch of hosts tells of one."""
+
+    PRESENT = "present"
+    JOINED = "joined"
+    LEFT = "left"
+    LOST = "lost"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class HostNotice:
+    """What became of a host, which is as told now, but for its number of paglets."""
+
+    change: HostChange
+    host: HostRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,11 +19,11 @@ from pathlib import Path
 from paglets.bench.processes import ProgramFailedError
 from paglets.bench.rounds import Measure, Say
 from paglets.bench.samples import Sample
-from paglets.testing import eventually
 
 __all__ = ["Peer", "open_peers"]
 
 _MIB = 1024 * 1024
+_START_S, _AGAIN_S = 20.0, 0.05
 _NGINX = "nginx and curl, unsynced"
 _RSYNC = "rsync daemon, unsynced"
 
@@ -156,20 +156,23 @@ def _free_port() -> int:
 async def _serving(name: str, command: Sequence[str], port: int) -> AsyncGenerator[None, None]:
     process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
 
-    async def answers() -> bool:
-        if process.returncode is not None:
-            raise ProgramFailedError(f"{name} ended with {process.returncode}")
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            return False
-        writer.close()
-        return True
-
     try:
-        await eventually(answers, what=f"{name} to listen")
+        async with asyncio.timeout(_START_S):
+            while not await _listens(port):
+                if process.returncode is not None:
+                    raise ProgramFailedError(f"{name} ended with {process.returncode}")
+                await asyncio.sleep(_AGAIN_S)
         yield
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True

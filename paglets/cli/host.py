@@ -14,13 +14,14 @@ from pathlib import Path
 import click
 import platformdirs
 
+from paglets.cli.host_record import host_record
 from paglets.cli.nouns import Noun
-from paglets.cli.output import Record, note, time_text, write_json, write_table
+from paglets.cli.output import note, write_json, write_table
 from paglets.cli.session import DEFAULT_ADDRESS, Session
 from paglets.cli.store_options import StoreVerb, store_options, store_settings
-from paglets.cli.types import address_or_none, listening_address, size
+from paglets.cli.types import address_or_none, label, listening_address, size
 from paglets.config import HostSettings
-from paglets.values import HostRef, check_id
+from paglets.values import check_id
 
 __all__ = ["host"]
 
@@ -64,6 +65,17 @@ def _default_name() -> str:
     help="A folder below which paglets may read and write files. Repeatable.",
 )
 @click.option(
+    "--tag", "tags", multiple=True, help="What the host is good for, e.g. gpu; moves may require it. Repeatable."
+)
+@click.option(
+    "--property",
+    "properties",
+    type=label,
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="What else there is to say of the host. Repeatable.",
+)
+@click.option(
     "--storage-quota",
     type=size,
     metavar="SIZE",
@@ -84,6 +96,8 @@ def serve(
     join: str,
     allow: tuple[str, ...],
     file_roots: tuple[Path, ...],
+    tags: tuple[str, ...],
+    properties: tuple[tuple[str, str], ...],
     storage_quota: int | None,
     insecure: bool,  # noqa: FBT001 - click gives it by name
     until_eof: bool,  # noqa: FBT001 - click gives it by name
@@ -101,6 +115,8 @@ def serve(
         join=join,
         allow=allow,
         file_roots=file_roots,
+        tags=tags,
+        properties=dict(properties),
         storage_quota_bytes=storage_quota,
         insecure=insecure,
         store=store_settings(context),
@@ -134,21 +150,11 @@ def _serve(session: Session, settings: HostSettings) -> None:
 @click.pass_obj
 def list_hosts(session: Session) -> None:
     """List the hosts of the mesh."""
-    found = [_record(known) for known in session.run(lambda client: client.hosts())]
+    hosts = session.run(lambda client: client.hosts())
+    found = [host_record(known) for known in hosts]
     if session.json:
         for record in found:
             write_json(record)
         return
-    write_table(("name", "address", "online", "paglets", "version", "seen"), found)
-
-
-def _record(known: HostRef) -> Record:
-    return {
-        "name": known.name,
-        "address": known.address,
-        "online": known.online,
-        "paglets": known.paglet_count,
-        "version": known.version,
-        "seen": time_text(known.seen_at),
-        "types": list(known.types),
-    }
+    found = [{**record, "tags": " ".join(known.tags)} for record, known in zip(found, hosts, strict=True)]
+    write_table(("name", "address", "online", "paglets", "tags", "version", "seen"), found)

@@ -27,6 +27,7 @@ class _Paglets(Nouns):
 
     places: ClassVar = {
         "host": "paglets.cli.host:host",
+        "mesh": "paglets.cli.mesh:mesh",
         "paglet": "paglets.cli.paglet:paglet",
         "op": "paglets.cli.op:op",
         "artifact": "paglets.cli.artifact:artifact",

@@ -25,6 +25,7 @@ def ticket_options(command: CommandT) -> CommandT:
     for option in (
         _option("--arrive", "arrival", modes, "What becomes of it there.", default="active"),
         _option("--state-version", "state_version", click.IntRange(1), "The state version that HOST must have."),
+        _option("--require-tag", "required_tags", str, "A tag that HOST must have; repeat it.", multiple=True),
         _option("--require-type", "required_types", str, "A type that HOST must offer; repeat it.", multiple=True),
         _option("--retries", "retries", click.IntRange(0, 100), "How often to try anew while HOST cannot be reached."),
         _option("--deadline", "deadline_s", span, "Give it up unless it is committed in this time, e.g. 30s."),
@@ -40,6 +41,7 @@ def ticket_of(context: click.Context) -> TransferTicket:
         deadline_s=found[_META + "deadline_s"],
         retries=found[_META + "retries"] or 0,
         required_types=found[_META + "required_types"],
+        required_tags=found[_META + "required_tags"],
         state_version=found[_META + "state_version"] or 0,
         arrival=ArrivalMode(found[_META + "arrival"]),
     )

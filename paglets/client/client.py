@@ -25,6 +25,7 @@ from paglets.client.artifacts import RemoteArtifactStore
 from paglets.client.calls import errors_of_calls
 from paglets.client.channel import open_channel
 from paglets.client.dead_letters import DeadLetters
+from paglets.client.host_watch import watch_hosts
 from paglets.client.journeys import journey_progress
 from paglets.client.paglet_watch import watch_paglets
 from paglets.client.proxy import PagletProxy
@@ -35,6 +36,7 @@ from paglets.core.turn import next_request_id
 from paglets.errors import InvalidArgumentError, UnavailableError
 from paglets.values import (
     DeactivationPolicy,
+    HostNotice,
     HostRef,
     JourneyInfo,
     PagletEvent,
@@ -124,6 +126,13 @@ class Client:
             if not reply.next_page_token:
                 return found
             request.page_token = reply.next_page_token
+
+    def watch_hosts(self) -> AsyncGenerator[HostNotice, None]:
+        """The hosts of the mesh, then each that joins, leaves, is lost or changes; it outlives broken connections.
+
+        After each of those all hosts are told anew, as PRESENT. It ends when it is closed.
+        """
+        return watch_hosts(mesh_pb2_grpc.MeshServiceStub(self._channel))
 
     def proxy(self, paglet: str | PagletProxyRef | PagletInfo) -> PagletProxy:
         """A handle to a paglet, from its id or a reference to it. Nothing is asked: the paglet need not be there.

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from paglet.v1 import directory_pb2, directory_pb2_grpc
 from paglets.client.calls import errors_of_calls
-from paglets.client.row_watch import watch_row_events, watch_rows
+from paglets.client.row_watch import watch_host_rows, watch_row_events, watch_rows
 from paglets.directory.contract import HostRegistration, JourneyRecord, PagletRow, RowEvent, RowNotice, RowWrite
 from paglets.errors import CancelledCallError, DeadlineError, NotFoundError, PagletError, UnavailableError
 from paglets.values import HostRef
@@ -134,6 +134,10 @@ class RemoteDirectory:
         """All hosts in the order of their names."""
         reply = await self._call(self._stub.ListHostRows, directory_pb2.ListHostRowsRequest())
         return [host_from_row_message(host) for host in reply.hosts]
+
+    def watch_hosts(self) -> AsyncGenerator[Sequence[HostRef], None]:
+        """All hosts, and again whenever one changes, over any number of connections; it waits like `watch`."""
+        return watch_host_rows(self._stub)
 
     async def _call(self, method: grpc.aio.UnaryUnaryMultiCallable[RequestT, ReplyT], request: RequestT) -> ReplyT:
         """Makes a call that is safe to repeat; once more if there is time, waiting a moment for the host."""

@@ -1,17 +1,18 @@
-"""Watches of a remote directory that outlive their connections: of its rows, and of what was written to them."""
+"""Watches of a remote directory that outlive their connections: of its rows, of what was written to them, of hosts."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 
 import grpc
 
 from paglet.v1 import directory_pb2, directory_pb2_grpc
 from paglets.client.resume import resumed
 from paglets.directory.contract import PagletRow, RowNotice
-from paglets.wire.directory import notice_from_message, row_from_message
+from paglets.values import HostRef
+from paglets.wire.directory import host_from_row_message, notice_from_message, row_from_message
 
-__all__ = ["watch_row_events", "watch_rows"]
+__all__ = ["watch_host_rows", "watch_row_events", "watch_rows"]
 
 
 def watch_rows(
@@ -50,3 +51,18 @@ def watch_row_events(
         return stub.WatchEvents(request, wait_for_ready=True)
 
     return resumed("what the directory writes", cursor, open_call, notice_from_message, lambda notice: notice.cursor)
+
+
+def watch_host_rows(
+    stub: directory_pb2_grpc.DirectoryServiceAsyncStub,
+) -> AsyncGenerator[Sequence[HostRef], None]:
+    """All hosts, and again whenever one changes, over any number of connections. Ends as `resumed` does."""
+
+    def open_call(
+        _after: str,
+    ) -> grpc.aio.UnaryStreamCall[directory_pb2.WatchHostRowsRequest, directory_pb2.WatchHostRowsResponse]:
+        return stub.WatchHostRows(directory_pb2.WatchHostRowsRequest(), wait_for_ready=True)
+
+    return resumed(
+        "the hosts", "", open_call, lambda message: [host_from_row_message(row) for row in message.hosts], lambda _: ""
+    )

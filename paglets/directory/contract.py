@@ -6,8 +6,8 @@ who owns.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from paglets.values import HostRef, PagletState
@@ -157,6 +157,8 @@ class HostRegistration:
     address: str
     version: str = ""
     types: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 class Directory(Protocol):
@@ -238,4 +240,11 @@ class Directory(Protocol):
 
     async def hosts(self) -> Sequence[HostRef]:
         """All hosts in the order of their names."""
+        ...
+
+    def watch_hosts(self) -> AsyncGenerator[Sequence[HostRef], None]:
+        """All hosts, and again all of them whenever one joins, leaves, is lost or describes itself otherwise.
+
+        Without their numbers of paglets. A lease that ends is told when it does.
+        """
         ...

@@ -12,7 +12,9 @@ from paglets.directory.contract import HostRegistration
 from paglets.errors import AlreadyExistsError, NotFoundError, Resource
 from paglets.values import HostRef
 
-__all__ = ["keep_alive", "list_hosts", "register", "revoke"]
+__all__ = ["keep_alive", "list_hosts", "list_leases", "register", "revoke"]
+
+_LEFT = 0.0
 
 
 def register(connection: sqlite3.Connection, host: HostRegistration, now: float, ttl_s: float) -> None:
@@ -21,8 +23,18 @@ def register(connection: sqlite3.Connection, host: HostRegistration, now: float,
     if found and found["uid"] != host.uid:
         _check_free(connection, host.name, is_live=found["expires_at"] > now)
     connection.execute(
-        "REPLACE INTO hosts (name, uid, address, version, types, seen_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (host.name, host.uid, host.address, host.version, json.dumps(host.types), now, now + ttl_s),
+        "REPLACE INTO hosts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            host.name,
+            host.uid,
+            host.address,
+            host.version,
+            json.dumps(host.types),
+            json.dumps(host.tags),
+            json.dumps(dict(host.properties)),
+            now,
+            now + ttl_s,
+        ),
     )
 
 
@@ -39,7 +51,9 @@ def keep_alive(connection: sqlite3.Connection, name: str, uid: str, now: float, 
 
 def revoke(connection: sqlite3.Connection, name: str, uid: str, now: float) -> None:
     """Ends a lease; nothing happens when the name is not this folder's."""
-    connection.execute("UPDATE hosts SET seen_at = ?, expires_at = 0 WHERE name = ? AND uid = ?", (now, name, uid))
+    connection.execute(
+        "UPDATE hosts SET seen_at = ?, expires_at = ? WHERE name = ? AND uid = ?", (now, _LEFT, name, uid)
+    )
 
 
 def list_hosts(connection: sqlite3.Connection, now: float) -> list[HostRef]:
@@ -48,19 +62,30 @@ def list_hosts(connection: sqlite3.Connection, now: float) -> list[HostRef]:
         SELECT *, (SELECT count(*) FROM paglets WHERE owner = name AND state <> 'disposed') AS number
         FROM hosts ORDER BY name
     """
-    return [
-        HostRef(
-            name=found["name"],
-            address=found["address"],
-            online=found["expires_at"] > now,
-            version=found["version"],
-            types=tuple(json.loads(found["types"])),
-            seen_at=found["seen_at"],
-            paglet_count=found["number"],
-            uid=found["uid"],
-        )
-        for found in connection.execute(query)
-    ]
+    return [_host(found, now, found["number"]) for found in connection.execute(query)]
+
+
+def list_leases(connection: sqlite3.Connection, now: float) -> tuple[list[HostRef], float | None]:
+    """All hosts by name, without their paglets, and when the next lease ends, None for never."""
+    found = connection.execute("SELECT * FROM hosts ORDER BY name").fetchall()
+    ends = [row["expires_at"] for row in found if row["expires_at"] > now]
+    return [_host(row, now, 0) for row in found], min(ends, default=None)
+
+
+def _host(found: sqlite3.Row, now: float, paglet_count: int) -> HostRef:
+    return HostRef(
+        name=found["name"],
+        address=found["address"],
+        online=found["expires_at"] > now,
+        version=found["version"],
+        types=tuple(json.loads(found["types"])),
+        seen_at=found["seen_at"],
+        paglet_count=paglet_count,
+        uid=found["uid"],
+        has_left=found["expires_at"] == _LEFT,
+        tags=tuple(json.loads(found["tags"])),
+        properties=json.loads(found["properties"]),
+    )
 
 
 def _check_free(connection: sqlite3.Connection, name: str, *, is_live: bool) -> None:

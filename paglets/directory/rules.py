@@ -33,6 +33,8 @@ MAX_PAGE = 1000
 MAX_ERROR_CHARS = 500
 _MAX_TYPE_CHARS = 256
 _MAX_TYPES = 1000
+_MAX_TAGS = 64
+_MAX_VALUE_CHARS = 256
 _MAX_STATUS_BYTES = 64 * 1024
 _MAX_TTL_S = 24 * 3600.0
 _CAUSE = re.compile(r"[a-z][a-z-]{0,31}")
@@ -61,6 +63,14 @@ def check_registration(host: HostRegistration) -> None:
     check_id(host.uid, "host.uid")
     if len(host.types) > _MAX_TYPES:
         raise _malformed("host.types", f"a host offers at most {_MAX_TYPES} paglet types, got {len(host.types)}")
+    if max(len(host.tags), len(host.properties)) > _MAX_TAGS:
+        raise _malformed("host.tags", f"a host has at most {_MAX_TAGS} tags and {_MAX_TAGS} properties")
+    for tag in host.tags:
+        check_id(tag, "host.tags")
+    for key, value in host.properties.items():
+        check_id(key, "host.properties")
+        if len(value) > _MAX_VALUE_CHARS:
+            raise _malformed("host.properties", f"property {key} has at most {_MAX_VALUE_CHARS} characters")
 
 
 def check_ttl(ttl_s: float) -> None:

@@ -10,6 +10,8 @@ import builtins
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -174,6 +176,19 @@ class SqliteDirectory:
     async def hosts(self) -> Sequence[HostRef]:
         """All hosts in the order of their names."""
         return await self._read(lambda connection: leases.list_hosts(connection, self._clock()))
+
+    async def watch_hosts(self) -> AsyncGenerator[Sequence[HostRef], None]:
+        """All hosts, without their paglets, and again whenever one changes or a lease ends."""
+        told: Sequence[HostRef] | None = None
+        while True:
+            changed, now = self._changed, self._clock()
+            hosts, ends_at = await self._read(lambda connection, now=now: leases.list_leases(connection, now))
+            if (described := [replace(host, seen_at=0.0) for host in hosts]) != told:
+                told = described
+                yield hosts
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if ends_at is None else ends_at - now):
+                    await changed.wait()
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Makes one durable write, and wakes the watches when it is, also if the caller was cancelled meanwhile."""

@@ -88,6 +88,8 @@ CREATE TABLE hosts (
     address TEXT NOT NULL,
     version TEXT NOT NULL,
     types TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    properties TEXT NOT NULL,
     seen_at REAL NOT NULL,
     expires_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -165,6 +165,8 @@ class Host:
             address=self.parts.address,
             version=self._version,
             types=self.parts.registry.names,
+            tags=self.parts.settings.tags,
+            properties=self.parts.settings.properties,
         )
         await self.parts.directory.lease_register(registration, self.parts.settings.lease_s)
 

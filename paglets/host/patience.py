@@ -93,7 +93,15 @@ def _may_pass(failure: PagletError) -> bool:
 
 
 def require_offer(host: HostRef, departure: Departure) -> None:
-    """Raises TYPE_NOT_ALLOWED for a target that lacks a type that the ticket requires."""
+    """Raises HOST_UNSUITABLE, TYPE_NOT_ALLOWED for a target that lacks a tag or a type that the ticket requires."""
+    for tag in departure.ticket.required_tags:
+        if tag not in host.tags:
+            raise PreconditionError(
+                "HOST_UNSUITABLE",
+                f"the ticket requires the tag {tag}, which host {host.name} does not have",
+                resource=Resource("host", host.name),
+                metadata={"tag": tag, "host": host.name},
+            )
     missing = [name for name in departure.ticket.required_types if name not in host.types]
     if missing:
         raise PreconditionError(

@@ -138,6 +138,14 @@ class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
         hosts = await self._directory.hosts()
         return directory_pb2.ListHostRowsResponse(hosts=map(host_to_row_message, hosts))
 
+    async def WatchHostRows(
+        self, request: directory_pb2.WatchHostRowsRequest, context: ServerContext
+    ) -> AsyncIterator[directory_pb2.WatchHostRowsResponse]:
+        """Streams the hosts, whenever one changes."""
+        async with aclosing(self._directory.watch_hosts()) as lists:
+            async for hosts in lists:
+                yield directory_pb2.WatchHostRowsResponse(hosts=map(host_to_row_message, hosts))
+
 
 def _ttl_s(message: Duration) -> float:
     """The length of a lease. A wild one is refused here already: a directory elsewhere could not even be told of it."""

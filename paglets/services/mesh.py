@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from itertools import islice
 
 from paglet.v1 import mesh_pb2, mesh_pb2_grpc
 from paglets.directory.contract import Directory
 from paglets.errors import NotFoundError, Resource
 from paglets.services.guard import ServerContext
+from paglets.services.host_watch import host_notices
 from paglets.services.paging import page_size, page_start, page_token
-from paglets.wire.mesh import host_to_message
+from paglets.services.watching import Watches
+from paglets.wire.mesh import host_notice_to_message, host_to_message
 
 __all__ = ["MeshServicer"]
 
@@ -17,7 +21,8 @@ __all__ = ["MeshServicer"]
 class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
     """Answers for the host `name`; put it behind the guard."""
 
-    def __init__(self, directory: Directory, name: str) -> None:
+    def __init__(self, directory: Directory, name: str, watches: Watches) -> None:
+        self._watches = watches
         self._directory = directory
         self._name = name
 
@@ -36,3 +41,11 @@ class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
         page = [host_to_message(host) for host in islice(following, size)]
         is_last = next(following, None) is None
         return mesh_pb2.ListHostsResponse(hosts=page, next_page_token="" if is_last else page_token(page[-1].name))
+
+    async def WatchHosts(
+        self, request: mesh_pb2.WatchHostsRequest, context: ServerContext
+    ) -> AsyncIterator[mesh_pb2.WatchHostsResponse]:
+        """Streams what becomes of hosts."""
+        async with aclosing(self._watches.run(host_notices(self._directory))) as notices:
+            async for notice in notices:
+                yield host_notice_to_message(notice)

@@ -179,7 +179,13 @@ def journey_from_message(message: directory_pb2.JourneyRecord) -> JourneyRecord:
 def registration_to_message(host: HostRegistration) -> directory_pb2.HostRow:
     """What a host says of itself as a message."""
     return directory_pb2.HostRow(
-        name=host.name, uid=host.uid, address=host.address, version=host.version, types=host.types
+        name=host.name,
+        uid=host.uid,
+        address=host.address,
+        version=host.version,
+        types=host.types,
+        tags=host.tags,
+        properties=host.properties,
     )
 
 
@@ -191,6 +197,8 @@ def registration_from_message(message: directory_pb2.HostRow) -> HostRegistratio
         address=message.address,
         version=message.version,
         types=tuple(message.types),
+        tags=tuple(message.tags),
+        properties=dict(message.properties),
     )
 
 
@@ -205,6 +213,9 @@ def host_to_row_message(host: HostRef) -> directory_pb2.HostRow:
         online=host.online,
         seen_time=time_to_message(host.seen_at),
         paglet_count=host.paglet_count,
+        has_left=host.has_left,
+        tags=host.tags,
+        properties=host.properties,
     )
 
 
@@ -219,4 +230,7 @@ def host_from_row_message(message: directory_pb2.HostRow) -> HostRef:
         seen_at=time_from_message(message.seen_time),
         paglet_count=message.paglet_count,
         uid=message.uid,
+        has_left=message.has_left,
+        tags=tuple(message.tags),
+        properties=dict(message.properties),
     )

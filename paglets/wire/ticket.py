@@ -15,6 +15,7 @@ __all__ = ["ticket_from_message", "ticket_to_message"]
 _MAX_DEADLINE_S = 7 * 24 * 3600.0
 _MAX_RETRIES = 100
 _MAX_TYPES = 100
+_MAX_TAGS = 100
 
 _MODES = {mode: types_pb2.ArrivalMode.Value(f"ARRIVAL_MODE_{mode.name}") for mode in ArrivalMode}
 _MODES_BACK = {types_pb2.ARRIVAL_MODE_UNSPECIFIED: ArrivalMode.ACTIVE, **{n: mode for mode, n in _MODES.items()}}
@@ -28,6 +29,7 @@ def ticket_to_message(ticket: TransferTicket) -> types_pb2.TransferTicket:
         deadline=None if ticket.deadline_s is None else duration_to_message(ticket.deadline_s),
         retries=ticket.retries,
         required_types=ticket.required_types,
+        required_tags=ticket.required_tags,
         state_version=ticket.state_version,
         arrival=_MODES[ticket.arrival],
         policy=None if ticket.policy is None else policy_to_message(ticket.policy),
@@ -43,6 +45,8 @@ def ticket_from_message(message: types_pb2.TransferTicket, field: str) -> Transf
         raise _malformed(f"{field}.retries", f"there are 0 to {_MAX_RETRIES} retries, got {message.retries}")
     if len(message.required_types) > _MAX_TYPES:
         raise _malformed(f"{field}.required_types", f"a ticket names at most {_MAX_TYPES} types")
+    if len(message.required_tags) > _MAX_TAGS:
+        raise _malformed(f"{field}.required_tags", f"a ticket names at most {_MAX_TAGS} tags")
     if message.state_version < 0:
         raise _malformed(f"{field}.state_version", f"there is no state version {message.state_version}")
     arrival = _MODES_BACK.get(message.arrival)
@@ -54,6 +58,7 @@ def ticket_from_message(message: types_pb2.TransferTicket, field: str) -> Transf
         deadline_s=deadline_s,
         retries=message.retries,
         required_types=tuple(message.required_types),
+        required_tags=tuple(message.required_tags),
         state_version=message.state_version,
         arrival=arrival,
         policy=policy_from_message(message.policy, f"{field}.policy") if message.HasField("policy") else None,

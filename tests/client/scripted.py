@@ -112,6 +112,12 @@ class _Mesh(mesh_pb2_grpc.MeshServiceServicer):
             hosts=self._script.hosts[first : first + 1], next_page_token=str(first + 1) if rest else ""
         )
 
+    async def WatchHosts(
+        self, request: mesh_pb2.WatchHostsRequest, context: ServerContext
+    ) -> AsyncIterator[mesh_pb2.WatchHostsResponse]:
+        await self._script.note("WatchHosts", request, context)
+        yield mesh_pb2.WatchHostsResponse(host=mesh_pb2.Host(name="alpha", online=True))
+
 
 class _Lifecycle(lifecycle_pb2_grpc.LifecycleServiceServicer):
     def __init__(self, script: Script) -> None:

@@ -15,6 +15,7 @@ from paglets.directory.contract import Directory, Guard, HostRegistration, Inten
 from paglets.services.directory import DirectoryServicer
 from paglets.services.guard import GuardedServices
 from paglets.services.mesh import MeshServicer
+from paglets.services.watching import Watches
 from paglets.wire.channel_options import SERVER_OPTIONS
 
 PATIENCE_S = 30.0
@@ -92,7 +93,7 @@ async def serving(directory: Directory, port: int = 0) -> AsyncGenerator[int, No
     """Serves a directory, and the mesh of the host `alpha`, on loopback; gives the port."""
     services = GuardedServices()
     services.add(directory_pb2_grpc.add_DirectoryServiceServicer_to_server, DirectoryServicer(directory))
-    services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(directory, "alpha"))
+    services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(directory, "alpha", Watches(8)))
     server = grpc.aio.server(options=SERVER_OPTIONS)
     server.add_generic_rpc_handlers((services,))
     bound = server.add_insecure_port(f"127.0.0.1:{port}")

@@ -93,6 +93,11 @@ class DirectoryServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_directory__pb2.ListHostRowsRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_directory__pb2.ListHostRowsResponse.FromString,
                 _registered_method=True)
+        self.WatchHostRows = channel.unary_stream(
+                '/paglet.v1.DirectoryService/WatchHostRows',
+                request_serializer=paglet_dot_v1_dot_directory__pb2.WatchHostRowsRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_directory__pb2.WatchHostRowsResponse.FromString,
+                _registered_method=True)
 
 
 class DirectoryServiceServicer(object):
@@ -205,6 +210,16 @@ class DirectoryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchHostRows(self, request, context):
+        """WatchHostRows streams all hosts, without their numbers of paglets, and again all of them whenever one joins, leaves, is
+        lost or describes itself otherwise; a lease that ends is told when it does. Safe to repeat.
+
+        Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DirectoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -262,6 +277,11 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.ListHostRows,
                     request_deserializer=paglet_dot_v1_dot_directory__pb2.ListHostRowsRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_directory__pb2.ListHostRowsResponse.SerializeToString,
+            ),
+            'WatchHostRows': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchHostRows,
+                    request_deserializer=paglet_dot_v1_dot_directory__pb2.WatchHostRowsRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_directory__pb2.WatchHostRowsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -565,6 +585,33 @@ class DirectoryService(object):
             '/paglet.v1.DirectoryService/ListHostRows',
             paglet_dot_v1_dot_directory__pb2.ListHostRowsRequest.SerializeToString,
             paglet_dot_v1_dot_directory__pb2.ListHostRowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchHostRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/paglet.v1.DirectoryService/WatchHostRows',
+            paglet_dot_v1_dot_directory__pb2.WatchHostRowsRequest.SerializeToString,
+            paglet_dot_v1_dot_directory__pb2.WatchHostRowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -94,6 +94,12 @@ class DirectoryServiceStub:
     """RevokeHost ends a lease, as a host does that shuts down. Safe to repeat."""
     ListHostRows: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ListHostRowsRequest, _directory_pb2.ListHostRowsResponse]
     """ListHostRows reads all hosts, ordered by name. Safe to repeat."""
+    WatchHostRows: _grpc.UnaryStreamMultiCallable[_directory_pb2.WatchHostRowsRequest, _directory_pb2.WatchHostRowsResponse]
+    """WatchHostRows streams all hosts, without their numbers of paglets, and again all of them whenever one joins, leaves, is
+    lost or describes itself otherwise; a lease that ends is told when it does. Safe to repeat.
+
+    Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
+    """
 
 @_typing.type_check_only
 class DirectoryServiceAsyncStub(DirectoryServiceStub):
@@ -161,6 +167,12 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """RevokeHost ends a lease, as a host does that shuts down. Safe to repeat."""
     ListHostRows: _aio.UnaryUnaryMultiCallable[_directory_pb2.ListHostRowsRequest, _directory_pb2.ListHostRowsResponse]  # type: ignore[assignment]
     """ListHostRows reads all hosts, ordered by name. Safe to repeat."""
+    WatchHostRows: _aio.UnaryStreamMultiCallable[_directory_pb2.WatchHostRowsRequest, _directory_pb2.WatchHostRowsResponse]  # type: ignore[assignment]
+    """WatchHostRows streams all hosts, without their numbers of paglets, and again all of them whenever one joins, leaves, is
+    lost or describes itself otherwise; a lease that ends is told when it does. Safe to repeat.
+
+    Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
+    """
 
 class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     """DirectoryService is called by hosts alone. The directory holds one row per paglet, one record per unfinished journey and
@@ -291,5 +303,17 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ListHostRowsResponse, _abc.Awaitable[_directory_pb2.ListHostRowsResponse]]:
         """ListHostRows reads all hosts, ordered by name. Safe to repeat."""
+
+    @_abc_1.abstractmethod
+    def WatchHostRows(
+        self,
+        request: _directory_pb2.WatchHostRowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_directory_pb2.WatchHostRowsResponse], _abc.AsyncIterator[_directory_pb2.WatchHostRowsResponse]]:
+        """WatchHostRows streams all hosts, without their numbers of paglets, and again all of them whenever one joins, leaves, is
+        lost or describes itself otherwise; a lease that ends is told when it does. Safe to repeat.
+
+        Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
+        """
 
 def add_DirectoryServiceServicer_to_server(servicer: DirectoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -182,6 +182,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """DEADLINE_EXCEEDED: the deadline of the journey's ticket passed before its commit; the paglet is where it was. Metadata:
     target.
     """
+    ERROR_REASON_HOST_UNSUITABLE: _ErrorReason.ValueType  # 76
+    """FAILED_PRECONDITION: the target lacks a tag that the journey's ticket requires; nothing was touched. Metadata: tag, host."""
     ERROR_REASON_POSTS_FULL: _ErrorReason.ValueType  # 80
     """RESOURCE_EXHAUSTED: too many posts wait for the paglet, or lie among its dead letters, or are its own and not
     acknowledged. RetryInfo; nothing was kept.
@@ -363,6 +365,8 @@ ERROR_REASON_JOURNEY_TIMEOUT: ErrorReason.ValueType  # 75
 """DEADLINE_EXCEEDED: the deadline of the journey's ticket passed before its commit; the paglet is where it was. Metadata:
 target.
 """
+ERROR_REASON_HOST_UNSUITABLE: ErrorReason.ValueType  # 76
+"""FAILED_PRECONDITION: the target lacks a tag that the journey's ticket requires; nothing was touched. Metadata: tag, host."""
 ERROR_REASON_POSTS_FULL: ErrorReason.ValueType  # 80
 """RESOURCE_EXHAUSTED: too many posts wait for the paglet, or lie among its dead letters, or are its own and not
 acknowledged. RetryInfo; nothing was kept.

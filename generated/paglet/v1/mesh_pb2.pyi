@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,11 +20,67 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _HostChange:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HostChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HostChange.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOST_CHANGE_UNSPECIFIED: _HostChange.ValueType  # 0
+    """Never sent."""
+    HOST_CHANGE_PRESENT: _HostChange.ValueType  # 1
+    """The host was there when the watch began, online or not."""
+    HOST_CHANGE_JOINED: _HostChange.ValueType  # 2
+    """It has joined, or is back."""
+    HOST_CHANGE_LEFT: _HostChange.ValueType  # 3
+    """It has said that it leaves."""
+    HOST_CHANGE_LOST: _HostChange.ValueType  # 4
+    """Its lease has ended: it may be dead, or cut off."""
+    HOST_CHANGE_CHANGED: _HostChange.ValueType  # 5
+    """It has another address, version, types, tags or properties than before."""
+
+class HostChange(_HostChange, metaclass=_HostChangeEnumTypeWrapper):
+    """HostChange says why a host is told of."""
+
+HOST_CHANGE_UNSPECIFIED: HostChange.ValueType  # 0
+"""Never sent."""
+HOST_CHANGE_PRESENT: HostChange.ValueType  # 1
+"""The host was there when the watch began, online or not."""
+HOST_CHANGE_JOINED: HostChange.ValueType  # 2
+"""It has joined, or is back."""
+HOST_CHANGE_LEFT: HostChange.ValueType  # 3
+"""It has said that it leaves."""
+HOST_CHANGE_LOST: HostChange.ValueType  # 4
+"""Its lease has ended: it may be dead, or cut off."""
+HOST_CHANGE_CHANGED: HostChange.ValueType  # 5
+"""It has another address, version, types, tags or properties than before."""
+Global___HostChange: _TypeAlias = HostChange  # noqa: Y015
+
 @_typing.final
 class Host(_message.Message):
     """Host describes a host."""
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class PropertiesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     NAME_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
@@ -32,6 +89,9 @@ class Host(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     TYPES_FIELD_NUMBER: _builtins.int
     PAGLET_COUNT_FIELD_NUMBER: _builtins.int
+    HAS_LEFT_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    PROPERTIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, unique in the mesh."""
     address: _builtins.str
@@ -41,7 +101,9 @@ class Host(_message.Message):
     version: _builtins.str
     """The version of paglets it runs."""
     paglet_count: _builtins.int
-    """How many paglets it owns."""
+    """How many paglets it owns; 0 in a watch."""
+    has_left: _builtins.bool
+    """Whether it has said that it leaves; one that is not online and has not was lost."""
     @_builtins.property
     def seen_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last heard of, by the directory's clock."""
@@ -49,6 +111,14 @@ class Host(_message.Message):
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The paglet types it can run, as `module.Class`."""
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it is good for, e.g. `gpu`; tickets may require tags."""
+
+    @_builtins.property
+    def properties(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """What else there is to say of it."""
 
     def __init__(
         self,
@@ -60,14 +130,62 @@ class Host(_message.Message):
         version: _builtins.str = ...,
         types: _abc.Iterable[_builtins.str] | None = ...,
         paglet_count: _builtins.int = ...,
+        has_left: _builtins.bool = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        properties: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["seen_time", b"seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "name", b"name", "online", b"online", "paglet_count", b"paglet_count", "seen_time", b"seen_time", "types", b"types", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "has_left", b"has_left", "name", b"name", "online", b"online", "paglet_count", b"paglet_count", "properties", b"properties", "seen_time", b"seen_time", "tags", b"tags", "types", b"types", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Host: _TypeAlias = Host  # noqa: Y015
+
+@_typing.final
+class WatchHostsRequest(_message.Message):
+    """WatchHostsRequest asks for nothing in particular."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchHostsRequest: _TypeAlias = WatchHostsRequest  # noqa: Y015
+
+@_typing.final
+class WatchHostsResponse(_message.Message):
+    """WatchHostsResponse tells of one host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGE_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    change: Global___HostChange.ValueType
+    """Why it is told of."""
+    @_builtins.property
+    def host(self) -> Global___Host:
+        """The host as it is now."""
+
+    def __init__(
+        self,
+        *,
+        change: Global___HostChange.ValueType = ...,
+        host: Global___Host | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["host", b"host"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "host", b"host"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchHostsResponse: _TypeAlias = WatchHostsResponse  # noqa: Y015
 
 @_typing.final
 class GetHostRequest(_message.Message):

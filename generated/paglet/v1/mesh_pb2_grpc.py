@@ -45,6 +45,11 @@ class MeshServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_mesh__pb2.ListHostsRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_mesh__pb2.ListHostsResponse.FromString,
                 _registered_method=True)
+        self.WatchHosts = channel.unary_stream(
+                '/paglet.v1.MeshService/WatchHosts',
+                request_serializer=paglet_dot_v1_dot_mesh__pb2.WatchHostsRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_mesh__pb2.WatchHostsResponse.FromString,
+                _registered_method=True)
 
 
 class MeshServiceServicer(object):
@@ -70,6 +75,17 @@ class MeshServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchHosts(self, request, context):
+        """WatchHosts streams the hosts that there are, then each that joins, leaves, is lost or describes itself otherwise, a lost
+        one when its lease ends. It has no cursor: a watch that broke is begun anew, with all hosts. Safe to repeat.
+
+        Errors: RESOURCE_EXHAUSTED (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
+        minute), UNAVAILABLE (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MeshServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -82,6 +98,11 @@ def add_MeshServiceServicer_to_server(servicer, server):
                     servicer.ListHosts,
                     request_deserializer=paglet_dot_v1_dot_mesh__pb2.ListHostsRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_mesh__pb2.ListHostsResponse.SerializeToString,
+            ),
+            'WatchHosts': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchHosts,
+                    request_deserializer=paglet_dot_v1_dot_mesh__pb2.WatchHostsRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_mesh__pb2.WatchHostsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -139,6 +160,33 @@ class MeshService(object):
             '/paglet.v1.MeshService/ListHosts',
             paglet_dot_v1_dot_mesh__pb2.ListHostsRequest.SerializeToString,
             paglet_dot_v1_dot_mesh__pb2.ListHostsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchHosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/paglet.v1.MeshService/WatchHosts',
+            paglet_dot_v1_dot_mesh__pb2.WatchHostsRequest.SerializeToString,
+            paglet_dot_v1_dot_mesh__pb2.WatchHostsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,6 +44,13 @@ class MeshServiceStub:
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list), UNAVAILABLE
     (DIRECTORY_UNAVAILABLE).
     """
+    WatchHosts: _grpc.UnaryStreamMultiCallable[_mesh_pb2.WatchHostsRequest, _mesh_pb2.WatchHostsResponse]
+    """WatchHosts streams the hosts that there are, then each that joins, leaves, is lost or describes itself otherwise, a lost
+    one when its lease ends. It has no cursor: a watch that broke is begun anew, with all hosts. Safe to repeat.
+
+    Errors: RESOURCE_EXHAUSTED (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
+    minute), UNAVAILABLE (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
+    """
 
 @_typing.type_check_only
 class MeshServiceAsyncStub(MeshServiceStub):
@@ -60,6 +67,13 @@ class MeshServiceAsyncStub(MeshServiceStub):
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list), UNAVAILABLE
     (DIRECTORY_UNAVAILABLE).
+    """
+    WatchHosts: _aio.UnaryStreamMultiCallable[_mesh_pb2.WatchHostsRequest, _mesh_pb2.WatchHostsResponse]  # type: ignore[assignment]
+    """WatchHosts streams the hosts that there are, then each that joins, leaves, is lost or describes itself otherwise, a lost
+    one when its lease ends. It has no cursor: a watch that broke is begun anew, with all hosts. Safe to repeat.
+
+    Errors: RESOURCE_EXHAUSTED (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
+    minute), UNAVAILABLE (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
     """
 
 class MeshServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -86,6 +100,19 @@ class MeshServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a negative page size or a page token of another list), UNAVAILABLE
         (DIRECTORY_UNAVAILABLE).
+        """
+
+    @_abc_1.abstractmethod
+    def WatchHosts(
+        self,
+        request: _mesh_pb2.WatchHostsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_mesh_pb2.WatchHostsResponse], _abc.AsyncIterator[_mesh_pb2.WatchHostsResponse]]:
+        """WatchHosts streams the hosts that there are, then each that joins, leaves, is lost or describes itself otherwise, a lost
+        one when its lease ends. It has no cursor: a watch that broke is begun anew, with all hosts. Safe to repeat.
+
+        Errors: RESOURCE_EXHAUSTED (TOO_MANY_READS), DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a
+        minute), UNAVAILABLE (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
         """
 
 def add_MeshServiceServicer_to_server(servicer: MeshServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

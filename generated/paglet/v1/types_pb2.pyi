@@ -197,6 +197,7 @@ class TransferTicket(_message.Message):
     STATE_VERSION_FIELD_NUMBER: _builtins.int
     ARRIVAL_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
+    REQUIRED_TAGS_FIELD_NUMBER: _builtins.int
     retries: _builtins.int
     """How often the source begins anew, after a pause that doubles from 0.25 s to 5 s, when the target cannot be reached or
     has no room just now; 0 to 100. After the commit nothing is tried anew.
@@ -221,6 +222,10 @@ class TransferTicket(_message.Message):
         alone.
         """
 
+    @_builtins.property
+    def required_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Tags that the target must have; at most 100."""
+
     def __init__(
         self,
         *,
@@ -230,10 +235,11 @@ class TransferTicket(_message.Message):
         state_version: _builtins.int = ...,
         arrival: Global___ArrivalMode.ValueType = ...,
         policy: Global___DeactivationPolicy | None = ...,
+        required_tags: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival", b"arrival", "deadline", b"deadline", "policy", b"policy", "required_types", b"required_types", "retries", b"retries", "state_version", b"state_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival", b"arrival", "deadline", b"deadline", "policy", b"policy", "required_tags", b"required_tags", "required_types", b"required_types", "retries", b"retries", "state_version", b"state_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
