@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sqlite3
 import sys
+import time
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -19,6 +20,7 @@ from paglets.core.events import ActivationEvent
 from paglets.host import farewell, files
 from paglets.host.files import RegisteredFile
 from paglets.host.journal.journal import Journal
+from paglets.host.records import Departure
 from paglets.testing import send_signal
 from paglets.values import PagletState
 from tests.host.conftest import Mesh, Site, site
@@ -89,6 +91,28 @@ async def test_state_class_that_raises_is_quarantined(
             assert (await ask(alpha.channel, "good", "Append", "b")).text == "good b"
     alpha = await site(stack, tmp_path, "alpha")
     assert (await ask(alpha.channel, "bad", "Append", "b")).text == "bad b"
+
+
+@pytest.mark.parametrize("on_the_way", [False, True])
+async def test_lost_directory_costs_no_paglet(stack: AsyncExitStack, tmp_path: Path, *, on_the_way: bool) -> None:
+    """A directory that knows nothing does not say who owns what: the journal keeps its paglets, also travellers."""
+    async with AsyncExitStack() as first:
+        alpha = await site(first, tmp_path, "alpha")
+        for paglet_id in ("probe", "resting"):
+            await alpha.client.create(PROBE_TYPE, paglet_id=paglet_id)
+        info = await alpha.client.get("probe")
+        await alpha.client.deactivate("resting")
+        if on_the_way:
+            departure = Departure(
+                transfer_id="t-1", paglet_id="probe", target="beta", epoch=info.epoch, started_at=time.time()
+            )
+            await alpha.host.parts.journal.put_departure(departure)
+    for path in (tmp_path / "alpha").glob("directory.db*"):
+        path.unlink()
+    alpha = await site(stack, tmp_path, "alpha")
+    assert (await refused(ask(alpha.channel, "probe", "Read"))).reason == "PAGLET_NOT_FOUND"
+    assert sorted(await alpha.host.parts.journal.paglet_ids()) == ["probe", "resting"]
+    assert len(await alpha.host.parts.journal.departures()) == on_the_way
 
 
 async def test_source_that_cannot_be_deleted_ends_its_journey(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
