@@ -754,8 +754,8 @@ class PagletEvent(_message.Message):
     epoch: _builtins.int
     """Its epoch then."""
     cause: _builtins.str
-    """What happened, in one word: `create`, `depart`, `abort`, `commit`, `arrive`, `fail`, `deactivate`, `activate`, `resume`
-    (after a restart of its host), `quarantine`, `dispose` and, later, others.
+    """What happened, in one word: `create`, `clone`, `depart`, `abort`, `commit`, `arrive`, `fail`, `deactivate`, `activate`,
+    `resume` (after a restart of its host), `quarantine`, `dispose` and, later, others.
     """
     transfer_id: _builtins.str
     """The journey that began, ended or arrived by it; empty for none."""
