@@ -80,10 +80,14 @@ class RemoteDirectory:
         *,
         journeys: Sequence[JourneyRecord] = (),
         forget: Sequence[str] = (),
+        above: int = 0,
     ) -> Sequence[PagletRow]:
         """Makes all writes durably, or none. A caller that is cancelled meanwhile does not know the outcome."""
         request = directory_pb2.ApplyRowsRequest(
-            writes=map(row_write_to_message, writes), journeys=map(journey_to_message, journeys), forget=forget
+            writes=map(row_write_to_message, writes),
+            journeys=map(journey_to_message, journeys),
+            forget=forget,
+            above=above,
         )
         reply = await self._call_once(self._stub.ApplyRows, request, timeout_s=self._deadline_s)
         return [row_from_message(row) for row in reply.rows]

@@ -186,13 +186,15 @@ class Directory(Protocol):
         *,
         journeys: Sequence[JourneyRecord] = (),
         forget: Sequence[str] = (),
+        above: int = 0,
     ) -> Sequence[PagletRow]:
         """Makes all writes durably, or none.
 
         An update keeps the epoch or raises it by one, and must raise it when the owner changes or an intent goes. At
         most 1000 writes, journeys and forgets together. Raises EPOCH_FENCED (ConflictError) naming the first guard that
         did not hold, MALFORMED_REQUEST. Also writes `journeys` and deletes the records of the transfers in `forget`.
-        Returns the rows as written.
+        Returns the rows as written. Their revisions, and so the epochs of inserts, and all later ones are greater than
+        `above`, also where a directory that was lost had counted further.
         """
         ...
 

@@ -36,15 +36,20 @@ _MAX_TYPES = 1000
 _MAX_TAGS = 64
 _MAX_VALUE_CHARS = 256
 _MAX_STATUS_BYTES = 64 * 1024
+_MAX_ABOVE = 2**62
 _MAX_TTL_S = 24 * 3600.0
 _CAUSE = re.compile(r"[a-z][a-z-]{0,31}")
 
 
-def check_batch(writes: Sequence[RowWrite], journeys: Sequence[JourneyRecord], forget: Sequence[str]) -> None:
+def check_batch(
+    writes: Sequence[RowWrite], journeys: Sequence[JourneyRecord], forget: Sequence[str], above: int = 0
+) -> None:
     """Refuses a batch that is malformed or too big, before anything is read."""
     size = len(writes) + len(journeys) + len(forget)
     if size > MAX_BATCH:
         raise _malformed("writes", f"a batch holds at most {MAX_BATCH} writes, journeys and forgets, got {size}")
+    if not 0 <= above <= _MAX_ABOVE:
+        raise _malformed("above", f"revisions begin above 0 to {_MAX_ABOVE}, got {above}")
     for write in writes:
         _check_write(write)
     for record in journeys:

@@ -102,13 +102,14 @@ class SqliteDirectory:
         *,
         journeys: Sequence[JourneyRecord] = (),
         forget: Sequence[str] = (),
+        above: int = 0,
     ) -> Sequence[PagletRow]:
         """Makes all writes durably, or none. A caller that is cancelled meanwhile does not know the outcome."""
-        check_batch(writes, journeys, forget)
+        check_batch(writes, journeys, forget, above)
 
         def work(connection: sqlite3.Connection) -> builtins.list[PagletRow]:
             now, kept = self._clock(), self._settings
-            written = tables.write_batch(connection, writes, now, journeys)
+            written = tables.write_batch(connection, writes, now, journeys, above)
             tables.write_journeys(connection, journeys, forget)
             events.forget_events(connection, kept.keep_events, now - kept.keep_events_s, 2 * len(written))
             return written

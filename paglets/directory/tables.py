@@ -119,19 +119,27 @@ def list_rows(
 
 def rows_after(connection: sqlite3.Connection, revision: int, limit: int) -> list[PagletRow]:
     """Rows of greater revisions, lowest first, tombstones included."""
+    (last,) = connection.execute("SELECT revision FROM counter").fetchone()
     query = "SELECT * FROM paglets WHERE revision > ? ORDER BY revision LIMIT ?"
+    if revision > last:  # it is one of a directory that was lost: this one begins anew
+        revision = 0
     return [_row(found) for found in connection.execute(query, (revision, limit))]
 
 
 def write_batch(
-    connection: sqlite3.Connection, writes: Sequence[RowWrite], now: float, journeys: Sequence[JourneyRecord] = ()
+    connection: sqlite3.Connection,
+    writes: Sequence[RowWrite],
+    now: float,
+    journeys: Sequence[JourneyRecord] = (),
+    above: int = 0,
 ) -> list[PagletRow]:
     """Makes the writes in order, each guard seeing the writes before it; EPOCH_FENCED at the first that does not hold.
 
-    Each leaves an event, which belongs to the journey whose record is written with it. The caller's transaction undoes
-    what was written before the failure.
+    Their revisions are greater than `above`. Each leaves an event, which belongs to the journey whose record is written
+    with it. The caller's transaction undoes what was written before the failure.
     """
-    (revision,) = connection.execute("SELECT revision FROM counter").fetchone()
+    (last,) = connection.execute("SELECT revision FROM counter").fetchone()
+    revision = max(last, above)
     written: list[PagletRow] = []
     for revision_of_write, write in enumerate(writes, start=revision + 1):
         found = find_row(connection, write.guard.paglet_id)

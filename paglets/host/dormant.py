@@ -200,7 +200,7 @@ class Dormant:
         try:
             await attempt(self.wake(paglet_id, reason), f"the activation of paglet {paglet_id}")
         except PagletError as error:
-            if error.reason in {"PAGLET_NOT_FOUND", "PAGLET_MOVED"}:
+            if error.reason == "PAGLET_MOVED":  # one that the directory does not know keeps its policy
                 await self._parts.journal.dormant.drop([paglet_id])
                 return True
             _log.error("paglet %s stays inactive: %s", paglet_id, error)

@@ -28,9 +28,9 @@ async def await_outcome(parts: HostParts, departure: Departure) -> Outcome:
     attempt = 0
     while True:
         record = await until_reached(lambda: parts.directory.journey(departure.transfer_id))
-        if record is None:  # nobody but this host deletes it, and only after it has dealt with the sources
-            return Outcome(PagletState.FAILED)
-        if record.state is not PagletState.ARRIVING:
+        if record is None and await until_reached(lambda: parts.directory.get(departure.paglet_id)) is not None:
+            return Outcome(PagletState.FAILED)  # nobody but this host deletes it, after it has dealt with the sources
+        if record is not None and record.state is not PagletState.ARRIVING:
             return Outcome(record.state, from_status_bytes(record.status) if record.status else None)
         if attempt:
             await asyncio.sleep(backoff(attempt))

@@ -188,9 +188,11 @@ class Move:
             await self._parts.journal.end_departure(departure, left=False, epoch=row.epoch)
             return True
         _log.error("paglet %s was taken from this host during a journey: %s", resident.paglet_id, fenced)
-        await self._parts.work.drop(resident.paglet_id)
+        if row is not None:
+            await self._parts.work.drop(resident.paglet_id)
         self._residents.remove(resident)
         resident.leave()
         resident.outbox.abandon()
-        await self._parts.journal.end_departure(departure, left=True)
+        if row is not None:  # a directory that has lost its rows says nothing about who has the paglet
+            await self._parts.journal.end_departure(departure, left=True)
         return False

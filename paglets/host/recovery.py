@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -63,7 +63,8 @@ class Recovery:
         journeys = await self._parts.journal.departures()
         departures = [found for found in journeys if not found.clone_of]
         await self._dormant.recover(awake=rows)
-        await self._parts.work.recover(lambda found: found in rows or found in self._dormant)
+        lost = await self._lost(rows)
+        await self._parts.work.recover(lambda found: found in rows or found in self._dormant or found in lost)
         settled = [row for row in rows.values() if row.intent is None and row.state is not PagletState.ARRIVING]
         cut = {found.paglet_id: found for found in departures if not await self._is_committed(found)}
         for row in await self._comeback.raise_epochs([row for row in settled if row.paglet_id in cut]):
@@ -76,6 +77,12 @@ class Recovery:
                 await self._clones.recover(clone)
         await self._let_go({*rows, *(found.paglet_id for found in journeys)})
         await self._arrivals.recover()
+
+    async def _lost(self, rows: Collection[str]) -> set[str]:
+        """Paglets that the journal has and the directory has never heard of: nothing of them is dropped."""
+        kept = await self._parts.journal.paglet_ids()
+        others = [found for found in kept if found not in rows and found not in self._dormant]
+        return {found for found in others if await until_reached(partial(self._parts.directory.get, found)) is None}
 
     async def _is_committed(self, departure: Departure) -> bool:
         """Whether a journey brought its paglet away, and was not yet forgotten."""
@@ -126,7 +133,7 @@ class Recovery:
         elif row is None and await self._parts.journal.paglet(departure.paglet_id) is not None:
             _log.warning("paglet %s was on a journey that the directory does not know; it is kept", departure.paglet_id)
         else:
-            left = row is None or row.state is _GONE or row.owner != self._parts.name
+            left = row.state is _GONE or row.owner != self._parts.name
             await self._parts.journal.end_departure(departure, left=left)
 
     async def _let_go(self, known: set[str]) -> None:

@@ -67,6 +67,7 @@ class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
             [row_write_from_message(write) for write in request.writes],
             journeys=[journey_from_message(record) for record in request.journeys],
             forget=list(request.forget),
+            above=request.above,
         )
         return directory_pb2.ApplyRowsResponse(rows=map(row_to_message, rows))
 

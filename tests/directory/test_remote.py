@@ -38,11 +38,16 @@ class Broken(SqliteDirectory):
         return await super().get(paglet_id)
 
     async def apply(
-        self, writes: Sequence[RowWrite], *, journeys: Sequence[JourneyRecord] = (), forget: Sequence[str] = ()
+        self,
+        writes: Sequence[RowWrite],
+        *,
+        journeys: Sequence[JourneyRecord] = (),
+        forget: Sequence[str] = (),
+        above: int = 0,
     ) -> Sequence[PagletRow]:
         """As told."""
         await self._trouble()
-        return await super().apply(writes, journeys=journeys, forget=forget)
+        return await super().apply(writes, journeys=journeys, forget=forget, above=above)
 
     async def lease_register(self, host: HostRegistration, ttl_s: float) -> None:
         """As told."""

@@ -86,3 +86,31 @@ async def test_watch_of_no_revision_is_refused(directory: Directory) -> None:
     """A revision is 0 or more."""
     with pytest.raises(InvalidArgumentError):
         await take(directory.watch(-1), 1)
+
+
+async def test_watch_from_a_revision_of_a_lost_directory_begins_anew(directory: Directory) -> None:
+    """Who has watched one that had counted further is told of every row, now and later."""
+    first = await put(directory, new("a"))
+    rows = directory.watch(1000)
+    assert await take(rows, 1) == first
+    later = await put(directory, new("b"))
+    assert await take(rows, 1) == later
+
+
+async def test_revisions_are_raised_above_what_was_counted_before(directory: Directory) -> None:
+    """Inserts begin above the revision that is named, never below one that was given; so do all later ones."""
+    await put(directory, new("a"))
+    (row,) = await directory.apply([new("b")], above=500)
+    assert (row.revision, row.epoch) == (501, 501)
+    (row,) = await directory.apply([new("c")], above=7)
+    assert (row.revision, row.epoch) == (502, 502)
+    await directory.apply((), above=900)
+    (row,) = await put(directory, new("d"))
+    assert row.epoch == 901
+
+
+@pytest.mark.parametrize("above", [-1, 2**62 + 1])
+async def test_revisions_that_are_none_are_refused(directory: Directory, above: int) -> None:
+    """A directory cannot be brought to count beyond its numbers."""
+    with pytest.raises(InvalidArgumentError, match="revisions begin above"):
+        await directory.apply([new("a")], above=above)

@@ -153,8 +153,9 @@ async def test_end_without_an_answer_after_which_the_id_was_used_again(
         *,
         journeys: Sequence[JourneyRecord] = (),
         forget: Sequence[str] = (),
+        above: int = 0,
     ) -> Sequence[PagletRow]:
-        (row,) = await real(directory, writes, journeys=journeys, forget=forget)
+        (row,) = await real(directory, writes, journeys=journeys, forget=forget, above=above)
         if row.state is PagletState.DISPOSED:
             another = replace(row, owner="beta", state=_ACTIVE)
             await real(directory, [RowWrite(Guard.after("probe", row), another, "create")])

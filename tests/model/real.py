@@ -110,11 +110,12 @@ class Real:
         *,
         journeys: Sequence[JourneyRecord] = (),
         forget: Sequence[str] = (),
+        above: int = 0,
     ) -> Sequence[PagletRow]:
         """Stands where the directory's own is."""
         if self.cut is not None:
             return await self.cut.apply(directory, writes, journeys, forget)
-        return await _APPLY(directory, writes, journeys=journeys, forget=forget)
+        return await _APPLY(directory, writes, journeys=journeys, forget=forget, above=above)
 
     async def land(self, cut: Cut) -> None:
         """The write that was kept comes now."""

@@ -418,6 +418,11 @@ class ApplyRowsRequest(_message.Message):
     WRITES_FIELD_NUMBER: _builtins.int
     JOURNEYS_FIELD_NUMBER: _builtins.int
     FORGET_FIELD_NUMBER: _builtins.int
+    ABOVE_FIELD_NUMBER: _builtins.int
+    above: _builtins.int
+    """The revisions of the rows written, and of all later ones, are greater than this: what a directory that was lost has
+    counted. 0 to 2^62.
+    """
     @_builtins.property
     def writes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RowWrite]:
         """The guarded writes."""
@@ -436,10 +441,11 @@ class ApplyRowsRequest(_message.Message):
         writes: _abc.Iterable[Global___RowWrite] | None = ...,
         journeys: _abc.Iterable[Global___JourneyRecord] | None = ...,
         forget: _abc.Iterable[_builtins.str] | None = ...,
+        above: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["forget", b"forget", "journeys", b"journeys", "writes", b"writes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["above", b"above", "forget", b"forget", "journeys", b"journeys", "writes", b"writes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
