@@ -25,6 +25,7 @@ from paglet.v1 import (
     lifecycle_pb2_grpc,
     mesh_pb2_grpc,
     operation_pb2_grpc,
+    rebuild_pb2_grpc,
     transfer_pb2_grpc,
 )
 from paglets.arena import use_one_arena
@@ -54,6 +55,7 @@ from paglets.services.health import HealthServicer
 from paglets.services.lifecycle import LifecycleServicer
 from paglets.services.mesh import MeshServicer
 from paglets.services.operation import OperationServicer
+from paglets.services.rebuild import RebuildServicer
 from paglets.services.reflection import add_reflection
 from paglets.services.routing import Router
 from paglets.services.transfer import TransferServicer
@@ -241,6 +243,7 @@ def _add_services(
     add_artifacts(services, artifacts)
     services.add(transfer_pb2_grpc.add_TransferServiceServicer_to_server, TransferServicer(host))
     services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(parts.directory, host.name, watches))
+    services.add(rebuild_pb2_grpc.add_RebuildServiceServicer_to_server, RebuildServicer(host))
     services.add(directory_pb2_grpc.add_DirectoryServiceServicer_to_server, DirectoryServicer(parts.directory))
     services.add(health_pb2_grpc.add_HealthServicer_to_server, health)
     add_reflection(services, parts.registry.services())

@@ -74,6 +74,10 @@ class Arrivals:
         """The transfer that may bring a paglet here, if there is one."""
         return next((found for found in self._incoming.values() if found.manifest.paglet_id == paglet_id), None)
 
+    def under_way(self) -> list[Incoming]:
+        """The transfers whose arrival has begun and not ended."""
+        return [found for found in self._incoming.values() if found.arriving]
+
     async def close(self, timeout_s: float) -> None:
         """Gives the arrivals time to end; what does not is taken up again when the host is started."""
         await self._tasks.close(timeout_s)
@@ -195,9 +199,11 @@ class Arrivals:
             row = await until_reached(lambda: directory.get(incoming.manifest.paglet_id))
             if row is not None and row.intent is not None and row.intent.transfer_id == incoming.transfer_id:
                 return
+            if row is None:  # a directory that has lost its rows: what was staged may be all that there is
+                return
             record = await until_reached(lambda: directory.journey(incoming.transfer_id))
             arrived = incoming.kept.phase == ArrivalPhase.ARRIVED
-            if row is not None and (record is not None or arrived):
+            if record is not None or arrived:
                 incoming.arriving = True
                 self._tasks.start(self._arrive(incoming, row))
             else:

@@ -45,6 +45,10 @@ class Comeback:
         """Paglets that are this host's alone, as the directory says, and are not loaded yet."""
         self._waiting.update((row.paglet_id, row) for row in rows)
 
+    def knows(self, paglet_id: str) -> bool:
+        """Whether the paglet is to come back, or is coming now."""
+        return paglet_id in self._waiting or paglet_id in self._coming
+
     async def resident(self, paglet_id: str) -> Resident | None:
         """The paglet, if it comes back; who waits for it has it before the others."""
         rows = self._take([paglet_id])

@@ -31,12 +31,14 @@ from paglets.host.outbox import OUTBOX_POINTS
 from paglets.host.parts import HostParts
 from paglets.host.posting import POSTING_POINTS, Posting
 from paglets.host.pulls import Pulls
+from paglets.host.rebuild import Rebuild
 from paglets.host.recovery import Recovery
 from paglets.host.requests import Finder, Requests
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents, load_state
 from paglets.host.rest import REST_POINTS, Rests
 from paglets.host.runner import attempt
+from paglets.host.salvage import Salvage
 from paglets.host.settle import backoff, until_reached
 from paglets.host.tasks import Tasks
 from paglets.values import JourneyInfo, PagletState
@@ -105,6 +107,16 @@ class Host:
             dormant=self.dormant,
             rests=self.rests,
             endings=self.endings,
+        )
+        self.rebuild = Rebuild(parts)
+        self.salvage = Salvage(
+            parts,
+            self.residents,
+            departures=self.departures,
+            arrivals=self.arrivals,
+            comeback=self._comeback,
+            dormant=self.dormant,
+            tasks=self._tasks,
         )
         self._loops = Tasks("the host's upkeep")
 
@@ -200,10 +212,13 @@ class Host:
             await asyncio.sleep(backoff(failures))
             failures += 1
 
+    async def watched_revision(self) -> int:
+        """The last revision of a directory up to which this host has deleted what went with others' paglets."""
+        return int(await self.parts.journal.meta(_WATCHED) or "0")
+
     async def _follow_rows(self) -> None:
         """Decides transfers, and deletes what goes with owners that are gone."""
-        revision = int(await self.parts.journal.meta(_WATCHED) or "0")
-        async for row in self.parts.directory.watch(revision):
+        async for row in self.parts.directory.watch(await self.watched_revision()):
             self.arrivals.row_changed(row)
             self.clones.row_changed(row)
             if row.state is PagletState.DISPOSED and not row.is_unborn:

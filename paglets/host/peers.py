@@ -8,6 +8,7 @@ from paglets.client.artifacts import RemoteArtifactStore
 from paglets.client.channel import Channel, open_channel
 from paglets.client.forward import Forwarder
 from paglets.client.post_peer import PostPeer
+from paglets.client.rebuild import RebuildPeer
 from paglets.client.transfer import TransferPeer
 from paglets.directory.contract import Directory
 from paglets.errors import NotFoundError, PagletError, Resource, UnavailableError
@@ -73,6 +74,10 @@ class Peers:
     async def transfer(self, name: str) -> TransferPeer:
         """TransferService of a host."""
         return TransferPeer(self._channel(await self._known(name), "calls"))
+
+    async def rebuild(self, name: str) -> RebuildPeer:
+        """RebuildService of a host. Raises HOST_NOT_FOUND."""
+        return RebuildPeer(self._channel(await self._known(name), "calls"))
 
     async def poster(self, name: str) -> PostPeer:
         """OperationService of a host. Raises HOST_NOT_FOUND."""

@@ -9,6 +9,7 @@ import pytest
 
 from paglets.host.host import HOST_POINTS
 from paglets.host.pull import PULL_POINTS
+from paglets.host.rebuild import REBUILD_POINTS
 from tests.kill import cases, survival
 from tests.kill.kills import Kill, Kills
 from tests.kill.meshes import Meshes
@@ -35,7 +36,7 @@ def test_every_point_that_is_passed_is_listed() -> None:
         for path in (HOUSE / room).glob("*.py")
         for name in re.findall(r"\bpoint\(\"([^\"]+)\"\)", path.read_text(encoding="utf-8"))
     }
-    assert passed == {*HOST_POINTS, *PULL_POINTS, *_APPLY}
+    assert passed == {*HOST_POINTS, *PULL_POINTS, *REBUILD_POINTS, *_APPLY}
 
 
 @pytest.mark.slow

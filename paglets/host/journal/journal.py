@@ -191,6 +191,14 @@ class Journal:
         rows = await self._database.read(lambda db: db.execute("SELECT paglet_id FROM paglets").fetchall())
         return [row["paglet_id"] for row in rows]
 
+    async def confirmed(self, after: str, limit: int = 1000) -> list[tuple[str, str, int]]:
+        """Id, type and last known epoch of paglets whose creation was confirmed, in the order of ids after `after`."""
+        query = (
+            "SELECT paglet_id, type, epoch FROM paglets WHERE paglet_id > ? AND epoch > 0 ORDER BY paglet_id LIMIT ?"
+        )
+        rows = await self._database.read(lambda db: db.execute(query, (after, limit)).fetchall())
+        return [(row["paglet_id"], row["type"], row["epoch"]) for row in rows]
+
     async def replies(self, paglet_id: str) -> list[StoredReply]:
         """The stored outcomes of a paglet's requests, oldest first."""
         statement = "SELECT * FROM replies WHERE paglet_id = ? ORDER BY create_ms, request_id"

@@ -1,0 +1,118 @@
+"""What this host's journal has, told to who rebuilds a lost directory, and taken up once it is registered anew."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from paglet.v1 import rebuild_pb2 as pb
+from paglets.directory.contract import PagletRow
+from paglets.host.arrival import Arrivals
+from paglets.host.comeback import Comeback
+from paglets.host.departure import Departures
+from paglets.host.dormant import Dormant
+from paglets.host.parts import HostParts
+from paglets.host.resident import Resident
+from paglets.host.residents import Residents
+from paglets.host.settle import until_reached
+from paglets.host.tasks import Tasks
+from paglets.values import PagletState
+from paglets.wire.states import state_to_message
+
+__all__ = ["Salvage"]
+
+
+class Salvage:
+    """One host's part in a rebuild. `tasks` owns the first turns, for which nobody waits."""
+
+    def __init__(
+        self,
+        parts: HostParts,
+        residents: Residents,
+        *,
+        departures: Departures,
+        arrivals: Arrivals,
+        comeback: Comeback,
+        dormant: Dormant,
+        tasks: Tasks,
+    ) -> None:
+        self._parts = parts
+        self._residents = residents
+        self._departures = departures
+        self._arrivals = arrivals
+        self._comeback = comeback
+        self._dormant = dormant
+        self._tasks = tasks
+
+    async def journal(self, after: str) -> Sequence[pb.JournalEntry]:
+        """One page of the paglets that the journal has, in the order of ids; an empty one is the last.
+
+        Those whose creation was never confirmed are left out; the first page begins with those that are arriving now.
+        """
+        targets = {found.paglet_id: found.target for found in await self._parts.journal.departures()}
+        page = await self._parts.journal.confirmed(after)
+        entries = [self._entry(*found, targets.get(found[0], "")) for found in page]
+        return entries if after else [*await self._arriving(), *entries]
+
+    async def _arriving(self) -> list[pb.JournalEntry]:
+        """Those of whose arrival nothing is durable yet, but may be at any moment."""
+        return [
+            pb.JournalEntry(
+                paglet_id=found.manifest.paglet_id,
+                type=found.manifest.type,
+                epoch=found.manifest.epoch + 1,
+                state=state_to_message(PagletState.ACTIVE),
+                target=self._parts.name,
+                under_way=True,
+            )
+            for found in self._arrivals.under_way()
+            if await self._parts.journal.paglet(found.manifest.paglet_id) is None
+        ]
+
+    def _entry(self, paglet_id: str, type_name: str, epoch: int, target: str) -> pb.JournalEntry:
+        resident = self._residents.get(paglet_id)
+        state, error = PagletState.ACTIVE, ""
+        if paglet_id in self._dormant:
+            state = PagletState.INACTIVE
+        elif resident is not None and resident.row.state is PagletState.FAILED:
+            state, error = PagletState.FAILED, resident.row.error
+        return pb.JournalEntry(
+            paglet_id=paglet_id,
+            type=type_name,
+            epoch=max(epoch, resident.row.epoch if resident is not None else 0),
+            state=state_to_message(state),
+            target=target,
+            under_way=self._departures.journey(paglet_id) is not None,
+            error=error,
+        )
+
+    async def take_up(self, paglet_ids: Sequence[str]) -> None:
+        """Serves paglets whose rows, as the directory says, are this host's; the others are left as they are."""
+        departures = {found.paglet_id: found for found in await self._parts.journal.departures() if not found.clone_of}
+        for paglet_id in paglet_ids:
+            row = await until_reached(partial(self._parts.directory.get, paglet_id))
+            if row is None or row.owner != self._parts.name or row.intent is not None:
+                continue
+            resident = self._residents.get(paglet_id)
+            if resident is not None:
+                await self._renew(resident, row)
+            elif self._departures.journey(paglet_id) is None:
+                if paglet_id in departures:
+                    await self._parts.journal.end_departure(departures[paglet_id], left=False, epoch=row.epoch)
+                await self._expect(row)
+        self._tasks.start(self._comeback.run())
+
+    async def _renew(self, resident: Resident, row: PagletRow) -> None:
+        """One that went on in memory meanwhile has its new epoch."""
+        async with resident.life:
+            if row.epoch > resident.row.epoch and row.state is resident.row.state:
+                resident.row = row
+                await self._parts.journal.set_epochs([(row.paglet_id, row.epoch)])
+
+    async def _expect(self, row: PagletRow) -> None:
+        if await self._parts.journal.paglet(row.paglet_id) is None:
+            return
+        if row.state is PagletState.INACTIVE:
+            self._dormant.add(row.paglet_id)
+        elif self._residents.get(row.paglet_id) is None and not self._comeback.knows(row.paglet_id):
+            self._comeback.expect([row])

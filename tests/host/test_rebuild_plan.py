@@ -1,0 +1,70 @@
+"""Whose a paglet is, as journals say: by epochs alone, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from paglet.v1 import rebuild_pb2 as pb
+from paglet.v1 import types_pb2
+from paglets.directory.contract import PagletRow
+from paglets.host.rebuild_plan import Offer, Plan
+from paglets.values import PagletState
+
+_HEARD = ("alpha", "beta")
+
+
+def _offer(host: str, epoch: int, *, target: str = "", under_way: bool = False) -> Offer:
+    entry = pb.JournalEntry(
+        paglet_id="p",
+        type="shop.Cart",
+        epoch=epoch,
+        state=types_pb2.PAGLET_STATE_ACTIVE,
+        target=target,
+        under_way=under_way,
+    )
+    return Offer(host, entry)
+
+
+def _row(owner: str, epoch: int, state: PagletState = PagletState.ACTIVE) -> PagletRow:
+    return PagletRow(paglet_id="p", type="shop.Cart", owner=owner, state=state, epoch=epoch)
+
+
+def _told(plan: Plan) -> list[tuple[str, list[str]]]:
+    return [(pb.RebuildOutcome.Name(one.outcome).rpartition("_")[2], list(one.hosts)) for one in plan.told]
+
+
+@pytest.mark.parametrize(
+    ("offers", "told"),
+    [
+        ([_offer("alpha", 7)], [("REGISTERED", ["alpha"])]),
+        ([_offer("alpha", 7, target="beta"), _offer("beta", 8)], [("REGISTERED", ["beta"])]),
+        ([_offer("alpha", 7, target="beta")], [("REGISTERED", ["alpha"])]),
+        ([_offer("alpha", 7, target="gamma")], [("UNDECIDED", ["alpha"])]),
+        ([_offer("alpha", 7, target="beta", under_way=True)], [("UNDECIDED", ["alpha"])]),
+        ([_offer("alpha", 7), _offer("beta", 7)], [("CONFLICT", ["alpha", "beta"])]),
+    ],
+)
+def test_unknown_paglets(offers: list[Offer], told: list[tuple[str, list[str]]]) -> None:
+    """The highest epoch has it; equal ones, and journeys to who was not heard, are left alone."""
+    plan = Plan.of({"p": offers}, {}, _HEARD)
+    assert _told(plan) == told
+    registered = [hosts[0] for outcome, hosts in told if outcome == "REGISTERED"]
+    assert [row.owner for row in plan.wanted] == registered
+    assert list(plan.taken_up) == registered
+
+
+@pytest.mark.parametrize(
+    ("row", "told", "taken_up"),
+    [
+        (_row("alpha", 7), [], {}),
+        (_row("alpha", 9), [], {"alpha": ["p"]}),
+        (_row("alpha", 9, PagletState.INACTIVE), [], {}),
+        (_row("beta", 9), [], {}),
+        (_row("beta", 9, PagletState.DISPOSED), [], {}),
+        (_row("beta", 3), [("CONFLICT", ["alpha"])], {}),
+    ],
+)
+def test_known_paglets(row: PagletRow, told: list[tuple[str, list[str]]], taken_up: dict[str, list[str]]) -> None:
+    """What the directory knows stays; only a journal that is ahead of it is shown."""
+    plan = Plan.of({"p": [_offer("alpha", 7)]}, {"p": row}, _HEARD)
+    assert (_told(plan), plan.taken_up, plan.wanted) == (told, taken_up, [])

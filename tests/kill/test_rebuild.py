@@ -1,0 +1,197 @@
+"""The directory's disk is lost with every row; the hosts' journals are what the mesh is rebuilt from."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from paglet.examples.counter.v1 import counter_pb2_grpc
+from paglet.examples.counter.v1.counter_pb2 import AddRequest, GetRequest
+from paglet.v1 import rebuild_pb2 as pb
+from paglets.client.client import Client
+from paglets.client.rebuild import RebuildPeer
+from paglets.errors import NotFoundError, PagletError
+from paglets.host.rebuild import REBUILD_POINTS
+from paglets.testing import eventually
+from paglets.values import DeactivationPolicy, PagletState
+from tests.kill import audit
+from tests.kill.ledger import Ledger, LedgerState, seal
+from tests.kill.mesh import PATIENCE_S, Mesh, running_mesh
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+_HOMES = {"at-alpha": "alpha", "at-beta": "beta", "at-gamma": "gamma", "at-rest": "alpha", "traveller": "beta"}
+_AMOUNTS = (3, 1, 4)
+
+
+@asynccontextmanager
+async def _clients(mesh: Mesh) -> AsyncGenerator[dict[str, Client]]:
+    async with AsyncExitStack() as stack:
+        yield {host.name: await stack.enter_async_context(Client(host.address)) for host in mesh}
+
+
+async def _populate(mesh: Mesh) -> None:
+    """A paglet on every host, one that rests, and one that has travelled with its files; all have acknowledged."""
+    (mesh.files / "moved").write_bytes(b"moved" * 20_000)
+    (mesh.files / "copied").write_bytes(b"copied" * 20_000)
+    async with _clients(mesh) as clients:
+        for paglet_id, home in _HOMES.items():
+            travels = paglet_id == "traveller"
+            state = LedgerState(moved="moved", copied="copied") if travels else LedgerState()
+            await clients["alpha" if travels else home].create(Ledger, state=state, paglet_id=paglet_id)
+            for amount in _AMOUNTS:
+                await _stub(clients["alpha"], paglet_id).Add(AddRequest(amount=amount))
+        await clients["alpha"].deactivate("at-rest", DeactivationPolicy(activate_on_message=True))
+        await clients["alpha"].dispatch("traveller", "beta")
+
+    async def is_forgotten() -> bool:
+        return "traveller" not in audit.journal_ids(mesh.hosts["alpha"])
+
+    await eventually(is_forgotten, PATIENCE_S, "the end of the journey")
+
+
+def _stub(client: Client, paglet_id: str) -> counter_pb2_grpc.CounterServiceAsyncStub:
+    stub: counter_pb2_grpc.CounterServiceAsyncStub = client.proxy(paglet_id).stub(counter_pb2_grpc.CounterServiceStub)
+    return stub
+
+
+async def _lose_directory(mesh: Mesh) -> None:
+    await mesh.hosts["gamma"].kill()
+    for path in (mesh.folder / "gamma").glob("directory.db*"):
+        path.unlink()
+    await mesh.start("gamma")
+
+
+async def _rebuilt(client: Client, *, dry_run: bool = False) -> pb.RebuildDirectoryResponse:
+    """A rebuild that has heard all three hosts: their leases were lost too, and come back by themselves."""
+
+    async def look() -> pb.RebuildDirectoryResponse | None:
+        told = await RebuildPeer(client.channel).rebuild(dry_run=dry_run, timeout_s=PATIENCE_S)
+        return told if len(told.heard) == 3 and not told.unheard else None
+
+    return await eventually(look, PATIENCE_S, "a rebuild with all hosts")
+
+
+async def _heard(client: Client) -> None:
+    async def look() -> bool:
+        return sum(host.online for host in await client.hosts()) == 3
+
+    await eventually(look, PATIENCE_S, "three hosts")
+
+
+def _kept(mesh: Mesh) -> list[object]:
+    return [(host.name, audit.registered_files(host.data), sorted(audit.blobs(host))) for host in mesh]
+
+
+async def _check(mesh: Mesh) -> None:
+    """Everything acknowledged is there, once, where it was, and as awake as it was."""
+    found = {paglet_id: audit.row_of(mesh, paglet_id) for paglet_id in _HOMES}
+    assert {key: row.owner for key, row in found.items() if row is not None} == _HOMES
+    rested = found["at-rest"]
+    assert rested is not None
+    assert rested.state == "inactive"
+    for paglet_id, home in _HOMES.items():
+        assert [host.name for host in mesh if paglet_id in audit.journal_ids(host)] == [home]
+    async with _clients(mesh) as clients:
+        for client in clients.values():
+            for paglet_id in _HOMES:
+                reply = await _stub(client, paglet_id).Get(GetRequest())
+                assert reply.value == seal(_AMOUNTS), paglet_id
+        for paglet_id in _HOMES:
+            await _stub(clients["beta"], paglet_id).Add(AddRequest(amount=5))
+        await clients["beta"].dispatch("at-alpha", "beta")
+
+
+@pytest.mark.parametrize("point", ["", *REBUILD_POINTS])
+async def test_rows_are_registered_again(tmp_path: Path, point: str) -> None:
+    """Killed at any step and repeated, a rebuild brings back every paglet with all that it acknowledged."""
+    async with running_mesh(tmp_path / "mesh") as mesh:
+        await _populate(mesh)
+        epochs = {paglet_id: _epoch(mesh, paglet_id) for paglet_id in _HOMES}
+        kept = _kept(mesh)
+        await _lose_directory(mesh)
+        async with _clients(mesh) as clients:
+            with pytest.raises(NotFoundError, match="no paglet at-gamma in this mesh"):
+                await clients["gamma"].get("at-gamma")
+            await _heard(clients["gamma"])
+        if point:
+            await mesh.restart("gamma", point)
+            async with _clients(mesh) as clients:
+                await _heard(clients["gamma"])
+                with pytest.raises(PagletError):
+                    await RebuildPeer(clients["gamma"].channel).rebuild(dry_run=False, timeout_s=PATIENCE_S)
+            await mesh.died("gamma")
+            await mesh.start("gamma")
+        async with _clients(mesh) as clients:
+            foreseen = await _rebuilt(clients["gamma"], dry_run=True)
+            told = await _rebuilt(clients["gamma"])
+            assert list(told.paglets) == list(foreseen.paglets)
+            assert all(one.outcome == pb.REBUILD_OUTCOME_REGISTERED for one in told.paglets)
+            if not point:
+                assert {one.paglet_id: list(one.hosts) for one in told.paglets} == {
+                    paglet_id: [home] for paglet_id, home in _HOMES.items()
+                }
+        assert _kept(mesh) == kept
+        assert all(_epoch(mesh, paglet_id) > epochs[paglet_id] for paglet_id in _HOMES)
+        await _check(mesh)
+        async with _clients(mesh) as clients:
+            assert not (await _rebuilt(clients["alpha"])).paglets
+
+
+def _epoch(mesh: Mesh, paglet_id: str) -> int:
+    row = audit.row_of(mesh, paglet_id)
+    return row.epoch if row is not None else 0
+
+
+async def test_hosts_that_claim_the_same_are_shown(tmp_path: Path) -> None:
+    """Of two copies the higher epoch is registered; equal ones are a conflict, and neither is touched."""
+    async with running_mesh(tmp_path / "mesh") as mesh:
+        await _populate(mesh)
+        for name in ("alpha", "beta"):
+            await mesh.hosts[name].kill()
+        _copy(mesh, "at-alpha", to="beta", raised=1)
+        _copy(mesh, "at-rest", to="beta", raised=0)
+        await _lose_directory(mesh)
+        for name in ("alpha", "beta"):
+            await mesh.start(name)
+        async with _clients(mesh) as clients:
+            told = {one.paglet_id: one for one in (await _rebuilt(clients["gamma"])).paglets}
+            assert told["at-alpha"].outcome == pb.REBUILD_OUTCOME_REGISTERED
+            assert list(told["at-alpha"].hosts) == ["beta"]
+            assert told["at-rest"].outcome == pb.REBUILD_OUTCOME_CONFLICT
+            assert list(told["at-rest"].hosts) == ["alpha", "beta"]
+            found = await clients["gamma"].get("at-alpha")
+            assert (found.host, found.state) == ("beta", PagletState.ACTIVE)
+        assert audit.row_of(mesh, "at-rest") is None
+        assert all({"at-alpha", "at-rest"} <= audit.journal_ids(mesh.hosts[name]) for name in ("alpha", "beta"))
+
+
+def _copy(mesh: Mesh, paglet_id: str, *, to: str, raised: int) -> None:
+    """What a crash between the end of a journey and its forgetting leaves: the paglet in two journals."""
+    query = "SELECT paglet_id, type, epoch, state, state_version FROM paglets WHERE paglet_id = ?"
+    ((key, kind, epoch, state, version),) = audit.rows(mesh.hosts["alpha"].data / "journal.db", query, paglet_id)
+    with closing(sqlite3.connect(mesh.hosts[to].data / "journal.db")) as journal, journal:
+        row = (key, kind, int(str(epoch)) + raised, state, version)
+        journal.execute("INSERT INTO paglets VALUES (?, ?, ?, ?, ?)", row)
+
+
+async def test_hosts_that_are_away_are_told_of_and_come_later(tmp_path: Path) -> None:
+    """What a dead host has is missing until it is started again and the rebuild repeated; the others are served."""
+    async with running_mesh(tmp_path / "mesh") as mesh:
+        await _populate(mesh)
+        await _lose_directory(mesh)
+        async with _clients(mesh) as clients:
+            await _heard(clients["gamma"])
+            await mesh.hosts["alpha"].kill()
+            told = await RebuildPeer(clients["gamma"].channel).rebuild(dry_run=False, timeout_s=PATIENCE_S)
+            assert (list(told.heard), list(told.unheard)) == (["beta", "gamma"], ["alpha"])
+            assert {one.paglet_id for one in told.paglets} == {"at-beta", "at-gamma", "traveller"}
+        await mesh.start("alpha")
+        async with _clients(mesh) as clients:
+            told = await _rebuilt(clients["beta"])
+            assert {one.paglet_id for one in told.paglets} == {"at-alpha", "at-rest"}
+        await _check(mesh)
