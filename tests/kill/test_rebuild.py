@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -195,3 +196,44 @@ async def test_hosts_that_are_away_are_told_of_and_come_later(tmp_path: Path) ->
             told = await _rebuilt(clients["beta"])
             assert {one.paglet_id for one in told.paglets} == {"at-alpha", "at-rest"}
         await _check(mesh)
+
+
+@pytest.mark.parametrize(
+    ("victim", "point"),
+    [
+        ("alpha", "journey.push.after"),
+        ("alpha", "journey.commit.after"),
+        ("beta", "arrival.turn.before"),
+        ("beta", "arrival.settle.after"),
+    ],
+)
+async def test_journey_that_was_cut_costs_nothing(tmp_path: Path, victim: str, point: str) -> None:
+    """Whatever both ends have of a journey whose record is lost too: one live copy with all it acknowledged."""
+    async with running_mesh(tmp_path / "mesh") as mesh:
+        await _populate(mesh)
+        await mesh.restart(victim, point)
+        async with _clients(mesh) as clients:
+            moving = asyncio.create_task(clients["gamma"].dispatch("at-alpha", "beta"))
+            await mesh.died(victim)
+            await _lose_directory(mesh)
+            moving.cancel()
+            await asyncio.gather(moving, return_exceptions=True)
+        await mesh.start(victim)
+        if victim != "alpha":  # it follows its journey in memory, to which nobody will tell an outcome
+            await mesh.restart("alpha", "")
+        async with _clients(mesh) as clients:
+            await _heard(clients["gamma"])
+            await eventually(lambda: _is_rebuilt(clients["gamma"]), PATIENCE_S, "a rebuild with nothing left undecided")
+            found = await clients["gamma"].get("at-alpha")
+            assert found.host in {"alpha", "beta"}
+            for client in clients.values():
+                reply = await _stub(client, "at-alpha").Get(GetRequest())
+                assert reply.value == seal(_AMOUNTS)
+            await _stub(clients["gamma"], "at-alpha").Add(AddRequest(amount=5))
+            await clients["gamma"].dispatch("at-alpha", "gamma")
+            assert (await clients["gamma"].get("at-alpha")).host == "gamma"
+
+
+async def _is_rebuilt(client: Client) -> bool:
+    told = await RebuildPeer(client.channel).rebuild(dry_run=False, timeout_s=PATIENCE_S)
+    return len(told.heard) == 3 and not told.paglets
