@@ -130,7 +130,7 @@ class Recovery:
                 await self._parts.journal.end_departure(departure, left=False)
         elif await self._is_committed(departure):
             self._departures.recover(departure, None)
-        elif row is None and await self._parts.journal.paglet(departure.paglet_id) is not None:
+        elif row is None:
             _log.warning("paglet %s was on a journey that the directory does not know; it is kept", departure.paglet_id)
         else:
             left = row.state is _GONE or row.owner != self._parts.name
