@@ -150,7 +150,7 @@ async def test_no_query_scans_the_table(tmp_path: Path) -> None:
     database = made(tmp_path)
     found = await database.read(lambda connection: plans(connection, reads))
     await database.close()
-    assert len(found) == len(reads)
+    assert len(found) == len(reads) + 1  # a watch looks first how far the directory has come
     for plan in found:
         assert "TEMP B-TREE" not in plan
         assert "SCAN paglets" not in plan
@@ -159,9 +159,9 @@ async def test_no_query_scans_the_table(tmp_path: Path) -> None:
         2: "by_owner",
         3: "by_type",
         5: "by_owner",
-        6: "by_revision",
-        7: "COVERING INDEX paglets_by_owner",
-        8: "events_by_paglet",
+        7: "by_revision",
+        8: "COVERING INDEX paglets_by_owner",
+        9: "events_by_paglet",
     }
     for at, index in used.items():
         assert index in found[at]
