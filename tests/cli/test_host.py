@@ -115,7 +115,7 @@ def test_ls_for_people_and_programs(mesh: Mesh) -> None:
     ran = mesh.cli("host", "ls")
     head, *lines = ran.out.splitlines()
     assert (ran.code, ran.err) == (0, "")
-    assert head.split() == ["NAME", "ADDRESS", "ONLINE", "PAGLETS", "VERSION", "SEEN"]
+    assert head.split() == ["NAME", "ADDRESS", "ONLINE", "PAGLETS", "TAGS", "VERSION", "SEEN"]
     assert [line.split()[:2] for line in lines] == [["alpha", mesh.alpha], ["beta", mesh.beta]]
     records = mesh.cli("--json", "host", "ls").records
     assert [record["address"] for record in records] == [mesh.alpha, mesh.beta]

@@ -80,7 +80,7 @@ async def test_dispose_is_finished_without_its_caller(alpha: Site, monkeypatch: 
 async def test_retry_joins_the_move_of_a_caller_who_went_away(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """A move goes on without the caller who began it, and its retry has the outcome."""
     await mesh.probe()
-    moving = Midway(monkeypatch, mesh.alpha.host, "dispatch")
+    moving = Midway(monkeypatch, mesh.alpha.host.requests, "dispatch")
     looking = Midway(monkeypatch, mesh.alpha.host.parts.peers, "online").hold()
     first = asyncio.create_task(dispatch(mesh.alpha, "probe", "beta", request_id="m-1"))
     await looking.called()
