@@ -64,6 +64,7 @@ async def paused(mesh: Mesh, case: Pause) -> None:
     async with begun_story(mesh) as story:
         async with story.writers as writers:
             await writers.more()
+            await eventually(lambda: _are_online(story), PATIENCE_S, "all hosts to have their leases")
             moving = asyncio.create_task(_move(story))
             pid = mesh.hosts[name].pid
             await eventually(lambda: _stands(pid), PATIENCE_S, f"host {name} to stand still")
@@ -93,6 +94,11 @@ async def _move(story: Story) -> PagletError | None:
         return error
     story.visits.append(story.mesh.target)
     return None
+
+
+async def _are_online(story: Story) -> bool:
+    """Whether every host is there: a journey to one whose lease has ended is refused before it begins."""
+    return all(host.online for host in await story.clients[story.mesh.source].hosts())
 
 
 async def _stands(pid: int) -> bool:
