@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Self, TypeAlias
 
+from blake3 import blake3
+
 from paglets.digest import Digest
 from paglets.errors import InvalidArgumentError
 
@@ -36,11 +38,11 @@ __all__ = [
     "TransferTicket",
     "check_id",
     "clone_id",
+    "derived_id",
     "new_id",
     "new_id_after",
 ]
 
-_CLONES = uuid.UUID("5b0f7a86-3c0e-5d2e-8f3b-0a4a8a2a9d1c")
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 
 
@@ -69,9 +71,14 @@ def new_id_after(now: float) -> str:
     return f"{int(now * 1000) & (1 << 48) - 1:012x}{uuid.uuid4().hex[12:]}"
 
 
+def derived_id(purpose: str, *origin: str) -> str:
+    """The id of what comes of something, in the form of `new_id`: the same for the same, and for nothing else."""
+    return blake3("\0".join((purpose, *origin)).encode()).hexdigest(16)
+
+
 def clone_id(paglet_id: str, request_id: str) -> str:
     """The id of the clone that a request makes of a paglet: the same one, however often it is asked for."""
-    return uuid.uuid5(_CLONES, f"{paglet_id}\0{request_id}").hex
+    return derived_id("clone", paglet_id, request_id)
 
 
 _END_OF_TIME = 253_402_300_800.0

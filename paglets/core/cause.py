@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import uuid
 from dataclasses import dataclass
 
-from paglets.values import new_id
+from paglets.values import derived_id, new_id
 
 __all__ = ["NO_CAUSE", "Cause", "OutgoingPost", "RequestIds"]
-
-_NAMESPACE = uuid.UUID("0b6f2c1d-52b4-5c8e-a4b7-7f1f0f6c3e90")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +59,4 @@ class RequestIds:
         """The id of the next request; a random one in a turn that itself has none."""
         if not self._origin:
             return new_id()
-        return uuid.uuid5(_NAMESPACE, f"{self._origin}\0{next(self._ordinals)}").hex
+        return derived_id("request", self._origin, str(next(self._ordinals)))

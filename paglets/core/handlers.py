@@ -34,7 +34,6 @@ class Handler:
 
     operation: ServiceOperation
     attribute: str
-    is_async: bool
     pattern: int | None = None
 
 
@@ -64,7 +63,7 @@ def bind_handlers(
         taken[attribute] = found.full_name
         method = getattr(owner, attribute, None)
         _check(owner, attribute, method, found)
-        bound[found.path] = Handler(found, attribute, inspect.iscoroutinefunction(method), pattern)
+        bound[found.path] = Handler(found, attribute, pattern)
     return bound
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import uuid
 from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
@@ -30,14 +29,12 @@ from paglets.host.replies import require_same
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
 from paglets.host.settle import settle_write
-from paglets.values import PagletState, check_id, new_id
+from paglets.values import PagletState, check_id, derived_id, new_id
 
 __all__ = ["BIRTH_POINTS", "Births", "CreateRequest"]
 
 BIRTH_POINTS = ("create.journal.before", "create.journal.after", "create.directory.after")
 """The named points of a creation."""
-
-_NAMESPACE = uuid.UUID("8a7dd2d4-0f0c-5b8e-9a57-5f6d1c1f3a10")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +51,7 @@ class CreateRequest:
         """The id asked for, or one derived from the request id, or a new one."""
         if self.paglet_id:
             return check_id(self.paglet_id, "paglet_id")
-        return uuid.uuid5(_NAMESPACE, self.request_id).hex if self.request_id else new_id()
+        return derived_id("create", self.request_id) if self.request_id else new_id()
 
     @property
     def fingerprint(self) -> bytes:

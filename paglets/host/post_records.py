@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass
 
 from paglets.core.cause import OutgoingPost
+from paglets.values import derived_id
 
 __all__ = ["MAX_POST_BYTES", "StoredPost", "caller_of", "outgoing_id_of", "post_id_of"]
 
 MAX_POST_BYTES = 1024 * 1024
 """How large the request of a post may be."""
-
-_NAMESPACE = uuid.UUID("6f0f6c0e-91a5-5d0b-8f0e-0c1a9c7be2d4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +43,7 @@ class StoredPost:
 
 def post_id_of(paglet_id: str, principal: str, request_id: str) -> str:
     """The name of a post: the same for the same caller, paglet and request id."""
-    return uuid.uuid5(_NAMESPACE, f"{paglet_id}\0{principal}\0{request_id}").hex
+    return derived_id("post", paglet_id, principal, request_id)
 
 
 def caller_of(paglet_id: str) -> str:

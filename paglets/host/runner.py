@@ -7,6 +7,7 @@ durable in their order, and a journal that fails ends the process, so nobody eve
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -55,6 +56,12 @@ def _call_tamed(function: Callable[..., T], *arguments: object) -> T:
         raise
     except BaseException as error:
         raise _wild(error) from error
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_async(function: Callable[..., object]) -> bool:
+    """Whether a handler or hook is a coroutine function; asked for every turn, and slow to find out."""
+    return inspect.iscoroutinefunction(function)
 
 
 def _wild(error: BaseException) -> RuntimeError:
@@ -111,9 +118,10 @@ class Runner:
         A cancellation that nobody asked for is a failure like any other: whoever waits must not take it for his own.
         """
         try:
-            if inspect.iscoroutinefunction(function):
-                return await _tame(function(*arguments))
-            result = await self._in_thread(_call_tamed, function, *arguments)
+            if _is_async(getattr(function, "__func__", function)):
+                result = function(*arguments)
+            else:
+                result = await self._in_thread(_call_tamed, function, *arguments)
             return await _tame(result) if inspect.isawaitable(result) else result
         except asyncio.CancelledError as error:
             if is_cancelled():

@@ -76,9 +76,9 @@ def defined(methods: Mapping[str, object], *services: ServiceDescriptor) -> type
 def test_methods_are_found_by_name() -> None:
     """Each rpc is answered by the method of its name in snake_case, in the order of the proto."""
     handlers = defined({"add": add, "get": get}).handlers
-    assert [(path, handler.attribute, handler.is_async) for path, handler in handlers.items()] == [
-        ("/paglet.examples.counter.v1.CounterService/Add", "add", False),
-        ("/paglet.examples.counter.v1.CounterService/Get", "get", True),
+    assert [(path, handler.attribute) for path, handler in handlers.items()] == [
+        ("/paglet.examples.counter.v1.CounterService/Add", "add"),
+        ("/paglet.examples.counter.v1.CounterService/Get", "get"),
     ]
     assert [handler.operation.is_read_only for handler in handlers.values()] == [False, True]
 
