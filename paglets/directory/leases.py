@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from typing import NamedTuple
 
 from paglets.directory.contract import HostRegistration
 from paglets.errors import AlreadyExistsError, NotFoundError, Resource
 from paglets.values import HostRef
 
-__all__ = ["keep_alive", "list_hosts", "list_leases", "register", "revoke"]
+__all__ = ["Renewal", "keep_alive", "list_hosts", "list_leases", "register", "revoke"]
 
 _LEFT = 0.0
+
+
+class Renewal(NamedTuple):
+    """When a lease would have ended, and when it ends now, in seconds since the epoch."""
+
+    former_end: float
+    end: float
 
 
 def register(connection: sqlite3.Connection, host: HostRegistration, now: float, ttl_s: float) -> None:
@@ -38,15 +46,15 @@ def register(connection: sqlite3.Connection, host: HostRegistration, now: float,
     )
 
 
-def keep_alive(connection: sqlite3.Connection, name: str, uid: str, now: float, ttl_s: float) -> None:
+def keep_alive(connection: sqlite3.Connection, name: str, uid: str, now: float, ttl_s: float) -> Renewal:
     """Renews a lease, also one that ran out; HOST_NOT_FOUND when the name is not this folder's."""
-    renewed = connection.execute(
-        "UPDATE hosts SET seen_at = ?, expires_at = ? WHERE name = ? AND uid = ?", (now, now + ttl_s, name, uid)
-    )
-    if renewed.rowcount == 0:
+    found = connection.execute("SELECT expires_at FROM hosts WHERE name = ? AND uid = ?", (name, uid)).fetchone()
+    if found is None:
         raise NotFoundError(
             "HOST_NOT_FOUND", f"no host {name} with uid {uid} is registered", resource=Resource("host", name)
         )
+    connection.execute("UPDATE hosts SET seen_at = ?, expires_at = ? WHERE name = ?", (now, now + ttl_s, name))
+    return Renewal(found["expires_at"], now + ttl_s)
 
 
 def revoke(connection: sqlite3.Connection, name: str, uid: str, now: float) -> None:

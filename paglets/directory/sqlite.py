@@ -20,6 +20,7 @@ from paglets.directory import events, leases, tables
 from paglets.directory.contract import HostRegistration, JourneyRecord, PagletRow, RowEvent, RowNotice, RowWrite
 from paglets.directory.event_watch import watch_events
 from paglets.directory.events import EventFilter
+from paglets.directory.news import News
 from paglets.directory.rules import check_batch, check_page, check_registration, check_ttl
 from paglets.errors import InvalidArgumentError, UnavailableError
 from paglets.faults import point
@@ -46,7 +47,8 @@ class SqliteDirectory:
         self._database = database
         self._clock = clock
         self._settings = settings
-        self._changed = asyncio.Event()
+        self._row_news = News()
+        self._host_news = News()
         self._closed = False
 
     @classmethod
@@ -74,7 +76,8 @@ class SqliteDirectory:
     async def close(self) -> None:
         """Makes the writes under way durable and closes the file; watches end with DIRECTORY_UNAVAILABLE."""
         self._closed = True
-        self._wake()
+        self._row_news.tell()
+        self._host_news.tell()
         await self._database.close()
 
     async def get(self, paglet_id: str) -> PagletRow | None:
@@ -115,7 +118,7 @@ class SqliteDirectory:
             return written
 
         point("directory.apply.before")
-        written = await self._write(work)
+        written = await self._write(work, self._rows_written)
         point("directory.apply.after")
         return written
 
@@ -131,8 +134,7 @@ class SqliteDirectory:
             )
         seen = after_revision
         while True:
-            # Taken before the page is read: a write that the page just missed sets this very event.
-            changed = self._changed
+            changed = self._row_news.next  # before the page is read
             page = await self._read(lambda connection, seen=seen: tables.rows_after(connection, seen, _WATCH_PAGE))
             for row in page:
                 seen = row.revision
@@ -150,7 +152,7 @@ class SqliteDirectory:
     ) -> AsyncGenerator[RowNotice, None]:
         """Every write after `cursor` once and in order, read from the table in pages as they are taken."""
         wanted = EventFilter(owner=owner, type_name=type_name, paglet_id=paglet_id)
-        return watch_events(self._read, lambda: self._changed, cursor, wanted, self._settings.bookmark_s)
+        return watch_events(self._read, lambda: self._row_news.next, cursor, wanted, self._settings.bookmark_s)
 
     async def journey(self, transfer_id: str) -> JourneyRecord | None:
         """Reads the record of a committed journey; None when there is none, or it is forgotten."""
@@ -163,16 +165,20 @@ class SqliteDirectory:
         """
         check_registration(host)
         check_ttl(ttl_s)
-        await self._write(lambda connection: leases.register(connection, host, self._clock(), ttl_s))
+        await self._write(
+            lambda connection: leases.register(connection, host, self._clock(), ttl_s), self._host_written
+        )
 
     async def lease_keepalive(self, name: str, uid: str, ttl_s: float) -> None:
         """Renews a lease; HOST_NOT_FOUND when the name is not registered with this uid."""
         check_ttl(ttl_s)
-        await self._write(lambda connection: leases.keep_alive(connection, name, uid, self._clock(), ttl_s))
+        await self._write(
+            lambda connection: leases.keep_alive(connection, name, uid, self._clock(), ttl_s), self._lease_renewed
+        )
 
     async def lease_revoke(self, name: str, uid: str) -> None:
         """Ends a lease; does nothing when the name is not registered with this uid."""
-        await self._write(lambda connection: leases.revoke(connection, name, uid, self._clock()))
+        await self._write(lambda connection: leases.revoke(connection, name, uid, self._clock()), self._host_written)
 
     async def hosts(self) -> Sequence[HostRef]:
         """All hosts in the order of their names."""
@@ -182,7 +188,7 @@ class SqliteDirectory:
         """All hosts, without their paglets, and again whenever one changes or a lease ends."""
         told: Sequence[HostRef] | None = None
         while True:
-            changed, now = self._changed, self._clock()
+            changed, now = self._host_news.next, self._clock()
             hosts, ends_at = await self._read(lambda connection, now=now: leases.list_leases(connection, now))
             if (described := [replace(host, seen_at=0.0) for host in hosts]) != told:
                 told = described
@@ -191,11 +197,11 @@ class SqliteDirectory:
                 async with asyncio.timeout(None if ends_at is None else ends_at - now):
                     await changed.wait()
 
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Makes one durable write, and wakes the watches when it is, also if the caller was cancelled meanwhile."""
+    async def _write(self, work: Callable[[sqlite3.Connection], T], tell: Callable[[asyncio.Future[T]], object]) -> T:
+        """Makes one durable write, and tells the watches when it is, also if the caller was cancelled meanwhile."""
         self._check_open()
         written = self._database.submit(work)
-        written.add_done_callback(lambda _: self._wake())
+        written.add_done_callback(tell)
         try:
             return await asyncio.shield(written)
         except sqlite3.Error as error:
@@ -212,10 +218,22 @@ class SqliteDirectory:
         if self._closed:
             raise UnavailableError("DIRECTORY_UNAVAILABLE", "the directory is closed")
 
-    def _wake(self) -> None:
-        """Sets the event that watches wait for, and lays out the next."""
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+    def _rows_written(self, _written: object) -> None:
+        self._row_news.tell()
+
+    def _host_written(self, _written: object) -> None:
+        self._host_news.tell()
+
+    def _lease_renewed(self, renewed: asyncio.Future[leases.Renewal]) -> None:
+        """Wakes the watches of hosts if the renewal changes what they told, or ends sooner than they will look.
+
+        The clock is read when the renewal is durable: a watch that saw the former end pass did so before.
+        """
+        if renewed.exception() is None:
+            former_end, end = renewed.result()
+            if self._clock() < former_end <= end:
+                return
+        self._host_news.tell()
 
 
 def _unusable(error: sqlite3.Error) -> UnavailableError:

@@ -54,5 +54,5 @@ class Watches:
                 item.cancel()
                 await asyncio.wait([item])
         if self._ended.done():
-            raise UnavailableError("SHUTTING_DOWN", "the host is shutting down; go on from the last cursor later")
+            raise UnavailableError("SHUTTING_DOWN", "the host is shutting down; watch on at another host, or later")
         return item.result()
