@@ -38,6 +38,18 @@ def _default_name() -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower()).lstrip("._-")[:128] or "host"
 
 
+def _one_of_each(
+    context: click.Context, parameter: click.Parameter, given: tuple[tuple[str, str], ...]
+) -> dict[str, str]:
+    """What each key is to be. Two values for one are a mistake: nobody knows which of them was meant."""
+    found = dict[str, str]()
+    for key, value in given:
+        if key in found:
+            raise click.BadParameter(f"{key!r} is given twice", context, parameter)
+        found[key] = value
+    return found
+
+
 @host.command(cls=StoreVerb)
 @click.option("--name", default=_default_name, show_default="this machine's name", help="What the host is called.")
 @click.option(
@@ -73,6 +85,7 @@ def _default_name() -> str:
     type=label,
     metavar="KEY=VALUE",
     multiple=True,
+    callback=_one_of_each,
     help="What else there is to say of the host. Repeatable.",
 )
 @click.option(
@@ -97,7 +110,7 @@ def serve(
     allow: tuple[str, ...],
     file_roots: tuple[Path, ...],
     tags: tuple[str, ...],
-    properties: tuple[tuple[str, str], ...],
+    properties: dict[str, str],
     storage_quota: int | None,
     insecure: bool,  # noqa: FBT001 - click gives it by name
     until_eof: bool,  # noqa: FBT001 - click gives it by name
@@ -116,7 +129,7 @@ def serve(
         allow=allow,
         file_roots=file_roots,
         tags=tags,
-        properties=dict(properties),
+        properties=properties,
         storage_quota_bytes=storage_quota,
         insecure=insecure,
         store=store_settings(context),

@@ -32,8 +32,7 @@ MAX_BATCH = 1000
 MAX_PAGE = 1000
 MAX_ERROR_CHARS = 500
 _MAX_TYPE_CHARS = 256
-_MAX_TYPES = 1000
-_MAX_TAGS = 64
+_MAX_OF_HOST = {"types": 1000, "tags": 64, "properties": 64}
 _MAX_VALUE_CHARS = 256
 _MAX_STATUS_BYTES = 64 * 1024
 _MAX_ABOVE = 2**62
@@ -66,10 +65,10 @@ def check_registration(host: HostRegistration) -> None:
     """Refuses a host that cannot be named or has too much to say."""
     check_id(host.name, "host.name")
     check_id(host.uid, "host.uid")
-    if len(host.types) > _MAX_TYPES:
-        raise _malformed("host.types", f"a host offers at most {_MAX_TYPES} paglet types, got {len(host.types)}")
-    if max(len(host.tags), len(host.properties)) > _MAX_TAGS:
-        raise _malformed("host.tags", f"a host has at most {_MAX_TAGS} tags and {_MAX_TAGS} properties")
+    told = {"types": len(host.types), "tags": len(host.tags), "properties": len(host.properties)}
+    for what, number in told.items():
+        if number > _MAX_OF_HOST[what]:
+            raise _malformed(f"host.{what}", f"a host has at most {_MAX_OF_HOST[what]} {what}, got {number}")
     for tag in host.tags:
         check_id(tag, "host.tags")
     for key, value in host.properties.items():

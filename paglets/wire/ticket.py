@@ -6,7 +6,7 @@ import math
 
 from paglet.v1 import types_pb2
 from paglets.errors import InvalidArgumentError
-from paglets.values import ArrivalMode, TransferTicket
+from paglets.values import ArrivalMode, TransferTicket, check_id
 from paglets.wire.policy import policy_from_message, policy_to_message
 from paglets.wire.times import duration_from_message, duration_to_message
 
@@ -37,7 +37,10 @@ def ticket_to_message(ticket: TransferTicket) -> types_pb2.TransferTicket:
 
 
 def ticket_from_message(message: types_pb2.TransferTicket, field: str) -> TransferTicket:
-    """A message as a ticket. Raises MALFORMED_REQUEST, which names what is out of bounds below `field`."""
+    """A message as a ticket.
+
+    Raises MALFORMED_REQUEST, or INVALID_ID for what can be no tag, naming what is out of bounds below `field`.
+    """
     deadline_s = duration_from_message(message.deadline) if message.HasField("deadline") else None
     if deadline_s is not None and not 0 < deadline_s <= _MAX_DEADLINE_S:
         raise _malformed(f"{field}.deadline", f"a deadline is above 0 and at most 7 days, got {deadline_s:g} s")
@@ -47,6 +50,8 @@ def ticket_from_message(message: types_pb2.TransferTicket, field: str) -> Transf
         raise _malformed(f"{field}.required_types", f"a ticket names at most {_MAX_TYPES} types")
     if len(message.required_tags) > _MAX_TAGS:
         raise _malformed(f"{field}.required_tags", f"a ticket names at most {_MAX_TAGS} tags")
+    for tag in message.required_tags:
+        check_id(tag, f"{field}.required_tags")
     if message.state_version < 0:
         raise _malformed(f"{field}.state_version", f"there is no state version {message.state_version}")
     arrival = _MODES_BACK.get(message.arrival)

@@ -62,6 +62,10 @@ def test_default_folder_is_among_the_users_own(cli: Cli) -> None:
         (["--allow", "no.such.module"], 67, "no.such.module"),
         (["--allow", ".."], 67, "identifiers"),
         (["--file-root", "/nowhere"], 2, "/nowhere"),
+        (["--tag", "No Tag"], 67, "host.tags"),
+        (["--property", "rack"], 2, "KEY=VALUE"),
+        (["--property", "rack=7", "--property", "rack=8"], 2, "--property': 'rack' is given twice"),
+        (["--property", "No Key=7"], 67, "host.properties"),
     ],
 )
 def test_refusal_to_start_says_what_to_change(cli: Cli, options: list[str], code: int, told: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from paglets.config import HostSettings
 from paglets.errors import InvalidArgumentError, PreconditionError
 from paglets.values import PagletState, TransferTicket
-from tests.host.conftest import site
+from tests.host.conftest import Mesh, site
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE
 
@@ -36,20 +36,22 @@ async def test_tags_and_properties_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "more",
+    ("more", "reason"),
     [
-        {"tags": ("No Tag",)},
-        {"tags": tuple(f"t-{number}" for number in range(65))},
-        {"properties": {"No Key": "x"}},
-        {"properties": {"key": "x" * 257}},
+        ({"tags": ("No Tag",)}, "INVALID_ID"),
+        ({"tags": tuple(f"t-{number}" for number in range(65))}, "MALFORMED_REQUEST"),
+        ({"properties": {"No Key": "x"}}, "INVALID_ID"),
+        ({"properties": {"key": "x" * 257}}, "MALFORMED_REQUEST"),
+        ({"properties": {f"key-{number}": "x" for number in range(65)}}, "MALFORMED_REQUEST"),
     ],
 )
-async def test_too_much_is_refused(tmp_path: Path, more: dict[str, object]) -> None:
-    """A host that says what no mesh takes does not start."""
+async def test_too_much_is_refused(tmp_path: Path, more: dict[str, object], reason: str) -> None:
+    """A host that says what no mesh takes does not start, and is told which setting it is."""
+    (field,) = more
     async with AsyncExitStack() as stack:
         with pytest.raises(InvalidArgumentError) as caught:
             await site(stack, tmp_path, "alpha", settings=settings("alpha", tmp_path, **more))
-        assert caught.value.reason in {"MALFORMED_REQUEST", "INVALID_ID"}
+        assert (caught.value.reason, caught.value.field) == (reason, f"host.{field}")
 
 
 async def test_ticket_requires_tags(tmp_path: Path) -> None:
@@ -66,3 +68,13 @@ async def test_ticket_requires_tags(tmp_path: Path) -> None:
         assert STAGE.notes == []
         moved = await alpha.client.dispatch("probe", "beta", ticket=TransferTicket(required_tags=("gpu",)))
         assert (moved.host, moved.state) == ("beta", PagletState.ACTIVE)
+
+
+async def test_ticket_with_what_can_be_no_tag(mesh: Mesh) -> None:
+    """A move or a clone that asks for a tag that no host can have is refused at the door, by the field's name."""
+    await mesh.probe()
+    ticket = TransferTicket(required_tags=("gpu", "No Tag"))
+    for move in (mesh.alpha.client.dispatch, mesh.alpha.client.clone):
+        with pytest.raises(InvalidArgumentError) as caught:
+            await move("probe", "beta", ticket=ticket)
+        assert (caught.value.reason, caught.value.field) == ("INVALID_ID", "ticket.required_tags")

@@ -15,6 +15,7 @@ from paglets.wire.ticket import ticket_from_message, ticket_to_message
 TICKETS = [
     TransferTicket(),
     TransferTicket(deadline_s=0.25, retries=100, required_types=("shop.Cart", "shop.Till"), state_version=3),
+    TransferTicket(required_tags=("gpu", "fast")),
     TransferTicket(arrival=ArrivalMode.INACTIVE),
     TransferTicket(arrival=ArrivalMode.INACTIVE, policy=DeactivationPolicy(activate_at=1.5)),
 ]
@@ -23,6 +24,7 @@ WILD = {
     "deadline": types_pb2.TransferTicket(deadline=Duration(seconds=-1)),
     "retries": types_pb2.TransferTicket(retries=101),
     "required_types": types_pb2.TransferTicket(required_types=["shop.Cart"] * 101),
+    "required_tags": types_pb2.TransferTicket(required_tags=["gpu"] * 101),
     "state_version": types_pb2.TransferTicket(state_version=-1),
     "policy": types_pb2.TransferTicket(policy=types_pb2.DeactivationPolicy()),
 }
@@ -45,6 +47,14 @@ def test_out_of_bounds(field: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         ticket_from_message(WILD[field], "ticket")
     assert (caught.value.reason, caught.value.field) == ("MALFORMED_REQUEST", f"ticket.{field}")
+
+
+@pytest.mark.parametrize("tag", ["", "No Tag", "x" * 129])
+def test_what_can_be_no_tag(tag: str) -> None:
+    """A tag that no host can have is a mistake, not a host that lacks it."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        ticket_from_message(types_pb2.TransferTicket(required_tags=["gpu", tag]), "ticket")
+    assert (caught.value.reason, caught.value.field) == ("INVALID_ID", "ticket.required_tags")
 
 
 def test_unknown_arrival_mode() -> None:

@@ -224,7 +224,7 @@ class TransferTicket(_message.Message):
 
     @_builtins.property
     def required_tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tags that the target must have; at most 100."""
+        """Tags that the target must have, each an id; at most 100."""
 
     def __init__(
         self,
