@@ -17,11 +17,11 @@ __all__ = ["exit_code", "hint_for", "show_error", "show_failure"]
 _FAILURE, _RPC_FAILURE = 1, 64
 
 _HINTS = {
-    "TYPE_NOT_ALLOWED": "Start that host with --allow MODULE, the module of the type; `paglets host ls --json` tells"
-    " which types each host has.",
+    "TYPE_NOT_ALLOWED": "Start that host with --allow MODULE, the module of the type; `paglets host show NAME`"
+    " tells which types a host has.",
     "PAGLET_NOT_FOUND": "`paglets paglet ls` tells which there are.",
-    "HOST_NOT_FOUND": "`paglets host ls` tells which there are.",
-    "HOST_UNREACHABLE": "`paglets host ls` tells which are online.",
+    "HOST_NOT_FOUND": "`paglets mesh ls` tells which there are.",
+    "HOST_UNREACHABLE": "`paglets mesh ls` tells which are online.",
     "ARTIFACT_NOT_FOUND": "`paglets artifact ls` tells which there are; each host has its own. To put again what was"
     " deleted since it was put, give --no-resume.",
     "DESTINATION_EXISTS": "Give another destination, or --overwrite (--force for `artifact get`).",
@@ -46,7 +46,7 @@ _HINTS = {
     "DATA_FOLDER_LOCKED": "--data names the folder.",
     "HOST_NAME_TAKEN": "Give another name with --name, or wait until the other host's lease has run out.",
     "ARRIVAL_FAILED": "`paglets paglet show` tells where the paglet is; nothing was deleted at the source.",
-    "TRANSPORT": "`paglets host ls` tells which hosts are online.",
+    "TRANSPORT": "`paglets mesh ls` tells which hosts are online.",
     "DEADLINE_EXCEEDED": "Give more time with --timeout SECONDS.",
 }
 

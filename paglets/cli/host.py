@@ -1,4 +1,4 @@
-"""`paglets host`: runs a host, tells which there are."""
+"""`paglets host`: runs a host, describes one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 import platformdirs
 
-from paglets.cli.host_record import host_record
+from paglets.cli.host_record import host_lines, host_record
 from paglets.cli.nouns import Noun
-from paglets.cli.output import note, write_json, write_table
+from paglets.cli.output import note, write_json, write_record
 from paglets.cli.session import DEFAULT_ADDRESS, Session
 from paglets.cli.store_options import StoreVerb, store_options, store_settings
 from paglets.cli.types import address_or_none, label, listening_address, size
@@ -30,7 +30,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 @click.group(cls=Noun)
 def host() -> None:
-    """Run a host, or tell which there are."""
+    """Run a host, or describe one."""
 
 
 def _default_name() -> str:
@@ -159,15 +159,10 @@ def _serve(session: Session, settings: HostSettings) -> None:
     asyncio.run(serve_host(settings, ready))
 
 
-@host.command("ls")
+@host.command()
+@click.argument("name", metavar="[NAME]", default="")
 @click.pass_obj
-def list_hosts(session: Session) -> None:
-    """List the hosts of the mesh."""
-    hosts = session.run(lambda client: client.hosts())
-    found = [host_record(known) for known in hosts]
-    if session.json:
-        for record in found:
-            write_json(record)
-        return
-    found = [{**record, "tags": " ".join(known.tags)} for record, known in zip(found, hosts, strict=True)]
-    write_table(("name", "address", "online", "paglets", "tags", "version", "seen"), found)
+def show(session: Session, name: str) -> None:
+    """Describe a host of the mesh, or, without NAME, the one that is asked."""
+    known = session.run(lambda client: client.host(name))
+    write_record(host_record(known) if session.json else host_lines(known), as_json=session.json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from paglets.cli.host_record import host_record
+from paglets.cli.host_record import host_record, host_row
 from paglets.cli.nouns import Noun
 from paglets.cli.output import Record, note, plain, write_json, write_table
 from paglets.cli.session import Session
@@ -18,12 +18,25 @@ if TYPE_CHECKING:
 
 __all__ = ["mesh"]
 
-_COLUMNS = ("paglet_id", "outcome", "hosts", "reason")
+_HOSTS = ("name", "address", "state", "paglets", "types", "tags", "properties", "version", "seen")
+_REBUILT = ("paglet_id", "outcome", "hosts", "reason")
 
 
 @click.group(cls=Noun)
 def mesh() -> None:
     """Tell of the mesh as a whole, and look after it."""
+
+
+@mesh.command("ls")
+@click.pass_obj
+def list_hosts(session: Session) -> None:
+    """List the hosts of the mesh."""
+    hosts = session.run(lambda client: client.hosts())
+    if not session.json:
+        write_table(_HOSTS, map(host_row, hosts))
+        return
+    for known in hosts:
+        write_json(host_record(known))
 
 
 @mesh.command()
@@ -69,7 +82,7 @@ def rebuild(session: Session, dry_run: bool) -> int:  # noqa: FBT001 - click giv
     else:
         if records:
             write_table(
-                _COLUMNS,
+                _REBUILT,
                 [
                     {**record, "hosts": " ".join(found.hosts)}
                     for record, found in zip(records, reply.paglets, strict=True)

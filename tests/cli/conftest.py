@@ -27,7 +27,7 @@ class Mesh:
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    """Alpha, and beta which joined it."""
+    """Alpha, and beta, which joined it and says that it is good for something."""
     home = tmp_path_factory.mktemp("home")
     roots = home / "alpha-files", home / "beta-files"
     for root in roots:
@@ -35,7 +35,10 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     cli = Cli(home)
     with ExitStack() as stack:
         alpha, _ = stack.enter_context(host(cli, "alpha", *_ALLOW, "--file-root", str(roots[0])))
-        beta, _ = stack.enter_context(host(cli, "beta", *_ALLOW, "--file-root", str(roots[1]), "--join", alpha))
+        beta_is = ("--tag", "gpu", "--tag", "fast", "--property", "rack=7", "--property", "site=lab")
+        beta, _ = stack.enter_context(
+            host(cli, "beta", *_ALLOW, "--file-root", str(roots[1]), "--join", alpha, *beta_is)
+        )
         yield Mesh(Cli(home, alpha), alpha, beta, *roots)
 
 

@@ -22,7 +22,7 @@ def test_ready_line_is_the_only_one_on_stdout(cli: Cli) -> None:
     assert process.stdout is not None
     ready = json.loads(process.stdout.readline())
     assert (ready["event"], ready["name"], ready["pid"]) == ("ready", "solo", process.pid)
-    asked = Cli(cli.home, ready["address"])("host", "ls", "--json")
+    asked = Cli(cli.home, ready["address"])("mesh", "ls", "--json")
     assert [found["name"] for found in asked.records] == ["solo"]
     process.terminate()
     out, err = process.communicate(timeout=PATIENCE_S)
@@ -114,17 +114,18 @@ def test_host_started_by_a_program_ends_with_it(cli: Cli) -> None:
         assert process.wait(PATIENCE_S) == 0
 
 
-def test_ls_for_people_and_programs(mesh: Mesh) -> None:
-    """All hosts with address and types; aligned columns where no terminal is, without any colour."""
-    ran = mesh.cli("host", "ls")
-    head, *lines = ran.out.splitlines()
-    assert (ran.code, ran.err) == (0, "")
-    assert head.split() == ["NAME", "ADDRESS", "ONLINE", "PAGLETS", "TAGS", "VERSION", "SEEN"]
-    assert [line.split()[:2] for line in lines] == [["alpha", mesh.alpha], ["beta", mesh.beta]]
-    records = mesh.cli("--json", "host", "ls").records
-    assert [record["address"] for record in records] == [mesh.alpha, mesh.beta]
-    assert all("paglets.examples.counter.Counter" in record["types"] for record in records)
-    assert all(record["online"] is True for record in records)
+def test_show_for_people_and_programs(mesh: Mesh) -> None:
+    """A host with all that it says of itself; without a name the one that is asked."""
+    told = mesh.cli("host", "show", "beta", "--json").record
+    assert (told["name"], told["address"], told["state"]) == ("beta", mesh.beta, "online")
+    assert (told["tags"], told["properties"]) == (["gpu", "fast"], {"rack": "7", "site": "lab"})
+    assert "paglets.examples.counter.Counter" in told["types"]
+    lines = mesh.cli("host", "show", "beta").out.splitlines()
+    assert "tags        gpu fast" in lines
+    assert "properties  rack=7 site=lab" in lines
+    assert mesh.cli("host", "show", "--json").record["name"] == "alpha"
+    absent = mesh.cli("host", "show", "gamma")
+    assert (absent.code, absent.out, "paglets mesh ls" in absent.err) == (69, "", True)
 
 
 @pytest.mark.slow
@@ -134,7 +135,7 @@ def test_ctrl_c_is_130(mesh: Mesh) -> None:
     with stopped as (address, process):
         os.kill(process.pid, signal.SIGSTOP)
         try:
-            asking = Cli(mesh.cli.home, address).start("host", "ls")
+            asking = Cli(mesh.cli.home, address).start("mesh", "ls")
             until(lambda: _connected(asking.pid, address), "a connection to the stopped host")
             asking.send_signal(signal.SIGINT)
             out, err = asking.communicate(timeout=PATIENCE_S)

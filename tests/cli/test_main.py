@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.running import Cli, environment
 
-NOUNS = ("host", "paglet", "op", "artifact", "file", "demo", "version")
+NOUNS = ("host", "mesh", "paglet", "op", "artifact", "file", "demo", "version")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([noun, "--help"] for noun in NOUNS), ["host", "serve", "--help"]])
@@ -55,19 +55,19 @@ def test_version(cli: Cli) -> None:
         (["paglet", "nope"], "No such command 'nope'"),
         (["paglet", "show"], "Missing argument 'ID'"),
         (["paglet", "show", "x", "--nope"], "No such option '--nope'"),
-        (["--timeout", "0", "host", "ls"], "0"),
-        (["--timeout", "nan", "host", "ls"], "'nan' is no number of seconds"),
-        (["host", "ls", "--timeout", "inf"], "'inf' is no number of seconds"),
+        (["--timeout", "0", "mesh", "ls"], "0"),
+        (["--timeout", "nan", "mesh", "ls"], "'nan' is no number of seconds"),
+        (["mesh", "ls", "--timeout", "inf"], "'inf' is no number of seconds"),
         (["artifact", "put", "-", "--ttl", "99999999999999w"], "too long"),
         (["host", "serve", "--artifact-quota", "much"], "'much' is no size"),
         (["artifact", "put", "/nowhere"], "does not exist"),
         (["artifact", "put", "-", "--ttl", "soon"], "'soon' is no span of time"),
         (["artifact", "put", "-", "--label", "x"], "'x' is no label"),
-        (["--config", "/nowhere.toml", "host", "ls"], "does not exist"),
-        (["--host", "127.0.0.1:99999", "host", "ls"], "port"),
-        (["host", "ls", "--host", "127.0.0.1:0"], "port"),
-        (["host", "ls", "--host", "127.0.0.1"], "port"),
-        (["host", "ls", "--host", ":7600"], "NAME:PORT"),
+        (["--config", "/nowhere.toml", "mesh", "ls"], "does not exist"),
+        (["--host", "127.0.0.1:99999", "mesh", "ls"], "port"),
+        (["mesh", "ls", "--host", "127.0.0.1:0"], "port"),
+        (["mesh", "ls", "--host", "127.0.0.1"], "port"),
+        (["mesh", "ls", "--host", ":7600"], "NAME:PORT"),
         (["host", "serve", "--join", "127.0.0.1:65536"], "--join"),
         (["host", "serve", "--listen", "127.0.0.1:65536"], "--listen"),
         (["host", "serve", "--listen", "7600"], "--listen"),
@@ -117,7 +117,7 @@ def test_failure_of_the_machine_is_json_too(cli: Cli) -> None:
 
 def test_no_host_is_told_with_what_to_do(cli: Cli) -> None:
     """Where no host is, the command ends at once with 64 + UNAVAILABLE and says how to start one."""
-    ran = cli("--host", "127.0.0.1:1", "host", "ls")
+    ran = cli("--host", "127.0.0.1:1", "mesh", "ls")
     assert (ran.code, ran.out) == (78, "")
     assert "no host answers at 127.0.0.1:1" in ran.err
     assert "paglets host serve" in ran.err
@@ -126,7 +126,7 @@ def test_no_host_is_told_with_what_to_do(cli: Cli) -> None:
 
 def test_error_is_json_where_json_is_asked_for(cli: Cli) -> None:
     """With --json an error is one object on stderr, and stdout stays empty."""
-    ran = cli("host", "ls", "--json", env={"PAGLETS_HOST": "127.0.0.1:1"})
+    ran = cli("mesh", "ls", "--json", env={"PAGLETS_HOST": "127.0.0.1:1"})
     assert (ran.code, ran.out) == (78, "")
     error = json.loads(ran.err)["error"]
     assert (error["code"], error["reason"]) == ("UNAVAILABLE", "TRANSPORT")
@@ -139,13 +139,13 @@ def test_argument_beats_environment_beats_file_beats_default(tmp_path: Path) -> 
     cli = Cli(tmp_path)
     assert "[default: 127.0.0.1:7600]" in cli("--help").out
     config.write_text('[client]\nhost = "127.0.0.1:2"\n')
-    assert "at 127.0.0.1:2" in cli("host", "ls").err
-    assert "at 127.0.0.1:3" in cli("host", "ls", env={"PAGLETS_HOST": "127.0.0.1:3"}).err
-    assert "at 127.0.0.1:4" in cli("--host", "127.0.0.1:4", "host", "ls", env={"PAGLETS_HOST": "127.0.0.1:3"}).err
-    assert "at 127.0.0.1:5" in cli("--host", "127.0.0.1:4", "host", "ls", "--host", "127.0.0.1:5").err
+    assert "at 127.0.0.1:2" in cli("mesh", "ls").err
+    assert "at 127.0.0.1:3" in cli("mesh", "ls", env={"PAGLETS_HOST": "127.0.0.1:3"}).err
+    assert "at 127.0.0.1:4" in cli("--host", "127.0.0.1:4", "mesh", "ls", env={"PAGLETS_HOST": "127.0.0.1:3"}).err
+    assert "at 127.0.0.1:5" in cli("--host", "127.0.0.1:4", "mesh", "ls", "--host", "127.0.0.1:5").err
     other = tmp_path / "other.toml"
     other.write_text('[client]\nhost = "127.0.0.1:6"\njson = true\n')
-    assert "at 127.0.0.1:6" in json.loads(cli("host", "ls", env={"PAGLETS_CONFIG": str(other)}).err)["error"]["message"]
+    assert "at 127.0.0.1:6" in json.loads(cli("mesh", "ls", env={"PAGLETS_CONFIG": str(other)}).err)["error"]["message"]
 
 
 def test_settings_of_one_command_come_from_its_table(tmp_path: Path) -> None:

@@ -1,14 +1,45 @@
-"""`paglets mesh`: the rows of a lost directory are registered again."""
+"""`paglets mesh`: the hosts of a mesh, who comes and goes, and the rows of a lost directory."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.cli.conftest import Mesh
-from tests.cli.running import Cli, host
+from tests.cli.running import Cli, host, until
 
 _COUNTER = "paglets.examples.counter.Counter"
 _ALLOW = ("--allow", "paglets.examples.counter")
+
+
+def test_ls_for_people_and_programs(mesh: Mesh) -> None:
+    """All hosts in the order of their names: aligned columns where no terminal is, without colour, or JSON lines."""
+    ran = mesh.cli("mesh", "ls")
+    head, *lines = ran.out.splitlines()
+    assert (ran.code, ran.err) == (0, "")
+    assert head.split() == ["NAME", "ADDRESS", "STATE", "PAGLETS", "TYPES", "TAGS", "PROPERTIES", "VERSION", "SEEN"]
+    assert [line.split()[:3] for line in lines] == [["alpha", mesh.alpha, "online"], ["beta", mesh.beta, "online"]]
+    records = mesh.cli("--json", "mesh", "ls").records
+    assert lines[1].split()[4:9] == [str(len(records[1]["types"])), "gpu", "fast", "rack=7", "site=lab"]
+    assert [record["address"] for record in records] == [mesh.alpha, mesh.beta]
+    assert [record["tags"] for record in records] == [[], ["gpu", "fast"]]
+    assert [record["properties"] for record in records] == [{}, {"rack": "7", "site": "lab"}]
+    assert all("paglets.examples.counter.Counter" in record["types"] for record in records)
+
+
+@pytest.mark.slow
+def test_ls_tells_who_has_left_and_who_is_lost(cli: Cli) -> None:
+    """A host that said farewell is told apart from one that was killed, once its lease is over."""
+    with host(cli, "solo") as (address, _):
+        asked = Cli(cli.home, address)
+        with host(cli, "polite", "--join", address):
+            pass
+        with host(cli, "killed", "--join", address) as (_, process):
+            process.kill()
+
+        def states() -> dict[str, str]:
+            return {record["name"]: record["state"] for record in asked("mesh", "ls", "--json").records}
+
+        until(lambda: states() == {"killed": "lost", "polite": "left", "solo": "online"}, "the lease to end")
 
 
 @pytest.mark.slow

@@ -90,7 +90,7 @@ def test_refusals_have_their_codes_and_say_what_to_do(mesh: Mesh) -> None:
         (["paglet", "create", COUNTER, "--state", '{"value": 1, "value": 2}'], 67, "'value' is given twice"),
         (["op", "call", "Not An Id", GET], 67, "[a-z0-9]"),
         (["paglet", "create", "shop.Cart"], 73, "--allow"),
-        (["paglet", "dispatch", "taken", "gamma"], 69, "paglets host ls"),
+        (["paglet", "dispatch", "taken", "gamma"], 69, "paglets mesh ls"),
         (["paglet", "dispose", "absent"], 69, "absent"),
     ]
     for arguments, code, told in expected:

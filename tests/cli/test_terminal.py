@@ -13,11 +13,11 @@ _BAR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|.*\r(?!\n)")
 
 def test_table_on_a_terminal(mesh: Mesh) -> None:
     """A terminal gets a table with a bold head; what is not a terminal gets none of it."""
-    code, drawn = mesh.cli.on_terminal("host", "ls")
+    code, drawn = mesh.cli.on_terminal("mesh", "ls")
     assert code == 0
     assert "\x1b[1m" in drawn
     assert mesh.alpha in drawn
-    assert "\x1b" not in mesh.cli("host", "ls").out
+    assert "\x1b" not in mesh.cli("mesh", "ls").out
 
 
 def test_ids_are_never_broken(mesh: Mesh) -> None:
