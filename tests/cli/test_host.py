@@ -53,6 +53,25 @@ def test_default_folder_is_among_the_users_own(cli: Cli) -> None:
     assert (cli.home / "state" / "paglets" / "solo").is_dir()
 
 
+@pytest.mark.slow
+def test_tags_and_properties_from_the_configuration_file(cli: Cli) -> None:
+    """The file says them as lists; what the command line gives takes the place of the list."""
+    config = cli.home / "config" / "paglets" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text('[host.serve]\ntags = ["gpu", "fast"]\nproperties = ["rack=7", "site=lab"]\n')
+    with host(cli, "solo", "--tag", "slow") as (address, _):
+        told = Cli(cli.home, address)("host", "show", "--json").record
+    assert (told["tags"], told["properties"]) == (["slow"], {"rack": "7", "site": "lab"})
+
+
+def test_property_that_the_configuration_file_gives_twice(cli: Cli) -> None:
+    """It is refused as on the command line."""
+    config = cli.home / "config.toml"
+    config.write_text('[host.serve]\nproperties = ["rack=7", "rack=8"]\n')
+    ran = cli("--config", str(config), "host", "serve", "--name", "solo")
+    assert (ran.code, "'rack' is given twice" in ran.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("options", "code", "told"),
     [

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import signal
+
 import pytest
 
 from tests.cli.conftest import Mesh
-from tests.cli.running import Cli, host, until
+from tests.cli.running import PATIENCE_S, Cli, host, until
 
 _COUNTER = "paglets.examples.counter.Counter"
 _ALLOW = ("--allow", "paglets.examples.counter")
@@ -40,6 +43,32 @@ def test_ls_tells_who_has_left_and_who_is_lost(cli: Cli) -> None:
             return {record["name"]: record["state"] for record in asked("mesh", "ls", "--json").records}
 
         until(lambda: states() == {"killed": "lost", "polite": "left", "solo": "online"}, "the lease to end")
+
+
+@pytest.mark.slow
+def test_watch_for_people_and_programs(cli: Cli) -> None:
+    """A line for each host that is there, joins and leaves, as it happens; Ctrl-C ends it, with 130."""
+    with host(cli, "solo", "--tag", "home") as (solo, _):
+        watches = [Cli(cli.home, solo).start("mesh", "watch", *options) for options in ((), ("--json",))]
+        for_people, in_json = (watch.stdout for watch in watches)
+        assert for_people is not None
+        assert in_json is not None
+        try:
+            assert for_people.readline() == f"present  solo  {solo}  home\n"
+            assert json.loads(in_json.readline())["change"] == "present"
+            said = ("--tag", "gpu", "--tag", "fast", "--property", "rack=7")
+            with host(cli, "guest", "--join", solo, *said) as (guest, _):
+                assert for_people.readline() == f"joined  guest  {guest}  gpu fast\n"
+                told = json.loads(in_json.readline())
+                assert (told["change"], told["host"]["state"]) == ("joined", "online")
+                assert (told["host"]["properties"], told["host"]["paglets"]) == ({"rack": "7"}, None)
+            assert for_people.readline().split()[:2] == ["left", "guest"]
+            assert json.loads(in_json.readline())["host"]["state"] == "left"
+        finally:
+            for watch in watches:
+                watch.send_signal(signal.SIGINT)
+            ended = [(*watch.communicate(timeout=PATIENCE_S), watch.returncode) for watch in watches]
+    assert [(out, err.strip(), code) for out, err, code in ended] == [("", "", 130)] * 2
 
 
 @pytest.mark.slow

@@ -54,6 +54,25 @@ def test_people_get_the_id_and_a_sentence(mesh: Mesh) -> None:
     assert (ended.code, ended.out, ended.err) == (0, "", f"{paglet_id} is disposed of\n")
 
 
+def test_moves_may_require_tags(mesh: Mesh) -> None:
+    """A host that lacks a tag gets neither the paglet nor a clone, and it is said which; one that has them all does."""
+    assert mesh.cli("paglet", "create", COUNTER, "--id", "choosy").code == 0
+    wanted = ("--require-tag", "gpu", "--require-tag", "fast")
+    for verb in ("dispatch", "clone"):
+        lacking = mesh.cli("paglet", verb, "choosy", "beta", *wanted, "--require-tag", "large")
+        assert (lacking.code, lacking.out) == (73, "")
+        assert "large" in lacking.err
+        assert "[HOST_UNSUITABLE]" in lacking.err
+        wrong = mesh.cli("paglet", verb, "choosy", "beta", "--require-tag", "No Tag")
+        assert (wrong.code, "required_tags" in wrong.err) == (67, True)
+    clone = mesh.cli("paglet", "clone", "choosy", "beta", *wanted, "--json").record
+    moved = mesh.cli("paglet", "dispatch", "choosy", "beta", *wanted, "--json").record
+    assert (clone["host"], moved["host"]) == ("beta", "beta")
+    assert mesh.cli("paglet", "retract", "choosy", *wanted).code == 73
+    for made in ("choosy", str(clone["paglet_id"])):
+        assert mesh.cli("paglet", "dispose", made).code == 0
+
+
 def test_ls_filters_by_host_and_type(mesh: Mesh) -> None:
     """Paglets are listed in the order of their ids, those of one host and type only where asked."""
     for name in ("ls-a", "ls-b"):
