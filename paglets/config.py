@@ -6,9 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["DEFAULT_PORT", "DirectorySettings", "HostSettings", "MailboxSettings", "PostSettings", "StoreSettings"]
+__all__ = [
+    "DEFAULT_MAX_CONNECTIONS",
+    "DEFAULT_PORT",
+    "DirectorySettings",
+    "HostSettings",
+    "MailboxSettings",
+    "PostSettings",
+    "StoreSettings",
+]
 
 DEFAULT_PORT = 7600
+DEFAULT_MAX_CONNECTIONS = 500
+"""Half of the files that a process may have open, where nobody says otherwise: the rest is for databases and blobs."""
 
 _GIB = 1024**3
 _MIB = 1024**2
@@ -86,8 +96,9 @@ class HostSettings:
     unfinished; one that got no further for `pull_patience_s` is given up. An encoded state has `max_state_bytes` at
     most if every turn is kept, `max_saved_state_bytes` if it is saved now and then; `storage_quota_bytes` is for what
     each class keeps beside its states, None for no bound. A turn that ends more than `stuck_after_s` after its deadline
-    is rolled back. Of the `max_concurrent_rpcs` of a host one connection gets `max_rpcs_of_connection`; at one paglet
-    `max_calls_of_paglet` may be under way, `max_calls_of_caller` of each caller.
+    is rolled back. `max_connections` may be open at each address that a host listens on, other hosts' among them; one
+    more is closed at once. Of the `max_concurrent_rpcs` of a host one connection gets `max_rpcs_of_connection`; at one
+    paglet `max_calls_of_paglet` may be under way, `max_calls_of_caller` of each caller.
     """
 
     name: str
@@ -115,6 +126,7 @@ class HostSettings:
     max_state_bytes: int = _MIB
     max_saved_state_bytes: int = 64 * _MIB
     storage_quota_bytes: int | None = 10 * _MIB
+    max_connections: int = DEFAULT_MAX_CONNECTIONS
     max_concurrent_rpcs: int = 4096
     max_watches: int = 128
     max_rpcs_of_connection: int = 1024

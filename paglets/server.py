@@ -253,7 +253,11 @@ async def _listen(settings: HostSettings, host: Host, door: Door, services: Guar
     """A server bound to its address, the port it had last if it is free to choose."""
     server = grpc.aio.server(
         handlers=(door, services),
-        options=(*SERVER_OPTIONS, ("grpc.max_concurrent_streams", settings.max_rpcs_of_connection)),
+        options=(
+            *SERVER_OPTIONS,
+            ("grpc.max_allowed_incoming_connections", settings.max_connections),
+            ("grpc.max_concurrent_streams", settings.max_rpcs_of_connection),
+        ),
         maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
     )
     journal = host.parts.journal

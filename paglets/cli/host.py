@@ -20,7 +20,7 @@ from paglets.cli.output import note, write_json, write_record
 from paglets.cli.session import DEFAULT_ADDRESS, Session
 from paglets.cli.store_options import StoreVerb, store_options, store_settings
 from paglets.cli.types import address_or_none, label, listening_address, size
-from paglets.config import HostSettings
+from paglets.config import DEFAULT_MAX_CONNECTIONS, HostSettings
 from paglets.values import check_id
 
 __all__ = ["host"]
@@ -96,6 +96,14 @@ def _one_of_each(
     show_default=True,
     help="What each paglet class may keep here beside its states.",
 )
+@click.option(
+    "--max-connections",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=DEFAULT_MAX_CONNECTIONS,
+    show_default=True,
+    help="How many may be open at each address of --listen, those of hosts among them.",
+)
 @click.option("--insecure", is_flag=True, help="Listen beyond this machine, without any encryption.")
 @click.option("--until-eof", is_flag=True, help="End with standard input: when whoever started the host is gone.")
 @click.option("--log-level", type=click.Choice(_LEVELS), default="warning", show_default=True, help="On stderr.")
@@ -112,6 +120,7 @@ def serve(
     tags: tuple[str, ...],
     properties: dict[str, str],
     storage_quota: int | None,
+    max_connections: int,
     insecure: bool,  # noqa: FBT001 - click gives it by name
     until_eof: bool,  # noqa: FBT001 - click gives it by name
     log_level: str,
@@ -131,6 +140,7 @@ def serve(
         tags=tags,
         properties=properties,
         storage_quota_bytes=storage_quota,
+        max_connections=max_connections,
         insecure=insecure,
         store=store_settings(context),
     )

@@ -54,6 +54,23 @@ def test_default_folder_is_among_the_users_own(cli: Cli) -> None:
 
 
 @pytest.mark.slow
+def test_host_takes_as_many_connections_as_it_was_told_to(cli: Cli) -> None:
+    """The option, or the configuration file, bounds them; a command that is refused says that no host answers."""
+    config = cli.home / "config" / "paglets" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("[host.serve]\nmax_connections = 1\n")
+    with host(cli, "solo") as (address, _):
+        asking = Cli(cli.home, address)
+        name, port = address.split(":")
+        with socket.create_connection((name, int(port)), PATIENCE_S) as only:
+            assert only.recv(1)
+            refused = asking("mesh", "ls")
+        assert (refused.code, refused.out) == (78, "")
+        assert f"no host answers at {address}" in refused.err
+        until(lambda: asking("mesh", "ls").code == 0, "the host to see that the connection is closed")
+
+
+@pytest.mark.slow
 def test_tags_and_properties_from_the_configuration_file(cli: Cli) -> None:
     """The file says them as lists; what the command line gives takes the place of the list."""
     config = cli.home / "config" / "paglets" / "config.toml"
@@ -81,6 +98,7 @@ def test_property_that_the_configuration_file_gives_twice(cli: Cli) -> None:
         (["--allow", "no.such.module"], 67, "no.such.module"),
         (["--allow", ".."], 67, "identifiers"),
         (["--file-root", "/nowhere"], 2, "/nowhere"),
+        (["--max-connections", "0"], 2, "--max-connections"),
         (["--tag", "No Tag"], 67, "host.tags"),
         (["--property", "rack"], 2, "KEY=VALUE"),
         (["--property", "rack=7", "--property", "rack=8"], 2, "--property': 'rack' is given twice"),
