@@ -20,6 +20,7 @@ from paglets.directory import events, leases, tables
 from paglets.directory.contract import HostRegistration, JourneyRecord, PagletRow, RowEvent, RowNotice, RowWrite
 from paglets.directory.event_watch import watch_events
 from paglets.directory.events import EventFilter
+from paglets.directory.latest import LatestRows
 from paglets.directory.news import News
 from paglets.directory.rules import check_batch, check_page, check_registration, check_ttl
 from paglets.errors import InvalidArgumentError, UnavailableError
@@ -48,6 +49,7 @@ class SqliteDirectory:
         self._clock = clock
         self._settings = settings
         self._row_news = News()
+        self._latest = LatestRows(_WATCH_PAGE)
         self._host_news = News()
         self._closed = False
 
@@ -125,8 +127,8 @@ class SqliteDirectory:
     async def watch(self, after_revision: int) -> AsyncIterator[PagletRow]:
         """Rows with a greater revision in the order of revisions, then each change as it comes.
 
-        It reads the table in pages, so a slow consumer costs no memory: a row that changed often meanwhile comes once,
-        as it is then.
+        A slow consumer costs no memory: it reads the table in pages, and a row that changed often meanwhile comes once,
+        as it is then. Who keeps up is given what was just written, and reads nothing.
         """
         if after_revision < 0:
             raise InvalidArgumentError(
@@ -135,7 +137,10 @@ class SqliteDirectory:
         seen = after_revision
         while True:
             changed = self._row_news.next  # before the page is read
-            page = await self._read(lambda connection, seen=seen: tables.rows_after(connection, seen, _WATCH_PAGE))
+            self._check_open()
+            page = self._latest.after(seen)
+            if page is None:
+                page = await self._read(lambda connection, seen=seen: tables.rows_after(connection, seen, _WATCH_PAGE))
             for row in page:
                 seen = row.revision
                 yield row
@@ -218,8 +223,10 @@ class SqliteDirectory:
         if self._closed:
             raise UnavailableError("DIRECTORY_UNAVAILABLE", "the directory is closed")
 
-    def _rows_written(self, _written: object) -> None:
-        self._row_news.tell()
+    def _rows_written(self, written: asyncio.Future[builtins.list[PagletRow]]) -> None:
+        if written.exception() is None:
+            self._latest.add(written.result())
+            self._row_news.tell()
 
     def _host_written(self, _written: object) -> None:
         self._host_news.tell()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 import grpc
 
@@ -16,8 +18,10 @@ from paglets.services.directory import DirectoryServicer
 from paglets.services.guard import GuardedServices
 from paglets.services.mesh import MeshServicer
 from paglets.services.watching import Watches
+from paglets.sqlite import Database
 from paglets.wire.channel_options import SERVER_OPTIONS
 
+T = TypeVar("T")
 PATIENCE_S = 30.0
 
 
@@ -30,6 +34,17 @@ class Clock:
     def __call__(self) -> float:
         """The time."""
         return self.now
+
+
+class CountingDatabase(Database):
+    """A database that counts what is read from it."""
+
+    reads = 0
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Counts and reads."""
+        self.reads += 1
+        return await super().read(work)
 
 
 def new(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from paglets.directory.contract import Directory
 from paglets.directory.sqlite import SqliteDirectory
 from paglets.sqlite import Database
 from paglets.values import HostChange, HostRef
-from tests.directory.support import PATIENCE_S, Clock, host, new, put, serving
+from tests.directory.support import PATIENCE_S, Clock, CountingDatabase, host, new, put, serving
 
 T = TypeVar("T")
 _SOON_S = 0.05
@@ -65,17 +64,6 @@ async def test_lease_that_ends_sooner_than_was_said(directory: Directory, clock:
         await directory.lease_keepalive("alpha", "uid-1", _SOON_S)
         clock.now += 1
         assert await following(lists) == {"alpha": False}
-
-
-class CountingDatabase(Database):
-    """A database that counts what is read from it."""
-
-    reads = 0
-
-    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Counts and reads."""
-        self.reads += 1
-        return await super().read(work)
 
 
 async def test_watch_of_hosts_looks_at_what_is_written_to_hosts_alone(tmp_path: Path, clock: Clock) -> None:
