@@ -78,12 +78,11 @@ def note_events(connection: sqlite3.Connection, events: Sequence[RowEvent]) -> N
     )
 
 
-def forget_events(connection: sqlite3.Connection, keep: int, before: float, limit: int) -> None:
-    """Forgets the oldest events, at most `limit`: those beyond the last `keep`, and those from before a time.
+def forget_events(connection: sqlite3.Connection, last: int, keep: int, before: float, limit: int) -> None:
+    """Forgets the oldest events, at most `limit`: those beyond the `keep` up to `last`, and those from before a time.
 
     The time must have come for each of them in turn, so that what is kept never has a gap.
     """
-    last = kept(connection).last
     forgotten = 0
     for row in connection.execute(_OLDEST, (limit,)):
         if row["revision"] > last - keep and row["happened_at"] >= before:

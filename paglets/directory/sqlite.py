@@ -116,7 +116,9 @@ class SqliteDirectory:
             now, kept = self._clock(), self._settings
             written = tables.write_batch(connection, writes, now, journeys, above)
             tables.write_journeys(connection, journeys, forget)
-            events.forget_events(connection, kept.keep_events, now - kept.keep_events_s, 2 * len(written))
+            if written:
+                last, before = written[-1].revision, now - kept.keep_events_s
+                events.forget_events(connection, last, kept.keep_events, before, 2 * len(written))
             return written
 
         point("directory.apply.before")

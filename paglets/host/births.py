@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -106,7 +106,7 @@ class Births:
             first = await resident.activities.first_hook(resident.paglet.on_creation, event)
         except InternalError as error:
             raise hook_failed("on_creation", error) from error
-        stored, guard = replace(resident.stored(), epoch=0), Guard.after(resident.paglet_id, tombstone)
+        stored, guard = resident.stored(), Guard.after(resident.paglet_id, tombstone)  # of epoch 0: not confirmed
         try:
             point("create.journal.before")
             files = tuple(resident.files.values())

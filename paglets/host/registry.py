@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 from collections.abc import Iterable, Mapping
@@ -68,6 +69,7 @@ class TypeRegistry:
         return tuple(sorted({path for found in self._types.values() for path in found.handlers}))
 
 
+@functools.cache
 def services_of(paglet_type: type[Paglet[Any]]) -> tuple[str, ...]:
     """Full names of the services that a type answers, sorted."""
     return tuple(sorted({path[1:].partition("/")[0] for path in paglet_type.handlers}))
