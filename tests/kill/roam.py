@@ -17,7 +17,7 @@ from tests.kill.story import Story, begun_story
 
 __all__ = ["Tally", "draw", "roam"]
 
-_OPERATIONS = ("journey.", "transfer.", "arrival.", "clone.", "deactivate.", "activate.", "dispose.")
+_OPERATIONS = ("create.", "journey.", "transfer.", "arrival.", "clone.", "deactivate.", "activate.", "dispose.")
 _ON_THE_WAY = [point for point in HOST_POINTS if point.startswith(_OPERATIONS)]
 _APPLY = ("directory.apply.before", "directory.apply.after")
 _ROLES = ("source", "target", "directory")
