@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -35,12 +37,14 @@ class Meshes:
         try:
             yield self._mesh
         except BaseException as error:
-            error.add_note(self._mesh.logs())
-            await self._mesh.abandon()
-            self._mesh, self._stack = None, AsyncExitStack()
+            stack, self._stack, self._mesh = self._stack, AsyncExitStack(), None
+            await stack.__aexit__(type(error), error, error.__traceback__)
             raise
 
     async def aclose(self) -> None:
-        """Ends the mesh as an operator does."""
-        stack, self._stack, self._mesh = self._stack, AsyncExitStack(), None
+        """Ends the mesh as an operator does, and deletes its folder."""
+        mesh, self._mesh = self._mesh, None
+        stack, self._stack = self._stack, AsyncExitStack()
         await stack.aclose()
+        if mesh is not None:
+            await asyncio.to_thread(shutil.rmtree, mesh.folder)
