@@ -5,6 +5,7 @@ Every function returns problems in words, none when all is well; a mesh at work 
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -78,9 +79,9 @@ def blobs(host: HostProcess) -> dict[str, Path]:
     return {path.name.partition(".")[0]: path for path in _files(host.data / "artifacts" / "blobs")}
 
 
-def mesh_problems(mesh: Mesh) -> list[str]:
-    """Everything that a quiet mesh must not have."""
-    found = [f"{problem} ({host.name})" for host in mesh for problem in _host_problems(host)]
+def mesh_problems(mesh: Mesh, *, posted_before_s: float = math.inf) -> list[str]:
+    """Everything that a quiet mesh must not have; what its paglets posted since a time may be on its way."""
+    found = [f"{problem} ({host.name})" for host in mesh for problem in _host_problems(host, posted_before_s)]
     directory = mesh.folder / mesh.directory / "directory.db"
     found += [f"journey {key} is in the directory" for (key,) in rows(directory, "SELECT transfer_id FROM journeys")]
     query = "SELECT paglet_id, state FROM paglets WHERE transfer_id <> '' OR state NOT IN ('active', 'disposed')"
@@ -97,16 +98,19 @@ def mesh_problems(mesh: Mesh) -> list[str]:
 _LIVE = "SELECT paglet_id, owner FROM paglets WHERE state <> 'disposed'"
 
 
-def _host_problems(host: HostProcess) -> list[str]:
+def _host_problems(host: HostProcess, posted_before_s: float) -> list[str]:
     """What is left over in one host's journal, store and process."""
-    return [*_journal_problems(host.data / "journal.db"), *_store_problems(host.data), *_process_problems(host)]
+    journal = host.data / "journal.db"
+    return [*_journal_problems(journal, posted_before_s), *_store_problems(host.data), *_process_problems(host)]
 
 
-def _journal_problems(journal: Path) -> Iterator[str]:
-    for table in ("departures", "arrivals", "dormant", "outbox"):
+def _journal_problems(journal: Path, posted_before_s: float) -> Iterator[str]:
+    for table in ("departures", "arrivals", "dormant"):
         count = len(rows(journal, f"SELECT 1 FROM {table}"))  # noqa: S608 - the names above
         if count:
             yield f"{count} {table} in the journal"
+    if count := len(rows(journal, "SELECT 1 FROM outbox WHERE number < ?", posted_before_s * 1e6)):
+        yield f"{count} outbox in the journal"
     for table in ("replies", "files", "own_requests", "posts"):
         query = f"SELECT count(*) FROM {table} WHERE paglet_id NOT IN (SELECT paglet_id FROM paglets)"  # noqa: S608 - the names above
         ((count,),) = rows(journal, query)

@@ -17,13 +17,17 @@ __all__ = ["Ledger", "LedgerState", "seal"]
 
 @dataclass
 class LedgerState:
-    """Every amount in the order of the turns, every host arrived at, the files to take along, and whom to tell."""
+    """Every amount in the order of the turns, every host arrived at, the files to take along, and whom to tell what.
+
+    `peer` is told of the amounts that are no less than `told_from`.
+    """
 
     amounts: list[int] = field(default_factory=list[int])
     visits: list[str] = field(default_factory=list[str])
     moved: str = ""
     copied: str = ""
     peer: str = ""
+    told_from: int = 0
 
 
 class Ledger(OperationPaglet[LedgerState]):
@@ -42,11 +46,11 @@ class Ledger(OperationPaglet[LedgerState]):
         self.state.visits.append(event.target)
 
     async def add(self, request: counter_pb2.AddRequest) -> counter_pb2.AddResponse:
-        """Takes an amount down, without asking whether it is there; none below 0; posts it to its peer."""
+        """Takes an amount down, without asking whether it is there; none below 0; may post it to its peer."""
         if request.amount < 0:
             raise ValueError("no ledger takes that")
         self.state.amounts.append(request.amount)
-        if self.state.peer:
+        if self.state.peer and request.amount >= self.state.told_from:
             self.post(self.state.peer, "paglet.examples.counter.v1.CounterService/Add", request)
         return counter_pb2.AddResponse(value=len(self.state.amounts))
 

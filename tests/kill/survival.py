@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from paglets.client.client import Client
-from paglets.client.dead_letters import DeadLetters
 from paglets.testing import eventually
 from paglets.values import ArrivalMode, TransferTicket, new_id
 from tests.kill import audit
 from tests.kill.kills import Kill, Kills, arm, deaths
 from tests.kill.ledger import Ledger
 from tests.kill.mesh import PATIENCE_S, Mesh
-from tests.kill.posters import POISON, Posters
+from tests.kill.posters import Posters, is_dead
 from tests.kill.story import Story, begun_story
 
 __all__ = [
@@ -199,9 +198,9 @@ async def posts(mesh: Mesh, kill: Kill) -> None:
                 poisoned = await posters.poison()
                 await posters.more()
                 letters = story.clients[mesh.target].dead_letters
-                await _is_dead(letters, story.paglet_id, poisoned)
+                await is_dead(letters, story.paglet_id, poisoned)
                 await letters.replay(story.paglet_id, poisoned)
-                await _is_dead(letters, story.paglet_id, poisoned)
+                await is_dead(letters, story.paglet_id, poisoned)
                 await letters.drop(story.paglet_id, poisoned)
                 poisoned = await posters.poison()
             await posters.more()
@@ -252,15 +251,6 @@ async def outbox(mesh: Mesh, kill: Kill) -> None:
             await story.end()
 
 
-async def _is_dead(letters: DeadLetters, paglet_id: str, post_id: str) -> None:
-    """Waits for a dead letter."""
-
-    async def look() -> bool:
-        return [letter.post_id async for letter in letters.list(paglet_id)] == [post_id]
-
-    await eventually(look, PATIENCE_S, "a dead letter")
-
-
 async def posts_on_the_way(mesh: Mesh, kill: Kill) -> None:
     """Posts wait as a journey begins, and come while it goes through a death; each runs where the paglet is then."""
     await arm(mesh, [kill])
@@ -287,14 +277,9 @@ async def _all_posts_ran(story: Story, posters: Posters, owner: str, dead: str =
 
     await eventually(ran, PATIENCE_S, "every acknowledged post")
     if dead:
-        await _is_dead(story.clients[owner].dead_letters, story.paglet_id, dead)
+        await is_dead(story.clients[owner].dead_letters, story.paglet_id, dead)
     state = audit.state_of(host, story.paglet_id)
     assert state is not None
-    assert len(set(state.amounts)) == len(state.amounts), "a post ran twice"
-    assert set(state.amounts) == set(told), "lost, or never sent: " + str(set(state.amounts) ^ set(told))
-    places = {amount: place for place, amount in enumerate(state.amounts)}
-    for lane in posters.lanes:
-        assert lane == sorted(lane, key=lambda amount: places[amount]), "a client's posts ran out of their order"
+    posters.check(state.amounts)
     left = audit.posts_of(host, story.paglet_id)
     assert [(post.post_id, post.dead) for post in left] == ([(dead, True)] if dead else [])
-    assert POISON not in state.amounts

@@ -18,11 +18,12 @@ from paglets.values import new_id
 from paglets.wire.metadata import EPOCH_KEY, HOST_KEY, REPLAYED_KEY, REQUEST_ID_KEY
 from tests.kill.mesh import PATIENCE_S
 
-__all__ = ["Writers"]
+__all__ = ["PACE_S", "Writers"]
 
 _LANES = 2
 _KEPT = 900  # of the 1000 replies that a paglet keeps
-_PACE_S = 0.02
+PACE_S = 0.02
+"""How long a lane pauses after each write."""
 
 
 class Writers:
@@ -32,11 +33,12 @@ class Writers:
     answered in it.
     """
 
-    def __init__(self, clients: Sequence[Client], paglet_id: str) -> None:
+    def __init__(self, clients: Sequence[Client], paglet_id: str, *, pace_s: float = PACE_S) -> None:
         self.acknowledged: dict[int, int] = {}
         self.places: defaultdict[int, set[str]] = defaultdict(set)
         self._clients = clients
         self._paglet_id = paglet_id
+        self._pace_s = pace_s
         self._request_ids: dict[int, str] = {}
         self._numbers = itertools.count(1)
         self._enough = asyncio.Event()
@@ -70,12 +72,13 @@ class Writers:
 
         await eventually(are_there, PATIENCE_S, f"{count} acknowledged writes")
 
-    async def replay(self, count: int = 5) -> None:
+    async def replay(self, count: int = 5, *, beside: int = 0) -> None:
         """Makes so many of the first requests again, through every client: each is answered as it was then.
 
-        Of the first whose replies are kept still: on a machine in a hurry there may be more of them than that.
+        Of the first whose replies are kept still: on a machine in a hurry there may be more of them than that. So many
+        requests of others came `beside` them.
         """
-        kept = list(self.acknowledged)[-_KEPT:]
+        kept = list(self.acknowledged)[-max(count, _KEPT - beside) :]
         for client in self._clients:
             stub = self._stub(client)
             for amount in kept[:count]:
@@ -98,7 +101,7 @@ class Writers:
         while not self._enough.is_set():
             await self._write_one(stub, next(self._numbers))
             try:
-                async with asyncio.timeout(_PACE_S):
+                async with asyncio.timeout(self._pace_s):
                     await self._enough.wait()
             except TimeoutError:
                 continue
