@@ -37,6 +37,16 @@ class Layout:
     directory: str
     source: str = "alpha"
 
+    @property
+    def target(self) -> str:
+        """The other host of the journeys."""
+        return "beta" if self.source == "alpha" else "alpha"
+
+    @property
+    def keeper(self) -> str:
+        """The role of the directory's host: source and target come before it."""
+        return {self.source: "source", self.target: "target"}.get(self.directory, "directory")
+
 
 LAYOUTS = {
     "third": Layout("gamma"),

@@ -1,8 +1,9 @@
 """Kills at random for as long as one likes: `buildscripts/soak [RUNS] [--seed SEED] [OPTIONS]`.
 
-A run draws a layout, up to three hosts with a point each and which pass of it is the last, and has a paglet moved,
-fetched, laid down and cloned while others write to it; the figures of all runs are told at the end. Every run has a
-seed of its own, printed with it, that repeats its draws. With `--uploads` a host is killed at N offsets of 64 MiB
+A run draws a layout, up to three hosts with a point or two each and which pass of it is the last, and has a paglet
+moved, fetched, laid down and cloned while clients write and post to it and it posts to another; the figures of all runs
+are told at the end, or before the run that failed. Every run has a seed of its own, printed with it, that repeats its
+draws. With `--uploads` a host is killed at N offsets of 64 MiB
 uploads first; with `--memory` eight clients move 2 GiB each way, and what that takes is told; with `--steps` hosts take
 N sequences of ten steps beside the model; with `--travels` clients call counters that move over bad ways for so many
 seconds, and what they saw must be linearizable; with `--thrice` every request is sent three times, in N rounds of ten
@@ -21,9 +22,10 @@ from contextlib import aclosing
 from pathlib import Path
 
 from tests.artifacts.memory_load import memory_load
-from tests.kill.cases import LAYOUTS
+from tests.kill.draws import draw_run
 from tests.kill.meshes import Meshes
-from tests.kill.roam import Tally, draw, roam
+from tests.kill.roam import roam
+from tests.kill.tally import Tally
 from tests.kill.thrice import send_thrice
 from tests.kill.uploads import kill_uploads
 from tests.linearize.counter import check_counters
@@ -43,16 +45,24 @@ async def run_uploads(count: int, seed: int) -> None:
 async def run(runs: int, seed: int) -> None:
     """Runs so many times, one seed after the other; the first failure ends it."""
     tally = Tally()
-    with tempfile.TemporaryDirectory(prefix="paglets-soak-") as folder:
-        async with aclosing(Meshes(Path(folder))) as meshes:
-            for number in range(seed, seed + runs):
-                chance = random.Random(number)
-                layout, kills, began = chance.choice(list(LAYOUTS)), draw(chance), time.monotonic()
-                _say(f"seed {number}: {layout}, {', '.join(map(str, kills))}")
-                async with meshes.mesh(layout) as mesh:
-                    died = await roam(mesh, kills, chance, tally)
-                _say(f"seed {number}: {died} of {len(kills)} died, {time.monotonic() - began:.1f} s")
-    _say(str(tally))
+    try:
+        with tempfile.TemporaryDirectory(prefix="paglets-soak-") as folder:
+            async with aclosing(Meshes(Path(folder))) as meshes:
+                for number in range(seed, seed + runs):
+                    await _run_one(meshes, number, tally)
+    finally:
+        _say(str(tally))
+
+
+async def _run_one(meshes: Meshes, seed: int, tally: Tally) -> None:
+    chance, began, known = random.Random(seed), time.monotonic(), len(tally.calms_s)
+    layout, fates = draw_run(chance)
+    _say(f"seed {seed}: {layout}, {', '.join(' then '.join(map(str, kills)) for kills in fates)}")
+    async with meshes.mesh(layout) as mesh:
+        died = await roam(mesh, fates, chance, tally)
+    calms = ", ".join(f"{each:.1f}" for each in tally.calms_s[known:]) or "0"
+    wanted, seconds = sum(map(len, fates)), time.monotonic() - began
+    _say(f"seed {seed}: {died} of {wanted} died, quiet after {calms} s; {seconds:.1f} s")
 
 
 async def run_memory() -> None:
