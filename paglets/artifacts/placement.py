@@ -1,7 +1,7 @@
 """Files out of a store, put under their final name in one durable step.
 
-Until then they have a hidden name beside it. Every function blocks. This file must never know where the bytes come
-from.
+Until then they have none, so that a killed process leaves nothing of them; or a hidden one beside it, where a file
+system wants that. Every function blocks. This file must never know where the bytes come from.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from paglets.artifacts import refusals
@@ -25,6 +25,8 @@ __all__ = ["PrivateFile", "unwritable_told"]
 
 _FICLONE = 0x40049409
 _NO_REFLINK = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM})
+_NO_NAMELESS = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL})
+_DESCRIPTORS = Path("/proc/self/fd")
 # What trying again would not mend. The rest is the machine's own trouble, e.g. too many open files, and passes.
 _UNWRITABLE = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EBUSY}
@@ -58,7 +60,7 @@ class PrivateFile:
     def __init__(self, target: Path, *, overwrite: bool) -> None:
         self._target = target
         self._overwrite = overwrite
-        self._path = _hidden_name(target)
+        self._hidden: Path | None = None
         self._descriptor = -1
         self._file: Appending | None = None
 
@@ -69,12 +71,15 @@ class PrivateFile:
         with unwritable_told(self._target):
             _require_replaceable(self._target)
             make_folders(self._target.parent)
-            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            self._descriptor = self._nameless() if _DESCRIPTORS.is_dir() else -1
+            if self._descriptor < 0:
+                self._hidden = _hidden_name(self._target)
+                self._descriptor = os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
     @property
     def path(self) -> Path:
         """Where the file is until it is placed."""
-        return self._path
+        return self._hidden or _DESCRIPTORS / str(self._descriptor)
 
     def append(self, data: bytes | memoryview) -> None:
         """Adds bytes at the end."""
@@ -105,17 +110,42 @@ class PrivateFile:
         fsync_folder(self._target.parent)
         passed(Step.EXPORT_FOLDER_AFTER)
 
+    def _nameless(self) -> int:
+        """A file that goes with the process; -1 where the file system has none."""
+        try:
+            return os.open(self._target.parent, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            if error.errno not in _NO_NAMELESS:
+                raise
+            return -1
+
     def _give_name(self) -> None:
         try:
             if self._overwrite:
-                _require_replaceable(self._target)
-                self._path.replace(self._target)
+                self._replace()
             else:
                 # Unlike a rename, a link fails if the name is taken, whoever took it a moment ago.
-                self._target.hardlink_to(self._path)
-                self._path.unlink()
+                self._link(self._target)
         except (FileExistsError, IsADirectoryError, NotADirectoryError) as error:
             raise refusals.destination_exists(self._target) from error
+
+    def _replace(self) -> None:
+        _require_replaceable(self._target)
+        if self._hidden is None:
+            with suppress(FileExistsError):
+                self._link(self._target)
+                return
+            hidden = _hidden_name(self._target)  # only a rename replaces what is there
+            self._link(hidden)
+            self._hidden = hidden
+        self._hidden.replace(self._target)
+
+    def _link(self, name: Path) -> None:
+        folder = os.open(name.parent, os.O_PATH | os.O_CLOEXEC)
+        try:
+            os.link(self.path, name.name, dst_dir_fd=folder)  # without a folder the link in /proc would be linked
+        finally:
+            os.close(folder)
 
     def discard(self) -> None:
         """Closes the file and removes it unless it was placed. Safe to repeat."""
@@ -124,8 +154,9 @@ class PrivateFile:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
-            with unwritable_told(self._target):
-                self._path.unlink(missing_ok=True)
+            if self._hidden is not None:
+                with unwritable_told(self._target):
+                    self._hidden.unlink(missing_ok=True)
 
 
 def _require_replaceable(target: Path) -> None:

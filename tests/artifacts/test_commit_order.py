@@ -196,5 +196,5 @@ async def test_export_is_durable_under_its_name(root: Path, recorder: Recorder, 
         seen = [(what, where) for what, where, _ in recorder.calls]
     assert seen[:2] == [("fsync", tmp_path.name), ("fsync", "new")]
     assert seen[2][0] == "fsync"
-    assert seen[2][1].startswith(".file.")
+    assert seen[2][1].endswith("(deleted)")  # it has no name yet
     assert seen[3:] == [("fsync", "folder")]

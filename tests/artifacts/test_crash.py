@@ -92,6 +92,7 @@ async def check(root: Path, told: Told) -> None:
             await read_all(store, artifact_id)
         await put(store, b"the store works on")
     assert_consistent(root)
+    assert {path.name for path in (root.parent / "out").glob("*")} <= {"0", "1"}
 
 
 async def _all_ids(store: LocalArtifactStore) -> list[str]:

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -98,7 +99,12 @@ def test_standard_input_and_output(mesh: Mesh, payload: bytes) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "background"),
-    [(signal.SIGINT, 130, False), (signal.SIGTERM, 143, False), (signal.SIGTERM, 143, True)],
+    [
+        (signal.SIGINT, 130, False),
+        (signal.SIGTERM, 143, False),
+        (signal.SIGTERM, 143, True),
+        (signal.SIGKILL, -signal.SIGKILL, False),
+    ],
 )
 def test_interrupted_get_leaves_nothing(tmp_path: Path, number: int, code: int, *, background: bool) -> None:
     """A get that is ended by a signal ends what it began and says nothing; one in the background of a script too."""
@@ -112,7 +118,7 @@ def test_interrupted_get_leaves_nothing(tmp_path: Path, number: int, code: int, 
             command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdout=pipe, stderr=pipe, env=cli.environment(None)) as process:
-            until(lambda: list((tmp_path / "out").iterdir()), "a file to be begun")
+            until(lambda: _has_begun(process.pid, tmp_path / "out"), "a file to be begun")
             serving.send_signal(signal.SIGSTOP)
             try:
                 process.send_signal(number)
@@ -121,6 +127,15 @@ def test_interrupted_get_leaves_nothing(tmp_path: Path, number: int, code: int, 
                 serving.send_signal(signal.SIGCONT)
         assert (process.returncode, out, err.strip()) == (code, b"", b"")
         assert list((tmp_path / "out").iterdir()) == []
+
+
+def _has_begun(pid: int, folder: Path) -> bool:
+    """Whether a process has a file open that lies in a folder, with or without a name."""
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            if str(link.readlink()).startswith(f"{folder}/"):
+                return True
+    return False
 
 
 @pytest.mark.slow
