@@ -43,6 +43,7 @@ class RemoteReader:
         self._ref = call.ref
         self._range = call.byte_range
         self._received = 0
+        self._views: AsyncGenerator[bytes | memoryview] | None = None
 
     @classmethod
     @asynccontextmanager
@@ -58,6 +59,8 @@ class RemoteReader:
             yield reader
         finally:
             reader._call.cancel()
+            if reader._views is not None:  # whoever left it in the middle does not end it
+                await reader._views.aclose()
 
     @property
     def ref(self) -> ArtifactRef:
@@ -73,8 +76,12 @@ class RemoteReader:
         async for piece in self.views():
             yield bytes(piece)
 
-    async def views(self) -> AsyncIterator[bytes | memoryview]:
+    def views(self) -> AsyncIterator[bytes | memoryview]:
         """The bytes as they lie in the messages that they came in, for those who need no `bytes` of their own."""
+        self._views = self._proven()
+        return self._views
+
+    async def _proven(self) -> AsyncGenerator[bytes | memoryview]:
         hasher = Hasher()
         async with Behind.working(self._disk, hasher.update) as hashing:
             while (piece := await self._next()) is not None:

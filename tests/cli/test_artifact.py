@@ -97,6 +97,23 @@ def test_standard_input_and_output(mesh: Mesh, payload: bytes) -> None:
 
 
 @pytest.mark.slow
+def test_standard_output_that_takes_nothing(mesh: Mesh, payload: bytes) -> None:
+    """A full disk behind standard output is told in a line; a reader that has left is told nothing."""
+    (mesh.cli.home / "large").write_bytes(payload)
+    get = mesh.cli.command("artifact", "get", mesh.cli("artifact", "put", "large").out.strip(), "-")
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(get, stdout=full, stderr=subprocess.PIPE, env=mesh.cli.environment(None), check=False)
+    assert (done.returncode, done.stderr) == (1, b"Error: [Errno 28] No space left on device\n")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(get, stdout=pipe, stderr=pipe, env=mesh.cli.environment(None)) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "background"),
     [
