@@ -52,7 +52,7 @@ def position_in(token: str, query: ArtifactQuery) -> Position | None:
     try:
         place = msgspec.msgpack.decode(_place_in(token, _text_of(query)), type=Position)
         check_id(place.artifact_id, "page_token")
-    except (msgspec.DecodeError, InvalidArgumentError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, InvalidArgumentError) as error:
         raise _not_ours() from error
     return place
 

@@ -23,7 +23,7 @@ from paglets.artifacts.store import (
     ArtifactWrite,
 )
 from paglets.digest import Digest
-from paglets.errors import InvalidArgumentError
+from paglets.errors import InvalidArgumentError, PagletError
 from paglets.values import ArtifactRef, new_id
 from tests.artifacts.support import Clock, fill, pieces, put, refused
 
@@ -122,6 +122,22 @@ async def test_token_is_of_one_list(store: ArtifactStore) -> None:
         error = await refused(store.list(query, page_token=token))
         assert (type(error), error.reason) == (InvalidArgumentError, "MALFORMED_REQUEST")
         assert error.field == "page_token"
+
+
+@pytest.mark.parametrize("order", ArtifactOrder)
+async def test_token_that_was_changed(store: ArtifactStore, order: ArtifactOrder) -> None:
+    """A token of which a letter is another one is refused, or asks for some page; nothing else comes of it."""
+    for name in ("a", "b"):
+        await store.create_from_chunks(ArtifactWrite(name=name), pieces(b"x"))
+    query = ArtifactQuery(order_by=order)
+    token = (await store.list(query, page_size=1)).next_token
+    told = set[tuple[str, str]]()
+    for place, letter in itertools.product(range(len(token)), "-_zé"):
+        try:
+            await store.list(query, page_token=token[:place] + letter + token[place + 1 :])
+        except PagletError as error:
+            told.add((error.reason, error.field))
+    assert told == {("MALFORMED_REQUEST", "page_token")}
 
 
 @pytest.mark.parametrize(
