@@ -114,9 +114,10 @@ class Pull:
         """
         if self._ended.is_set():
             return False
-        self._unwanted = True
-        if self._until is not None:
-            self._until.reschedule(asyncio.get_running_loop().time())
+        if not self._unwanted:
+            self._unwanted = True
+            if self._until is not None:
+                self._until.reschedule(asyncio.get_running_loop().time())
         await self._ended.wait()
         if self._lost is not None:
             raise self._lost
@@ -127,8 +128,9 @@ class Pull:
         try:
             result = await self._unless_cancelled(slots)
         except PagletError as error:
-            with suppress(PagletError):  # a partial that cannot be dropped now expires
-                await attempt(self._parts.store.cancel_upload(self._upload_id), "dropping a pull's partial")
+            if self._stored.write is not None and error.reason != "REQUEST_ID_REUSED":  # else it is another's upload
+                with suppress(PagletError):  # a partial that cannot be dropped now expires
+                    await attempt(self._parts.store.cancel_upload(self._upload_id), "dropping a pull's partial")
             error.retry_after_s = None  # the pull is over: to wait for it is of no use
             await self._end(replace(self._stored, status=to_status(error).SerializeToString()))
         else:
@@ -137,8 +139,12 @@ class Pull:
     async def _unless_cancelled(self, slots: asyncio.Semaphore) -> ArtifactWriteResult:
         """What comes of it; also of one that was cancelled too late. Raises UPLOAD_CANCELLED."""
         try:
-            async with asyncio.timeout(0.0 if self._unwanted else None) as self._until:
-                return await self._result(slots)
+            async with asyncio.timeout(0.0 if self._unwanted else None) as until:
+                self._until = until
+                try:
+                    return await self._result(slots)
+                finally:
+                    self._until = None  # there is nothing to stop any more
         except TimeoutError:
             made = await attempt(self._made(), "cancelling a pull")
             if made is not None:

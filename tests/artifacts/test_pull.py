@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from paglet.v1 import artifact_pb2_grpc
 from paglets.artifacts.store import ArtifactWrite, PullProgress, PullRequest, WriteOutcome
 from paglets.client.artifacts import RemoteArtifactStore
 from paglets.client.channel import open_channel
@@ -22,6 +23,7 @@ from paglets.testing import HostProcess, eventually, local_host
 from paglets.values import OwnerPolicy
 from tests.artifacts.relay import Relay
 from tests.artifacts.support import pieces, read_all, refused
+from tests.artifacts.test_wire import chunk, header
 
 MIB = 1024**2
 DATA = bytes(range(256)) * 4096
@@ -120,6 +122,16 @@ async def test_other_request_under_the_same_id(pair: Pair) -> None:
     error = await refused(pair.here.pull(await pair.request(name="other")))
     assert isinstance(error, PreconditionError)
     assert (error.reason, error.metadata) == ("REQUEST_ID_REUSED", {"pull_id": "p"})
+
+
+async def test_upload_of_another_under_the_same_id(pair: Pair) -> None:
+    """A pull that finds somebody's upload under its id ends, and leaves that upload alone."""
+    async with open_channel(pair.target.address) as channel:
+        stub: artifact_pb2_grpc.ArtifactServiceAsyncStub = artifact_pb2_grpc.ArtifactServiceStub(channel)
+        await stub.WriteArtifact(iter([header(upload_id="p", name="mine"), chunk(0, b"mine")]))
+    error = await refused(pair.here.pull(await pair.request()))
+    assert error.reason == "REQUEST_ID_REUSED"
+    assert (await pair.here.upload("p")).prefix == Digest.of(b"mine")
 
 
 async def test_known_bytes_are_not_fetched(pair: Pair) -> None:

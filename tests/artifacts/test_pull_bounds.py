@@ -22,7 +22,7 @@ from paglets.host.pulls import AT_ONCE
 from paglets.server import RunningHost
 from paglets.testing import local_host
 from tests.artifacts.relay import Relay
-from tests.artifacts.support import eventually, pieces, refused
+from tests.artifacts.support import armed, eventually, pieces, refused
 
 MIB = 1024**2
 DATA = bytes(range(256)) * 8192
@@ -166,3 +166,27 @@ async def test_cancelled_too_late(stack: AsyncExitStack, source: RunningHost, tm
     made = await store.pull(of(source))
     assert not await store.cancel_upload("p")
     assert await store.pull(of(source)) == made
+
+
+async def test_cancelled_by_many(stack: AsyncExitStack, source: RunningHost, tmp_path: Path) -> None:
+    """Whoever cancels a pull that others cancel at the same time is told the same, or that it is over."""
+    _, store = await fetching(stack, tmp_path / "beta")
+    relay = await stack.enter_async_context(Relay(int(source.address.rpartition(":")[2]), bytes_per_s=4 * MIB))
+    pulling = await begun(store, of(relay))
+    assert any(await asyncio.gather(*(store.cancel_upload("p") for _ in range(8))))
+    assert (await refused(pulling)).reason == "UPLOAD_CANCELLED"
+
+
+async def test_cancelled_while_it_ends(stack: AsyncExitStack, source: RunningHost, tmp_path: Path) -> None:
+    """A pull that has its artifact, and is just being noted to have it, keeps it."""
+    host, store = await fetching(stack, tmp_path / "beta")
+    cancelling = list[asyncio.Task[bool]]()
+
+    def cancel(name: str) -> None:
+        if name == "pull.end.before":
+            cancelling.append(asyncio.create_task(host.host.pulls.cancel("p")))
+
+    with armed(cancel):
+        made = await store.pull(of(source))
+    assert await asyncio.gather(*cancelling) == [False]
+    assert made.ref.digest == Digest.of(DATA)
