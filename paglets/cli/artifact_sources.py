@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from paglets.artifacts.limits import MAX_TEXT_BYTES
 from paglets.cli.output import note, plain
 
 __all__ = ["SourceFile", "absolute", "find_files"]
@@ -47,8 +48,9 @@ def absolute(source: str) -> Path:
 def find_files(sources: Sequence[str]) -> tuple[list[SourceFile], list[OSError]]:
     """All files, in the order of the sources and sorted within folders; and what could not be looked at.
 
-    A file in a folder is named by its path from the folder's own parent on. Links in folders are not followed, and
-    neither they nor special files are put; the user is told of each. A link that is named itself is followed.
+    A file in a folder is named by its path from the folder's own parent on, or by the end of that which fits a name.
+    Links in folders are not followed, and neither they nor special files are put; the user is told of each. A link that
+    is named itself is followed.
     """
     files, failures = list[SourceFile](), list[OSError]()
     for source in sources:
@@ -78,9 +80,17 @@ def _in_folder(given: Path, top: Path, failures: list[OSError]) -> Iterator[Sour
                 failures.append(error)
                 continue
             if stat.S_ISREG(found.st_mode):
-                yield SourceFile(path, shown, _text(path.relative_to(top.parent).as_posix()), found)
+                yield SourceFile(path, shown, _name_of(path.relative_to(top.parent)), found)
             else:
                 note(f"{plain(shown)} is skipped: {'a link' if path.is_symlink() else 'no regular file'}")
+
+
+def _name_of(path: Path) -> str:
+    """A path as an artifact's name: without its first folders if it is longer than names may be."""
+    parts = path.parts
+    while len(parts) > 1 and len(_text("/".join(parts)).encode()) > MAX_TEXT_BYTES:
+        parts = parts[1:]
+    return _text("/".join(parts))
 
 
 def _text(name: str) -> str:

@@ -20,7 +20,7 @@ _COLUMNS = ("of", "used", "reserved", "limit")
 
 
 @click.command(cls=Verb)
-@click.option("--owner", help="Of the owners only this one; `--owner ''` for nobody's artifacts.")
+@click.option("--owner", help="Of the owners only this one.")
 @click.pass_obj
 def usage(session: Session, owner: str | None) -> None:
     """Tell how much is taken by the host and by each owner, what uploads have reserved, and what the disk has left.
@@ -39,7 +39,7 @@ def usage(session: Session, owner: str | None) -> None:
             }
         )
         return
-    write_table(_COLUMNS, [_row("host", found.host), *(_row(_named(each.owner), each) for each in owners)])
+    write_table(_COLUMNS, [_row("host", found.host), *(_row(f"owner {each.owner}", each) for each in owners)])
     click.echo(f"disk: {size_text(found.disk_free)} free, of which uploads leave {size_text(found.disk_floor)}")
 
 
@@ -56,10 +56,6 @@ async def _asked(client: Client, owner: str | None) -> tuple[StoreUsage, list[Us
 
 def _record(found: Usage) -> Record:
     return {"used_bytes": found.used, "reserved_bytes": found.reserved, "limit_bytes": found.limit}
-
-
-def _named(owner: str) -> str:
-    return f"owner {owner}" if owner else "nobody"
 
 
 def _row(of: str, found: Usage) -> Record:

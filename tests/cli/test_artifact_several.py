@@ -71,6 +71,18 @@ def test_folder_that_is_named_by_a_dot(cli: Cli) -> None:
     assert ran[0]["name"] == f"{cli.home.name}/x.txt"
 
 
+def test_path_that_is_longer_than_names_may_be(cli: Cli) -> None:
+    """A file that lies deep is named by as much of its path's end as fits."""
+    parts = [letter * 100 for letter in "abcd"]
+    folder = cli.home.joinpath(*parts)
+    folder.mkdir(parents=True)
+    (folder / "x.txt").write_text("x")
+    done = cli("artifact", "put", parts[0], "--json")
+    assert done.code == 0, done.err
+    assert done.record["name"] == "/".join([*parts[2:], "x.txt"])
+    assert done.record["path"] == "/".join([*parts, "x.txt"])
+
+
 def test_one_that_fails_does_not_stop_the_others(cli: Cli, owner: str) -> None:
     """Each failure is told with its file; the others are stored, and the first failure is the exit code."""
     for name in ("a", "c"):
