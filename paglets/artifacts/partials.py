@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from paglets.artifacts import quota
 from paglets.artifacts.quota import Limits
@@ -15,9 +16,30 @@ from paglets.artifacts.requests import owner_of, ref_of
 from paglets.artifacts.store import UploadInfo, UploadState
 from paglets.digest import Digest
 
-__all__ = ["describe", "find", "grow", "idle", "keep", "left_open", "mark_durable", "next_idle", "page", "rebooted"]
+__all__ = [
+    "LeftPart",
+    "describe",
+    "find",
+    "grow",
+    "idle",
+    "keep",
+    "left_open",
+    "mark_durable",
+    "next_idle",
+    "page",
+    "rebooted",
+]
 
 _STATES = {"open": UploadState.OPEN, "intent": UploadState.COMMITTING, "done": UploadState.COMMITTED}
+
+
+@dataclass(frozen=True, slots=True)
+class LeftPart:
+    """What a dead process left of an upload: so many bytes, written last at that time, in seconds since the epoch."""
+
+    upload_id: str
+    size_bytes: int
+    touched_at: float
 
 
 def find(connection: sqlite3.Connection, upload_id: str) -> sqlite3.Row | None:
@@ -48,11 +70,8 @@ def keep(connection: sqlite3.Connection, upload_id: str, size: int, now: float) 
     row = find(connection, upload_id)
     if row is None or row["state"] != "open":
         return
-    spare = 0 if row["expected_size"] is not None else max(0, row["reserved"] - size)
-    quota.settle(connection, owner_of(row), spare, 0)
-    connection.execute(
-        "UPDATE uploads SET reserved = reserved - ?, touched_at = ? WHERE upload_id = ?", (spare, now, upload_id)
-    )
+    _give_back(connection, row, size)
+    connection.execute("UPDATE uploads SET touched_at = ? WHERE upload_id = ?", (now, upload_id))
 
 
 def left_open(connection: sqlite3.Connection) -> list[sqlite3.Row]:
@@ -60,12 +79,16 @@ def left_open(connection: sqlite3.Connection) -> list[sqlite3.Row]:
     return connection.execute("SELECT * FROM uploads WHERE state = 'open'").fetchall()
 
 
-def rebooted(connection: sqlite3.Connection, touched: Iterable[tuple[str, float]], boot: str) -> None:
-    """Notes in which run of the machine the parts were looked at, and when each was written last."""
-    connection.executemany(
-        "UPDATE uploads SET boot = ?, touched_at = max(touched_at, ?) WHERE upload_id = ?",
-        [(boot, touched_at, upload_id) for upload_id, touched_at in touched],
-    )
+def rebooted(connection: sqlite3.Connection, found: Iterable[LeftPart], boot: str) -> None:
+    """Notes in which run of the machine the parts were looked at, and when each was written last; lets them rest."""
+    for part in found:
+        row = find(connection, part.upload_id)
+        if row is not None:
+            _give_back(connection, row, part.size_bytes)
+        connection.execute(
+            "UPDATE uploads SET boot = ?, touched_at = max(touched_at, ?) WHERE upload_id = ?",
+            (boot, part.touched_at, part.upload_id),
+        )
 
 
 def idle(connection: sqlite3.Connection, until: float, limit: int) -> list[str]:
@@ -108,3 +131,10 @@ def describe(
         expires_at=row["touched_at"] + ttl_s if rests else None,
         ref=ref,
     )
+
+
+def _give_back(connection: sqlite3.Connection, row: sqlite3.Row, size: int) -> None:
+    """Ends the reservation of what an upload of unknown size has beyond its `size` bytes."""
+    spare = 0 if row["expected_size"] is not None else max(0, row["reserved"] - size)
+    quota.settle(connection, owner_of(row), spare, 0)
+    connection.execute("UPDATE uploads SET reserved = reserved - ? WHERE upload_id = ?", (spare, row["upload_id"]))

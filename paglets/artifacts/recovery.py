@@ -16,6 +16,7 @@ from paglets.artifacts import partials, uploads
 from paglets.artifacts.blobs import BlobFolder
 from paglets.artifacts.disk import Disk
 from paglets.artifacts.ledger import Ledger
+from paglets.artifacts.partials import LeftPart
 from paglets.artifacts.quota import Limits
 from paglets.artifacts.references import Blob
 from paglets.artifacts.steps import Step, passed
@@ -60,23 +61,24 @@ class Recovery:
         await self._disk.run(partial(self._blobs.drop_parts_except, kept))
         if not left:
             return
-        touched = await self._disk.run(partial(self._look_at, left))
+        found = await self._disk.run(partial(self._look_at, left))
         passed(Step.CUT_AFTER)
         try:
-            await self._ledger.free(lambda rows: partials.rebooted(rows, touched, self._boot))
+            await self._ledger.free(lambda rows: partials.rebooted(rows, found, self._boot))
         except ExhaustedError:
             _log.warning("the disk is full: that partials were looked at is noted at the next start")
         passed(Step.LEFT_AFTER)
 
-    def _look_at(self, left: list[sqlite3.Row]) -> list[tuple[str, float]]:
-        """When each partial was written last; one of another run of the machine keeps what was durable then."""
-        found: list[tuple[str, float]] = []
+    def _look_at(self, left: list[sqlite3.Row]) -> list[LeftPart]:
+        """What is there of each partial; one of another run of the machine keeps what was durable then."""
+        found: list[LeftPart] = []
         for row in left:
             upload_id, status = row["upload_id"], self._blobs.part_status(row["upload_id"])
-            if status is not None:
-                found.append((upload_id, min(status.st_mtime, self._clock())))
-                if row["boot"] != self._boot:
-                    self._blobs.cut_part(upload_id, row["durable"])
+            size, written_at = (0, 0.0) if status is None else (status.st_size, status.st_mtime)
+            if row["boot"] != self._boot:
+                self._blobs.cut_part(upload_id, row["durable"])
+                size = min(size, row["durable"])
+            found.append(LeftPart(upload_id, size, min(written_at, self._clock())))
         return found
 
     async def roll_forward(self) -> list[Blob]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -332,6 +333,26 @@ async def test_after_a_loss_of_power_only_what_was_durable_counts(root: Path, mo
         await store.create_from_chunks(WRITE, pieces(WHOLE))
         assert await read_all(store, "a") == WHOLE
     assert_consistent(root)
+
+
+async def test_a_killed_host_holds_no_room_for_what_did_not_come(root: Path) -> None:
+    """What was reserved ahead of bytes that never came is free after a restart: only what is there counts."""
+    ahead = 1000
+    async with opened(root, bounds=settings(reserve_step_bytes=ahead)) as store:
+        upload = await begun(store)
+        for number in range(9):
+            await upload.write(len(HALF) * (number + 1), HALF)
+        here = len(HALF) * 10
+        await store.upload("u")  # all of it has been written
+        assert (await store.usage()).host.reserved > here
+        copy = root.with_name("copy")
+        shutil.copytree(root, copy)
+        await upload.drop()
+    async with opened(copy) as store:
+        assert (await store.upload("u")).committed_size == here
+        assert (await store.usage()).host.reserved == here
+        assert await cancel_all(store) == 1
+    assert_consistent(copy)
 
 
 def _forget_durable(root: Path) -> None:
