@@ -13,7 +13,6 @@ from paglets.artifacts import partials, uploads
 from paglets.artifacts.rooms import StoreRooms
 from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import ArtifactWrite
-from paglets.artifacts.uploads import Admission
 from paglets.errors import ExhaustedError
 
 __all__ = ["Allowance"]
@@ -34,17 +33,19 @@ class Allowance:
         self._reserved = 0
         self._promised = 0
 
-    async def admit(self, writer_epoch: int) -> Admission:
-        """Opens the upload's row with the declared size reserved, or gives an open one to its next writer."""
+    async def admit(self, writer_epoch: int) -> int:
+        """Opens the upload's row with the declared size reserved, or gives an open one to its next writer: his number.
+
+        Raises as `uploads.admit`, and DISK_FULL.
+        """
         rooms, write = self._rooms, self._write
         missing = max(0, (write.size_bytes or 0) - self._committed)
         self._promised = await rooms.floor.promise(missing, missing)
         passed(Step.ADMIT_BEFORE)
         admission = await self._with_room(lambda rows: uploads.admit(rows, write, writer_epoch, rooms.moment()))
-        if admission.finished is None:
-            self._reserved = admission.reserved
-            passed(Step.ADMIT_AFTER)
-        return admission
+        self._reserved = admission.reserved
+        passed(Step.ADMIT_AFTER)
+        return admission.writer_epoch
 
     def covers(self, size: int) -> bool:
         """Whether an artifact of this size fits what is reserved."""

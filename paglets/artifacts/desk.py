@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from functools import partial
 
-from paglets.artifacts import partials, refusals
+from paglets.artifacts import partials, refusals, resting
 from paglets.artifacts.paging import id_in, token_after_id
 from paglets.artifacts.quota import read_owners, read_usage
 from paglets.artifacts.rooms import StoreRooms
@@ -40,7 +40,7 @@ class UploadDesk:
             try:
                 prefix = await self._prefix(row, writer)
             except ConflictError:
-                if rooms.writers.of(upload_id) is writer:
+                if writer is not None and rooms.writers.of(upload_id) is writer:
                     raise
             else:
                 return self._info(row, prefix.size_bytes, prefix)
@@ -99,7 +99,7 @@ class UploadDesk:
             return Digest(row["digest"], row["size"])
         if writer is not None:
             return await writer.so_far()
-        return (await self._rooms.writers.measured(row["upload_id"])).digest()
+        return (await resting.measured(self._rooms, row["upload_id"])).digest()
 
     async def _row(self, upload_id: str) -> sqlite3.Row | None:
         return await self._rooms.ledger.read(lambda rows: partials.find(rows, upload_id))

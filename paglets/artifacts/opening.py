@@ -6,9 +6,10 @@ What is wrong with a request shows before anybody is disturbed by it. This file 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from functools import partial
 
-from paglets.artifacts import partials, refusals
+from paglets.artifacts import partials, refusals, resting, uploads
 from paglets.artifacts.allowance import Allowance
 from paglets.artifacts.disk import unbroken
 from paglets.artifacts.known import KnownUpload
@@ -28,7 +29,10 @@ async def open_upload(
 ) -> LocalUpload | KnownUpload | Replay:
     """Lets a writer in. Raises as `ServedStore.open_upload`."""
     async with rooms.writers.alone(write.upload_id):
-        hasher = await _make_way(rooms, write, writer_epoch, prefix)
+        row = await rooms.ledger.read(lambda rows: partials.find(rows, write.upload_id))
+        if row is not None and row["state"] == "done":  # it needs no room, and no leave to write
+            return await _repeated(rooms, write, row)
+        hasher = await _make_way(rooms, write, row, writer_epoch, prefix)
         with rooms.writers.opening(write.upload_id, rooms.settings.max_open_uploads):
             opening = asyncio.ensure_future(_admit(rooms, write, writer_epoch, hasher))
             try:
@@ -39,10 +43,18 @@ async def open_upload(
                 raise
 
 
-async def _make_way(rooms: StoreRooms, write: ArtifactWrite, writer_epoch: int, prefix: Digest | None) -> Hasher | None:
+async def _repeated(rooms: StoreRooms, write: ArtifactWrite, row: sqlite3.Row) -> Replay:
+    """What a finished upload made, for the one who sends it again."""
+    moment = rooms.moment()
+    made = await rooms.ledger.read(lambda rows: uploads.find_finished(rows, row, write, moment))
+    return Replay(write, made, rooms.disk)
+
+
+async def _make_way(
+    rooms: StoreRooms, write: ArtifactWrite, row: sqlite3.Row | None, writer_epoch: int, prefix: Digest | None
+) -> Hasher | None:
     """Takes an open upload from its writer, if this one may; gives the state of its hash, None for a new upload."""
     upload_id, writers = write.upload_id, rooms.writers
-    row = await rooms.ledger.read(lambda rows: partials.find(rows, upload_id))
     if row is None or row["state"] != "open":
         if row is None and prefix is not None and prefix.size_bytes:
             raise refusals.offset_mismatch(0, prefix.size_bytes)
@@ -54,10 +66,11 @@ async def _make_way(rooms: StoreRooms, write: ArtifactWrite, writer_epoch: int, 
     if writer is not None and (writer_epoch <= writer.writer_epoch or writer.is_publishing):
         raise refusals.upload_in_progress("upload", upload_id)
     if prefix is not None:
-        _check_prefix(upload_id, await (writer.so_far() if writer else _resting(rooms, upload_id)), prefix)
+        here = await writer.so_far() if writer else (await resting.measured(rooms, upload_id)).digest()
+        _check_prefix(upload_id, here, prefix)
     if writer is not None:
         await writer.lose(refusals.writer_fenced(upload_id, writer_epoch))
-    hasher = await writers.measured(upload_id)
+    hasher = await resting.measured(rooms, upload_id)
     if prefix is not None:
         _check_prefix(upload_id, hasher.digest(), prefix)
     return hasher
@@ -70,29 +83,21 @@ def _check_prefix(upload_id: str, here: Digest, claimed: Digest) -> None:
         raise refusals.prefix_mismatch(upload_id, here, claimed)
 
 
-async def _resting(rooms: StoreRooms, upload_id: str) -> Digest:
-    return (await rooms.writers.measured(upload_id)).digest()
-
-
 async def _admit(
     rooms: StoreRooms, write: ArtifactWrite, writer_epoch: int, hasher: Hasher | None
-) -> LocalUpload | KnownUpload | Replay:
+) -> LocalUpload | KnownUpload:
     if hasher is None:
         known = await KnownUpload.found(rooms, write, writer_epoch)
         if known is not None:
             return known
     allowance = Allowance(rooms, write, hasher.size_bytes if hasher else 0)
     try:
-        admission = await allowance.admit(writer_epoch)
-        if admission.finished is not None:
-            allowance.end()
-            rooms.writers.forget(write.upload_id)
-            return Replay(write, admission.finished, rooms.disk)
+        epoch = await allowance.admit(writer_epoch)
         part = await _open_part(rooms, write, hasher)
     except BaseException:
         allowance.end()
         raise
-    upload = LocalUpload(rooms, write, admission.writer_epoch, part, allowance)
+    upload = LocalUpload(rooms, write, epoch, part, allowance)
     rooms.writers.enter(write.upload_id, upload)
     return upload
 

@@ -86,25 +86,22 @@ class Committed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """A writer is let in: his number, and how many bytes are reserved for him; or `finished`, what was made before."""
+    """A writer is let in: his number, and how many bytes are reserved for him."""
 
-    writer_epoch: int = 0
-    reserved: int = 0
-    finished: ArtifactRef | None = None
+    writer_epoch: int
+    reserved: int
 
 
 def admit(connection: sqlite3.Connection, write: ArtifactWrite, writer_epoch: int, moment: Moment) -> Admission:
     """Opens an upload with its reservation, or gives an open one, which nobody writes, to its next writer.
 
-    Raises UPLOAD_IN_PROGRESS, REQUEST_ID_REUSED, ARTIFACT_NOT_FOUND, ARTIFACT_EXISTS, TOO_MANY_UPLOADS, QUOTA_EXCEEDED,
-    WRITER_FENCED.
+    Raises UPLOAD_IN_PROGRESS, also for one that has just been finished, REQUEST_ID_REUSED, ARTIFACT_EXISTS,
+    TOO_MANY_UPLOADS, QUOTA_EXCEEDED, WRITER_FENCED.
     """
     row = connection.execute("SELECT * FROM uploads WHERE upload_id = ?", (write.upload_id,)).fetchone()
     if row is None:
         return _open(connection, write, max(writer_epoch, 1), moment)
-    if row["state"] == "done":
-        return Admission(finished=find_finished(connection, row, write, moment))
-    if row["state"] == "intent":
+    if row["state"] != "open":
         raise refusals.upload_in_progress("upload", write.upload_id)
     return _go_on(connection, row, write, writer_epoch, moment)
 

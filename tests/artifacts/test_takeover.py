@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sqlite3
 import threading
 from pathlib import Path
 
 import pytest
 
+from paglets.artifacts import partials
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.steps import Step
-from paglets.artifacts.store import ArtifactWrite, Upload, WriteOutcome
+from paglets.artifacts.store import ArtifactWrite, Upload, UploadState, WriteOutcome
 from paglets.digest import Digest
 from paglets.errors import ConflictError, NotFoundError, PagletError
 from tests.artifacts.support import PATIENCE_S, armed, assert_consistent, eventually, read_all, refused
@@ -162,3 +164,24 @@ async def test_asked_for_all_the_time(local: LocalArtifactStore, root: Path) -> 
     assert len(set(sizes)) > 2
     assert reasons <= {"UPLOAD_IN_PROGRESS"}
     assert_consistent(root)
+
+
+async def test_asked_for_at_the_end(local: LocalArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for an upload that is finished at that moment never hears that it has fewer bytes than it had."""
+    read, go_on, real = threading.Event(), threading.Event(), partials.find
+
+    def find_and_wait(rows: sqlite3.Connection, upload_id: str) -> sqlite3.Row | None:
+        row = real(rows, upload_id)
+        read.set()
+        go_on.wait(PATIENCE_S)
+        return row
+
+    async with await local.open_upload(WRITE) as upload:
+        await send(upload)
+        monkeypatch.setattr(partials, "find", find_and_wait)
+        asking = asyncio.create_task(local.upload("u"))
+        await asyncio.to_thread(read.wait, PATIENCE_S)
+        await upload.finish(Digest.of(DATA))
+    go_on.set()
+    info = await asking
+    assert (info.state, info.committed_size) == (UploadState.COMMITTED, len(DATA))

@@ -10,6 +10,7 @@ import pytest
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.store import ArtifactWrite, Upload, WriteOutcome
 from paglets.artifacts.upload import LocalUpload
+from paglets.config import StoreSettings
 from paglets.digest import Digest
 from paglets.errors import (
     ConflictError,
@@ -186,3 +187,13 @@ async def _resend(upload: Upload, offset: int, data: bytes, declared: Digest | N
     if data:
         await upload.write(offset, data)
     await upload.finish(declared)
+
+
+async def test_replay_needs_no_room(root: Path) -> None:
+    """An upload whose answer was lost is told again also where there is no room, and leave, for another one."""
+    write, data = ArtifactWrite(upload_id="u", size_bytes=100_000), bytes(100_000)
+    async with opened(root) as store:
+        await store.create_from_chunks(write, pieces(data))
+    async with opened(root, bounds=StoreSettings(min_free_bytes=1 << 60, max_open_uploads=0)) as store:
+        result = await store.create_from_chunks(write, pieces(data))
+        assert result.outcome is WriteOutcome.ALREADY_COMMITTED
