@@ -150,6 +150,24 @@ async def test_known_bytes_touch_no_blob(root: Path, recorder: Recorder) -> None
     assert names[: names.index("reply")] == [COMMIT, "fdatasync", INTENT, COMMIT, "unlink", VISIBLE, COMMIT]
 
 
+@pytest.mark.parametrize("inline_bytes", [0, INLINE_BYTES])
+@pytest.mark.parametrize("tells", [True, False])
+async def test_bytes_of_others_take_the_steps_of_unknown_ones(
+    root: Path, recorder: Recorder, inline_bytes: int, *, tells: bool
+) -> None:
+    """Who sends what another owner has learns nothing from how long it takes: it is written, synced and named."""
+    async with opened(root, bounds=settings(inline_bytes=inline_bytes)) as store:
+        await store.create_from_chunks(ArtifactWrite(owner="bob"), pieces(b"bob's"))
+        taken = list[list[str]]()
+        for data in (b"new", b"bob's"):
+            digest = Digest.of(data) if tells else None
+            recorder.calls.clear()
+            await store.create_from_chunks(ArtifactWrite(owner="ann", expected_digest=digest), pieces(data))
+            steps = [what for what, _, _ in recorder.calls]
+            taken.append(steps[: steps.index(COMMIT, steps.index(VISIBLE)) + 1])
+        assert taken[0] == taken[1]
+
+
 @pytest.mark.parametrize("recovered", [False, True])
 async def test_a_published_file_is_forgotten_when_it_is_durably_gone(
     root: Path, tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, *, recovered: bool
