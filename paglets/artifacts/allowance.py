@@ -84,5 +84,5 @@ class Allowance:
         except ExhaustedError as error:
             if error.reason != "QUOTA_EXCEEDED":
                 raise
-        await self._rooms.janitor.sweep()
+        await self._rooms.janitor.make_room()
         return await self._rooms.ledger.write(work)

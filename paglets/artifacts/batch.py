@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from paglets.artifacts.small import ProvenWrite, store_all
 from paglets.artifacts.store import SMALL_BYTES, ArtifactWriteResult, SmallWrite
 from paglets.config import StoreSettings
 from paglets.digest import Digest
-from paglets.errors import PagletError
+from paglets.errors import ExhaustedError, PagletError
 
 __all__ = ["store_batch"]
 
@@ -83,9 +84,11 @@ async def _store(rooms: StoreRooms, items: Sequence[ProvenWrite]) -> list[Artifa
         if isinstance(result, PagletError) and result.reason == "QUOTA_EXCEEDED"
     ]
     if refused:
-        await rooms.janitor.sweep()
-        for number, result in zip(refused, await _write(rooms, [items[number] for number in refused]), strict=True):
-            results[number] = result
+        await rooms.janitor.make_room()
+        with suppress(ExhaustedError):  # nothing more was written: what was refused stays so, what is stored is told
+            again = await _write(rooms, [items[number] for number in refused])
+            for number, result in zip(refused, again, strict=True):
+                results[number] = result
     for result in results:
         if isinstance(result, ArtifactWriteResult):
             rooms.janitor.expect(result.ref.expires_at)

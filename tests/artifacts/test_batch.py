@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import grpc
 import pytest
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
+from paglets.artifacts.catalogue import Catalogue, Removal
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.steps import Step
 from paglets.artifacts.store import (
@@ -226,6 +228,21 @@ async def test_quota(root: Path, clock: Clock) -> None:
         assert told(await store.create_batch(items[2:3])) == ["committed"]
         usage = (await store.usage()).host
         assert (usage.used, usage.reserved) == (90, 0)
+    assert_consistent(root)
+
+
+async def test_stored_is_told_when_no_room_can_be_made(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails while room is made for the last takes nothing away from the first, who are told so."""
+
+    async def fail(_: Catalogue) -> Removal:
+        raise OSError(errno.EIO, "the disk fails")
+
+    async with opened(root, bounds=settings(inline_bytes=INLINE_BYTES, quota_bytes=50)) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(Catalogue, "remove_expired", fail)
+            results = await store.create_batch([small(bytes([each]) * 30) for each in (1, 2)])
+            assert told(results) == ["committed", "QUOTA_EXCEEDED"]
+            assert (await refused(store.open_upload(ArtifactWrite(size_bytes=30)))).reason == "QUOTA_EXCEEDED"
     assert_consistent(root)
 
 
