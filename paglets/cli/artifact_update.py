@@ -16,7 +16,7 @@ from paglets.cli.output import note, write_json
 from paglets.cli.session import Session
 from paglets.cli.types import label, span
 from paglets.errors import ConflictError
-from paglets.values import ArtifactRef
+from paglets.values import ArtifactRef, OwnerPolicy
 
 if TYPE_CHECKING:
     from paglets.client.client import Client
@@ -28,7 +28,13 @@ __all__ = ["update"]
 @click.argument("artifact_id", metavar="ID")
 @click.option("--name", help="What people call it.")
 @click.option("--owner", help="The id of a paglet, or whoever it belongs to; `--owner ''` for nobody.")
+@click.option(
+    "--owner-policy",
+    type=click.Choice([policy.value for policy in OwnerPolicy]),
+    help="What the owner's disposal does to it.",
+)
 @click.option("--content-type", help="Its media type.")
+@click.option("--content-encoding", help="How its bytes are packed, e.g. gzip.")
 @click.option("--ttl", type=span, metavar="SPAN", help="How long it lives from now on, e.g. 15m, 12h, 7d.")
 @click.option("--never-expires", is_flag=True, help="It stays until it is deleted.")
 @click.option("--label", "labels", type=label, metavar="KEY=VALUE", multiple=True, help="Sets a label; repeatable.")
@@ -40,7 +46,9 @@ def update(
     artifact_id: str,
     name: str | None,
     owner: str | None,
+    owner_policy: str | None,
     content_type: str | None,
+    content_encoding: str | None,
     ttl: float | None,
     never_expires: bool,  # noqa: FBT001 - click's own
     labels: tuple[tuple[str, str], ...],
@@ -53,7 +61,14 @@ def update(
     expires_at = math.inf if never_expires else None
     if ttl is not None:
         expires_at = time.time() + ttl
-    changes = ArtifactChanges(name=name, owner=owner, content_type=content_type, expires_at=expires_at)
+    changes = ArtifactChanges(
+        name=name,
+        owner=owner,
+        owner_policy=None if owner_policy is None else OwnerPolicy(owner_policy),
+        content_type=content_type,
+        content_encoding=content_encoding,
+        expires_at=expires_at,
+    )
     edits: dict[str, str | None] = {**dict(labels), **dict.fromkeys(unlabels)}
     if len(edits) < len(dict(labels)) + len(set(unlabels)):
         raise click.UsageError("--label and --unlabel contradict each other")

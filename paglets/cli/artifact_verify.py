@@ -12,7 +12,8 @@ from paglets.cli.nouns import Verb
 from paglets.cli.output import plain, size_text, write_json
 from paglets.cli.progress import byte_bar
 from paglets.cli.session import Session
-from paglets.errors import DataLossError, NotFoundError
+from paglets.cli.several import Several
+from paglets.errors import DataLossError, NotFoundError, PagletError
 from paglets.values import ArtifactRef
 
 if TYPE_CHECKING:
@@ -28,35 +29,40 @@ __all__ = ["verify"]
 def verify(context: click.Context, artifact_ids: tuple[str, ...], everything: bool) -> None:  # noqa: FBT001 - click's own
     """Read artifacts to their end, and prove their bytes against their digests here.
 
-    A line for each says whether it is sound or corrupt. The exit code is 79 (DATA_LOSS) if any is corrupt.
+    A line for each says whether it is sound or corrupt; one that cannot be read does not stop the others. The exit code
+    is 79 (DATA_LOSS) if any is corrupt.
     """
     if bool(artifact_ids) == everything:
         raise click.UsageError("name the artifacts, or give --all", context)
     use_one_arena()
     session = context.ensure_object(Session)
-    looked_at, corrupt = session.run(lambda client: _verify(session, client, artifact_ids))
+    several = Several(session, len(artifact_ids))
+    looked_at, corrupt = session.run(lambda client: _verify(session, client, artifact_ids, several))
     if corrupt:
         raise DataLossError(
             "STORED_BLOB_CORRUPT",
             f"{len(corrupt)} of {looked_at} artifacts no longer have their bytes",
             metadata={"artifact_id": corrupt[0]},
         )
+    context.exit(several.code)
 
 
-async def _verify(session: Session, client: Client, artifact_ids: tuple[str, ...]) -> tuple[int, list[str]]:
+async def _verify(
+    session: Session, client: Client, artifact_ids: tuple[str, ...], several: Several
+) -> tuple[int, list[str]]:
     """Looks at the artifacts that are named, or at all; says at how many, and which are corrupt."""
     looked_at, corrupt = 0, list[str]()
-    async for ref in _named(client, artifact_ids) if artifact_ids else _all(client):
+    async for ref in _named(client, artifact_ids, several) if artifact_ids else _all(client):
         try:
             await _read(client, ref)
             found = ""
         except DataLossError as error:
             corrupt.append(ref.artifact_id)
             found = error.message
-        except NotFoundError:
+        except NotFoundError as error:  # it was deleted, or has expired, since it was looked up
             if artifact_ids:
-                raise
-            continue  # deleted, or expired, since it was listed
+                several.fail(error, ref.artifact_id)
+            continue
         looked_at += 1
         _tell(session, ref, found)
     return looked_at, corrupt
@@ -80,9 +86,16 @@ def _tell(session: Session, ref: ArtifactRef, found: str) -> None:
         click.echo(f"{plain(ref.artifact_id)}  {'corrupt' if found else 'sound'}  {size_text(ref.size_bytes)}")
 
 
-async def _named(client: Client, artifact_ids: tuple[str, ...]) -> AsyncIterator[ArtifactRef]:
+async def _named(client: Client, artifact_ids: tuple[str, ...], several: Several) -> AsyncIterator[ArtifactRef]:
     for artifact_id in artifact_ids:
-        yield await client.artifacts.ref(artifact_id)
+        try:
+            ref = await client.artifacts.ref(artifact_id)
+        except PagletError as error:
+            several.fail(error, artifact_id)
+            if several.is_hopeless:
+                return
+        else:
+            yield ref
 
 
 async def _all(client: Client) -> AsyncIterator[ArtifactRef]:

@@ -61,12 +61,14 @@ def test_update_changes_what_is_named(mesh: Mesh) -> None:
     assert after["etag"] != before["etag"]
     stat = mesh.cli("artifact", "stat", artifact_id, "--json").record
     assert {**stat, **after} == stat
-    more = ("--ttl", "1h", "--owner", "", "--content-type", "text/plain")
+    packed = ("--content-encoding", "gzip", "--owner-policy", "delete-with-owner")
+    more = ("--ttl", "1h", "--owner", "", "--content-type", "text/plain", *packed)
     told_so = mesh.cli("artifact", "update", artifact_id, *more)
     assert (told_so.code, told_so.out) == (0, "")
     last = mesh.cli("artifact", "stat", artifact_id, "--json").record
     assert last["etag"] in told_so.err
     assert (last["owner"], last["content_type"], last["labels"]) == ("", "text/plain", after["labels"])
+    assert (last["content_encoding"], last["owner_policy"]) == ("gzip", "delete-with-owner")
     assert last["expires"] > last["updated"]
 
 

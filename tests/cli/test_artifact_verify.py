@@ -52,7 +52,9 @@ def test_verify(tmp_path: Path) -> None:
         assert cli("artifact", "stat", ids[1], "--json").record["corrupt"]
         assert put(cli, data[1]) != ids[1]
         assert cli("artifact", "verify", "--all").code == 0
-        assert cli("artifact", "verify", ids[0], "missing").code == 69
+        some = cli("artifact", "verify", ids[0], "missing", ids[2])
+        assert (some.code, [line.split()[0] for line in some.out.splitlines()]) == (69, [ids[0], ids[2]])
+        assert "Error: missing: " in some.err
 
 
 @pytest.mark.parametrize("arguments", [(), ("an-id", "--all")])
