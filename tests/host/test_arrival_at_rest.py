@@ -31,7 +31,11 @@ async def test_arrives_at_rest(mesh: Mesh) -> None:
     assert await asyncio.to_thread(Path(file.path).read_bytes) == CONTENT
     assert (await ask(mesh.alpha.channel, "probe", "Append", "b")).text == "a woken b"
     assert STAGE.notes[-3:] == ["activated message", "on_activation", "append b"]
-    assert await mesh.alpha.host.parts.journal.paglet("probe") is None
+
+    async def is_forgotten() -> bool:
+        return await mesh.alpha.host.parts.journal.paglet("probe") is None
+
+    await eventually(is_forgotten, what="the source's forgetting")
 
 
 async def test_policy_comes_along(mesh: Mesh) -> None:
