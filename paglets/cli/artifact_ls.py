@@ -11,7 +11,7 @@ from paglets.cli.artifact_record import artifact_record, health_record
 from paglets.cli.nouns import Verb
 from paglets.cli.output import Record, size_text, write_json, write_table
 from paglets.cli.session import Session
-from paglets.cli.types import wanted_label
+from paglets.cli.types import one_of_each, wanted_label
 
 if TYPE_CHECKING:
     from paglets.client.client import Client
@@ -24,7 +24,13 @@ _COLUMNS = ("artifact_id", "name", "size", "owner", "created", "expires")
 @click.command("ls", cls=Verb)
 @click.option("--owner", help="Only those of this owner; `--owner ''` for those without one.")
 @click.option(
-    "--label", "labels", type=wanted_label, metavar="KEY[=VALUE]", multiple=True, help="Only those with it; repeatable."
+    "--label",
+    "labels",
+    type=wanted_label,
+    metavar="KEY[=VALUE]",
+    multiple=True,
+    callback=one_of_each,
+    help="Only those with it; repeatable.",
 )
 @click.option("--prefix", default="", help="Only those whose names begin so.")
 @click.option(
@@ -38,14 +44,14 @@ _COLUMNS = ("artifact_id", "name", "size", "owner", "created", "expires")
 def list_artifacts(
     session: Session,
     owner: str | None,
-    labels: tuple[tuple[str, str], ...],
+    labels: dict[str, str],
     prefix: str,
     order: str,
     reverse: bool,  # noqa: FBT001 - click's own
 ) -> None:
     """List the artifacts of the host that is asked."""
     query = ArtifactQuery(
-        owner=owner, name_prefix=prefix, labels=dict(labels), order_by=ArtifactOrder(order), descending=reverse
+        owner=owner, name_prefix=prefix, labels=labels, order_by=ArtifactOrder(order), descending=reverse
     )
     rows = session.run(lambda client: _listed(client, query, as_json=session.json))
     if not session.json:

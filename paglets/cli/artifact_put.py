@@ -14,7 +14,7 @@ from paglets.cli.nouns import Verb
 from paglets.cli.progress import byte_bar
 from paglets.cli.session import Session
 from paglets.cli.stdin import stdin_chunks
-from paglets.cli.types import label, span
+from paglets.cli.types import label, one_of_each, span
 from paglets.values import OwnerPolicy
 
 if TYPE_CHECKING:
@@ -37,7 +37,15 @@ __all__ = ["put"]
     help="What the owner's disposal does to it; keep if not given.",
 )
 @click.option("--ttl", type=span, metavar="SPAN", help="How long it lives, e.g. 15m, 12h, 7d; else for ever.")
-@click.option("--label", "labels", type=label, metavar="KEY=VALUE", multiple=True, help="Repeatable.")
+@click.option(
+    "--label",
+    "labels",
+    type=label,
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=one_of_each,
+    help="Repeatable.",
+)
 @click.option("--content-type", help="Its media type; guessed by the file's name if not given.")
 @click.option("--content-encoding", default="", help="How its bytes are packed, e.g. gzip.")
 @click.option("--no-resume", is_flag=True, help="Begin anew, and drop what an interrupted put has sent.")
@@ -50,7 +58,7 @@ def put(
     owner: str,
     owner_policy: str,
     ttl: float | None,
-    labels: tuple[tuple[str, str], ...],
+    labels: dict[str, str],
     content_type: str | None,
     content_encoding: str,
     no_resume: bool,  # noqa: FBT001 - click's own
@@ -67,7 +75,7 @@ def put(
         owner=owner,
         owner_policy=OwnerPolicy(owner_policy),
         ttl_s=ttl,
-        labels=dict(labels),
+        labels=labels,
         content_type=content_type or "",
         content_encoding=content_encoding,
     )

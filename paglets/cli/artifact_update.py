@@ -14,7 +14,7 @@ from paglets.cli.artifact_record import artifact_record
 from paglets.cli.nouns import Verb
 from paglets.cli.output import note, write_json
 from paglets.cli.session import Session
-from paglets.cli.types import label, span
+from paglets.cli.types import label, one_of_each, span
 from paglets.errors import ConflictError
 from paglets.values import ArtifactRef, OwnerPolicy
 
@@ -37,7 +37,15 @@ __all__ = ["update"]
 @click.option("--content-encoding", help="How its bytes are packed, e.g. gzip.")
 @click.option("--ttl", type=span, metavar="SPAN", help="How long it lives from now on, e.g. 15m, 12h, 7d.")
 @click.option("--never-expires", is_flag=True, help="It stays until it is deleted.")
-@click.option("--label", "labels", type=label, metavar="KEY=VALUE", multiple=True, help="Sets a label; repeatable.")
+@click.option(
+    "--label",
+    "labels",
+    type=label,
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=one_of_each,
+    help="Sets a label; repeatable.",
+)
 @click.option("--unlabel", "unlabels", metavar="KEY", multiple=True, help="Takes a label away; repeatable.")
 @click.option("--etag", default="", help="Only if this is its etag still.")
 @click.pass_obj
@@ -51,7 +59,7 @@ def update(
     content_encoding: str | None,
     ttl: float | None,
     never_expires: bool,  # noqa: FBT001 - click's own
-    labels: tuple[tuple[str, str], ...],
+    labels: dict[str, str],
     unlabels: tuple[str, ...],
     etag: str,
 ) -> None:
@@ -69,8 +77,8 @@ def update(
         content_encoding=content_encoding,
         expires_at=expires_at,
     )
-    edits: dict[str, str | None] = {**dict(labels), **dict.fromkeys(unlabels)}
-    if len(edits) < len(dict(labels)) + len(set(unlabels)):
+    edits: dict[str, str | None] = {**labels, **dict.fromkeys(unlabels)}
+    if len(edits) < len(labels) + len(set(unlabels)):
         raise click.UsageError("--label and --unlabel contradict each other")
     if not edits and not changes.given():
         raise click.UsageError("say what to change, e.g. --name NAME")

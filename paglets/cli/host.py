@@ -19,7 +19,7 @@ from paglets.cli.nouns import Noun
 from paglets.cli.output import note, write_json, write_record
 from paglets.cli.session import DEFAULT_ADDRESS, Session
 from paglets.cli.store_options import StoreVerb, store_options, store_settings
-from paglets.cli.types import address_or_none, label, listening_address, size
+from paglets.cli.types import address_or_none, label, listening_address, one_of_each, size
 from paglets.config import DEFAULT_MAX_CONNECTIONS, HostSettings
 from paglets.values import check_id
 
@@ -36,18 +36,6 @@ def host() -> None:
 def _default_name() -> str:
     """This machine's name, as far as a host may have it."""
     return re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower()).lstrip("._-")[:128] or "host"
-
-
-def _one_of_each(
-    context: click.Context, parameter: click.Parameter, given: tuple[tuple[str, str], ...]
-) -> dict[str, str]:
-    """What each key is to be. Two values for one are a mistake: nobody knows which of them was meant."""
-    found = dict[str, str]()
-    for key, value in given:
-        if key in found:
-            raise click.BadParameter(f"{key!r} is given twice", context, parameter)
-        found[key] = value
-    return found
 
 
 @host.command(cls=StoreVerb)
@@ -85,7 +73,7 @@ def _one_of_each(
     type=label,
     metavar="KEY=VALUE",
     multiple=True,
-    callback=_one_of_each,
+    callback=one_of_each,
     help="What else there is to say of the host. Repeatable.",
 )
 @click.option(

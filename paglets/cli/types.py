@@ -20,6 +20,7 @@ __all__ = [
     "label",
     "listening_address",
     "moment",
+    "one_of_each",
     "read_text_argument",
     "size",
     "span",
@@ -122,6 +123,18 @@ def label(text: str) -> tuple[str, str]:
     if not equals or not key:
         raise click.BadParameter(f"{text!r} is no label; give KEY=VALUE")
     return key, value
+
+
+def one_of_each(
+    context: click.Context, parameter: click.Parameter, given: tuple[tuple[str, str], ...]
+) -> dict[str, str]:
+    """What each key is to be. Two values for one are a mistake: nobody knows which of them was meant."""
+    found = dict[str, str]()
+    for key, value in given:
+        if key in found:
+            raise click.BadParameter(f"{key!r} is given twice", context, parameter)
+        found[key] = value
+    return found
 
 
 def wanted_label(text: str) -> tuple[str, str]:

@@ -47,6 +47,9 @@ def test_ls_finds_and_sorts(mesh: Mesh) -> None:
     assert listed("--label", "kind=report", "--prefix", "ba") == []
     assert mesh.cli("artifact", "ls", "--order", "colour").code == 2
     assert mesh.cli("artifact", "ls", "--label", "=x").code == 2
+    for command in (("ls",), ("put", "-"), ("update", "any")):
+        twice = mesh.cli("artifact", *command, "--label", "kind=report", "--label", "kind=letter")
+        assert (twice.code, "--label': 'kind' is given twice" in twice.err) == (2, True)
 
 
 def test_update_changes_what_is_named(mesh: Mesh) -> None:
