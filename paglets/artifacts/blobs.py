@@ -108,12 +108,15 @@ class BlobFolder:
         self._part_path(upload_id).unlink(missing_ok=True)
 
     def drop_parts_except(self, upload_ids: Iterable[str]) -> None:
-        """Unlinks every part but those of the given uploads."""
+        """Unlinks every part but those of the given uploads; what cannot be unlinked is logged, and keeps nobody."""
         kept = {self._part_path(upload_id).name for upload_id in upload_ids}
         with os.scandir(self._parts) as entries:
             strays = [entry.path for entry in entries if entry.name not in kept]
         for path in strays:
-            Path(path).unlink(missing_ok=True)
+            try:
+                Path(path).unlink(missing_ok=True)
+            except OSError:
+                _log.exception("cannot unlink %s", path)
 
     def unlink(self, blobs: list[Blob]) -> list[Blob]:
         """Unlinks files durably; returns those that are gone. One that resists is logged and left for a later try."""

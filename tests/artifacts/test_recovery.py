@@ -122,9 +122,11 @@ async def test_until_it_is_finished_it_is_in_progress(
 
 
 async def test_strays_in_parts_are_dropped(root: Path) -> None:
-    """A part that no row knows is garbage."""
+    """A part that no row knows is garbage; what cannot be unlinked there keeps no store from being opened."""
     async with opened(root):
         pass
+    (root / "parts" / "folder").mkdir()
     (root / "parts" / "stray.part").write_bytes(b"?")
     async with opened(root):
+        (root / "parts" / "folder").rmdir()
         assert_consistent(root)
