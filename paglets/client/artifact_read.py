@@ -19,7 +19,15 @@ from paglets.client.backoff import Backoff
 from paglets.client.read_call import ReadCall
 from paglets.client.retry import RetryPolicy
 from paglets.digest import Hasher
-from paglets.errors import ExhaustedError, NotFoundError, OutOfRangeError, PagletError, Resource, UnavailableError
+from paglets.errors import (
+    DeadlineError,
+    ExhaustedError,
+    NotFoundError,
+    OutOfRangeError,
+    PagletError,
+    Resource,
+    UnavailableError,
+)
 from paglets.values import ArtifactRef
 
 __all__ = ["Begin", "RemoteReader"]
@@ -31,8 +39,9 @@ Begin: TypeAlias = Callable[[int, int | None], Awaitable[ReadCall]]
 class RemoteReader:
     """An artifact of a host, or a range of it, that is open for reading; it can be read once.
 
-    When the way to the host breaks, or the host is restarted, it goes on by range from what came, for as long as the
-    policy says without a byte. The bytes of all calls together are proven against the digest that the first one told.
+    When the way to the host breaks, the host is restarted, or one of them took or gave nothing for too long, it goes on
+    by range from what came, for as long as the policy says without a byte. The bytes of all calls together are proven
+    against the digest that the first one told.
     """
 
     def __init__(self, begin: Begin, call: ReadCall, backoff: Backoff, disk: Disk) -> None:
@@ -101,7 +110,7 @@ class RemoteReader:
         while True:
             try:
                 piece = await self._call.piece()
-            except UnavailableError as failure:
+            except (UnavailableError, DeadlineError) as failure:
                 if self._received == self._range.length:  # all came, but for the word that it was all
                     return None
                 await self._backoff.pause(failure)

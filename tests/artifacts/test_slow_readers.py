@@ -17,6 +17,7 @@ import pytest
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts.store import ArtifactWrite
+from paglets.client.artifacts import RemoteArtifactStore
 from paglets.client.channel import open_channel
 from paglets.services.message_size import FULL_SIZE_READS
 from paglets.wire.frames import READ_BYTES
@@ -88,6 +89,27 @@ async def test_a_reader_that_stands_still_is_ended(root: Path) -> None:
         await eventually(let_go)
         found = await refusal(take(call))
         assert (found.code, found.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
+
+
+async def test_a_reader_that_goes_on_has_all(root: Path) -> None:
+    """Who reads by the SDK, and stood still for so long that his read was ended, has the rest when he goes on."""
+
+    async def let_go() -> bool:
+        return open_blobs(root) == 0
+
+    size = 0
+    async with opened(root) as local:
+        await local.create_from_chunks(ArtifactWrite(artifact_id="a"), pieces(*[bytes(MIB)] * (SIZE // MIB)))
+        async with (
+            serving(local, reader_timeout_s=0.3) as port,
+            open_channel(f"127.0.0.1:{port}") as channel,
+            RemoteArtifactStore(channel).open_reader("a") as reader,
+        ):
+            async for piece in reader:
+                if not size:
+                    await eventually(let_go)
+                size += len(piece)
+    assert size == SIZE
 
 
 async def test_too_many_reads(root: Path) -> None:
