@@ -89,7 +89,8 @@ class Rests:
                 raise
             try:
                 last, policy = await self._last_turn(resident, request)
-                await self._lay_down(resident, request, policy, last)
+                async with self._dormant.lock(resident.paglet_id):  # its time may come before the directory knows
+                    await self._lay_down(resident, request, policy, last)
             except BaseException as error:
                 if self._residents.get(resident.paglet_id) is resident:
                     await self._go_on(resident, request, error)

@@ -18,7 +18,7 @@ from paglets.host.resident import Resident
 from paglets.host.residents import Residents
 from paglets.values import DeactivationPolicy, PagletState
 from tests.host.conftest import Mesh, Site, site
-from tests.host.midway import do
+from tests.host.midway import Midway, do
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, eventually, new_request, refused
 
@@ -188,6 +188,21 @@ async def test_its_time_comes(alpha: Site) -> None:
     assert await state_of(alpha.client, "late") is PagletState.INACTIVE
     await alpha.client.deactivate("late", DeactivationPolicy(activate_at=time.time() - 5))
     await eventually(lambda: do(STAGE.notes.count("activated time") == 2), what="the time of the other")
+
+
+async def test_time_that_comes_before_it_rests(alpha: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time that has passed when the directory does not know of the rest yet brings it back right after that."""
+    await probe_with_line(alpha)
+    kept = Midway(monkeypatch, alpha.host.parts.journal.dormant, "rest", after=True).hold()
+    looked = Midway(monkeypatch, alpha.host.parts.journal.dormant, "due", after=True)
+    policy = DeactivationPolicy(activate_at=time.time() - 5, activate_on_message=False)
+    resting = asyncio.create_task(alpha.client.deactivate("probe", policy))
+    await kept.called()
+    alpha.host.dormant.rearranged()
+    await looked.over()
+    kept.release()
+    await resting
+    await eventually(lambda: do("activated time" in STAGE.notes), what="its time")
 
 
 async def test_start_brings_back_what_it_should(tmp_path: Path) -> None:
