@@ -14,6 +14,7 @@ from paglets.core.lifecycle import TRANSITIONS, LifecycleEvent, next_state
 from paglets.directory.contract import Guard, PagletRow, RowWrite
 from paglets.errors import ConflictError, PagletError
 from paglets.faults import point
+from paglets.host.dormant import Dormant
 from paglets.host.parts import HostParts
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
@@ -34,9 +35,10 @@ COMEBACK_POINTS = ("recovery.raise.before", "recovery.raise.after")
 class Comeback:
     """The paglets of one host that are to come back after a restart. `tasks` owns what outlives its caller."""
 
-    def __init__(self, parts: HostParts, residents: Residents, tasks: Tasks) -> None:
+    def __init__(self, parts: HostParts, residents: Residents, dormant: Dormant, tasks: Tasks) -> None:
         self._parts = parts
         self._residents = residents
+        self._dormant = dormant
         self._tasks = tasks
         self._waiting: dict[str, PagletRow] = {}
         self._coming: dict[str, asyncio.Future[None]] = {}
@@ -91,11 +93,15 @@ class Comeback:
             coming.set_result(None)
 
     async def raise_epochs(self, rows: Sequence[PagletRow]) -> Sequence[PagletRow]:
-        """Raises the epochs of rows, durable here and in the directory; those that are no longer here are left out."""
+        """Raises the epochs of rows, durable here and in the directory; those that are no longer here are left out.
+
+        What was to bring them back is forgotten only then: until its epoch is raised, a rest that the restart cut may
+        come true. Such a one is left out too, and rests.
+        """
         if not rows:
             return []
         raised = await self._raise(rows)
-        await self._parts.journal.set_epochs((row.paglet_id, row.epoch) for row in raised)
+        await self._parts.journal.dormant.awake((row.paglet_id, row.epoch) for row in raised)
         return raised
 
     async def _raise(self, rows: Sequence[PagletRow]) -> list[PagletRow]:
@@ -106,9 +112,12 @@ class Comeback:
 
         async def attempt() -> list[PagletRow]:
             current = [await self._parts.directory.get(row.paglet_id) for row in rows] if again else rows
-            mine = [row for row in current if row is not None and self._comes_back(row)]
+            mine = [row for row in current if row is not None and self._is_mine(row)]
+            for row in mine:
+                if row.state is PagletState.INACTIVE:  # a rest that the restart cut has come true
+                    self._dormant.add(row.paglet_id)
             again.append(True)
-            return list(await self._parts.directory.apply([_raised(row) for row in mine]))
+            return list(await self._parts.directory.apply([_raised(row) for row in mine if _comes_back(row)]))
 
         again: list[bool] = []
         point("recovery.raise.before")
@@ -122,10 +131,9 @@ class Comeback:
         point("recovery.raise.after")
         return raised
 
-    def _comes_back(self, row: PagletRow) -> bool:
-        """Whether a row is this host's alone still; one that a late write has laid down or ended is not to come."""
-        mine = row.owner == self._parts.name and row.intent is None
-        return mine and (row.state, LifecycleEvent.RESUME) in TRANSITIONS
+    def _is_mine(self, row: PagletRow) -> bool:
+        """Whether a row is this host's alone still."""
+        return row.owner == self._parts.name and row.intent is None
 
     async def begin(self, row: PagletRow) -> None:
         """Loads a paglet and begins its first turn, for which nobody waits but who has to do with the paglet."""
@@ -159,6 +167,11 @@ class Comeback:
         wanted = replace(row, state=state, intent=None, epoch=epoch, error=error.message)
         write = RowWrite(Guard.on(row), wanted, LifecycleEvent.QUARANTINE)
         await until_reached(lambda: self._parts.directory.apply([write]))
+
+
+def _comes_back(row: PagletRow) -> bool:
+    """Whether a paglet is to be awake; one that a late write has laid down or ended is not."""
+    return (row.state, LifecycleEvent.RESUME) in TRANSITIONS
 
 
 def _raised(row: PagletRow) -> RowWrite:

@@ -106,6 +106,8 @@ class Dormant:
 
     async def _wake(self, paglet_id: str, reason: str) -> Resident:
         async with self.lock(paglet_id):
+            if paglet_id not in self._inactive:  # it was woken or ended just now, or a restart has not decided yet
+                raise moved(paglet_id)
             row = await self._parts.directory.get(paglet_id)
             if row is None:
                 raise not_found(paglet_id)
@@ -125,6 +127,7 @@ class Dormant:
         here = kept is not None and kept.epoch and self._residents.get(row.paglet_id) is None  # 0: it is being created
         if not here or (row.owner, row.state, row.intent) != (self._parts.name, PagletState.ACTIVE, None):
             self.remove(row.paglet_id)
+            await self._parts.journal.dormant.drop([row.paglet_id])
             raise moved(row.paglet_id)
         state = next_state(row.paglet_id, row.state, LifecycleEvent.DEACTIVATE)
         wanted = replace(row, state=state, epoch=row.epoch + 1)
@@ -173,9 +176,11 @@ class Dormant:
     # By itself.
 
     async def recover(self, *, awake: Collection[str]) -> None:
-        """Reads who rests here: those of which a policy is kept, but for those that the directory says are `awake`."""
+        """Reads who rests here: those of which a policy is kept, but for those that the directory says are `awake`.
+
+        The policies of these stay until their epochs are raised: the write that lays one down may be under way still.
+        """
         kept = await self._parts.journal.dormant.ids()
-        await self._parts.journal.dormant.drop([paglet_id for paglet_id in kept if paglet_id in awake])
         self._inactive.update(paglet_id for paglet_id in kept if paglet_id not in awake)
 
     async def keep_time(self) -> None:
@@ -196,13 +201,11 @@ class Dormant:
                     await self._timed.wait()
 
     async def _wake_alone(self, paglet_id: str, reason: str) -> bool:
-        """Brings a paglet back that nobody waits for; whether it is awake, or gone."""
+        """Brings a paglet back that nobody waits for; whether it is awake."""
         try:
             await attempt(self.wake(paglet_id, reason), f"the activation of paglet {paglet_id}")
         except PagletError as error:
-            if error.reason == "PAGLET_MOVED":  # one that the directory does not know keeps its policy
-                await self._parts.journal.dormant.drop([paglet_id])
-                return True
-            _log.error("paglet %s stays inactive: %s", paglet_id, error)
+            if error.reason != "PAGLET_MOVED":
+                _log.error("paglet %s stays inactive: %s", paglet_id, error)
             return False
         return True

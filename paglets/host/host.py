@@ -96,7 +96,7 @@ class Host:
         desks = Desks(parts, self.residents, self.dormant, self.resident)
         self.posting = Posting(parts, self.dormant, desks)
         self.dead_letters = DeadLetters(parts, desks, self.dormant.wake_for_posts)
-        self._comeback = Comeback(parts, self.residents, self._tasks)
+        self._comeback = Comeback(parts, self.residents, self.dormant, self._tasks)
         self.requests = Requests(
             parts,
             self.residents,

@@ -258,7 +258,6 @@ class Landing:
         is_unsaid = row.state is PagletState.ARRIVING and row.owner == self._parts.name and is_this_one
         if is_unsaid and error is None and incoming.ticket.arrival is ArrivalMode.INACTIVE:
             async with self._dormant.lock(row.paglet_id):
-                await self._parts.journal.dormant.replace(row.paglet_id, _policy(incoming))  # it was taken for awake
                 await self._record_rest(incoming, row)
         elif is_unsaid:
             try:
@@ -272,6 +271,8 @@ class Landing:
                 await self._record(incoming, resident, error)
                 await resident.activate(self._parts.settings.quiesce_s)
                 resident.open()
+        elif row.state is PagletState.INACTIVE and row.owner == self._parts.name:
+            self._dormant.add(row.paglet_id)  # that it rests here was told by the life before
         await self._finish(incoming, error)
 
     async def _reload(self, row: PagletRow) -> Resident:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -14,9 +16,11 @@ from paglets import faults
 from paglets.directory.contract import Guard, JourneyRecord, PagletRow, RowWrite
 from paglets.directory.sqlite import SqliteDirectory
 from paglets.errors import ConflictError, InternalError, UnavailableError
-from paglets.values import PagletState
+from paglets.values import ArrivalMode, DeactivationPolicy, PagletState, TransferTicket
 from tests.host.conftest import Mesh, Site, site
-from tests.host.support import PROBE_TYPE, ask, new_request, refused
+from tests.host.midway import do
+from tests.host.stage import STAGE
+from tests.host.support import PROBE_TYPE, ask, eventually, new_request, refused
 from tests.host.unharmed import dispatch
 
 _REQUEST, _ACTIVE = new_request(), PagletState.ACTIVE
@@ -68,16 +72,24 @@ async def test_waking_that_comes_after_a_restart(stack: AsyncExitStack, tmp_path
     assert (await _row(alpha)).epoch > awake.epoch, "another late write may hold"
 
 
-def _land_after_the_list(monkeypatch: pytest.MonkeyPatch, *writes: RowWrite) -> None:
+def _land_after_the_list(
+    monkeypatch: pytest.MonkeyPatch, *writes: RowWrite, journeys: Sequence[JourneyRecord] = ()
+) -> None:
     """Writes of the life before come when a restart has just read its rows."""
     late, real = list(writes), SqliteDirectory.list
 
     async def read(
-        directory: SqliteDirectory, *, after: str = "", limit: int = 1000, owner: str = "", awake: bool = False
+        directory: SqliteDirectory,
+        *,
+        after: str = "",
+        limit: int = 1000,
+        owner: str = "",
+        type_name: str = "",
+        awake: bool = False,
     ) -> Sequence[PagletRow]:
-        rows = await real(directory, after=after, limit=limit, owner=owner, awake=awake)
+        rows = await real(directory, after=after, limit=limit, owner=owner, type_name=type_name, awake=awake)
         while late:
-            await directory.apply([late.pop()])
+            await directory.apply([late.pop()], journeys=journeys)
         return rows
 
     monkeypatch.setattr(SqliteDirectory, "list", read)
@@ -99,6 +111,90 @@ async def test_write_that_comes_during_a_restart(
     assert (await ask(alpha.channel, "other", "Append", "b")).text == "b"
     assert (await alpha.client.activate("probe")).state is PagletState.ACTIVE
     assert (await ask(alpha.channel, "probe", "Append", "b")).text in {"a b", "a woken b"}
+
+
+async def test_rest_that_comes_true_during_a_restart(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It rests by the policy that was asked for, though the restart has read that it is awake."""
+    row, policy = await _with_cut_rest(tmp_path, DeactivationPolicy(activate_on_message=False, queue_posts=False))
+    late = replace(row, state=PagletState.INACTIVE, epoch=row.epoch + 1)
+    _land_after_the_list(monkeypatch, RowWrite(Guard.on(row), late, "deactivate"))
+    alpha = await site(stack, tmp_path, "alpha")
+    await eventually(lambda: _rests(alpha), what="the rest")
+    found = await refused(ask(alpha.channel, "probe", "Append", "b"))
+    assert found.what == (grpc.StatusCode.FAILED_PRECONDITION, "PAGLET_INACTIVE")
+    assert await alpha.host.parts.journal.dormant.policy("probe") == policy
+
+
+async def test_rest_that_comes_true_during_a_restart_ends_in_time(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to bring it back does, though the restart has read that it is awake."""
+    row, _ = await _with_cut_rest(tmp_path, DeactivationPolicy(activate_at=time.time() - 1, activate_on_message=False))
+    late = replace(row, state=PagletState.INACTIVE, epoch=row.epoch + 1)
+    _land_after_the_list(monkeypatch, RowWrite(Guard.on(row), late, "deactivate"))
+    await site(stack, tmp_path, "alpha")
+    await eventually(lambda: do("activated time" in STAGE.notes), what="its time")
+
+
+async def test_rest_that_was_cut_leaves_no_policy(stack: AsyncExitStack, tmp_path: Path) -> None:
+    """If the write of a rest never lands, the paglet is awake after the restart, and nothing of the rest is kept."""
+    row, _ = await _with_cut_rest(tmp_path, DeactivationPolicy(activate_on_message=False))
+    alpha = await site(stack, tmp_path, "alpha")
+    assert (await ask(alpha.channel, "probe", "Append", "b")).text.endswith("b")
+    found = await _row(alpha)
+    assert (found.state, found.epoch) == (PagletState.ACTIVE, row.epoch + 1)
+    assert not await alpha.host.parts.journal.dormant.ids()
+
+
+async def test_arrival_at_rest_that_is_told_during_a_restart(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It rests by the policy of its ticket, though the restart has read that it is arriving."""
+    told: list[tuple[Sequence[RowWrite], Sequence[JourneyRecord]]] = []
+
+    async def no_answer(writes: Sequence[RowWrite], *, journeys: Sequence[JourneyRecord]) -> Sequence[PagletRow]:
+        told.append((writes, journeys))
+        raise UnavailableError("DIRECTORY_UNAVAILABLE", "no answer comes")
+
+    policy = DeactivationPolicy(activate_on_message=False, queue_posts=False)
+    ticket = TransferTicket(arrival=ArrivalMode.INACTIVE, policy=policy)
+    alpha = await site(stack, tmp_path, "alpha")
+    await alpha.client.create(PROBE_TYPE, paglet_id="probe")
+    async with AsyncExitStack() as first:
+        beta = await site(first, tmp_path, "beta", join=alpha.running.address)
+        monkeypatch.setattr(beta.host.parts.directory, "apply", no_answer)
+        moving = asyncio.create_task(alpha.client.dispatch("probe", "beta", ticket=ticket))
+        await eventually(lambda: do(bool(told)), what="the arrival")
+    writes, journeys = told[0]
+    _land_after_the_list(monkeypatch, *writes, journeys=journeys)
+    beta = await site(stack, tmp_path, "beta", join=alpha.running.address)
+    assert (await moving).state is PagletState.INACTIVE
+    assert await beta.host.parts.journal.dormant.policy("probe") == policy
+    await eventually(lambda: _rests(beta), what="the rest")
+
+
+async def _with_cut_rest(folder: Path, policy: DeactivationPolicy) -> tuple[PagletRow, DeactivationPolicy]:
+    """A host ends when a rest is in its journal and the directory is not told; gives the row as that has it."""
+
+    def cut(name: str) -> None:
+        if name == "deactivate.directory.before":
+            raise RuntimeError("the host ends here")
+
+    await _with_probe(folder)
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, folder, "alpha")
+        assert (await ask(alpha.channel, "probe", "Read")).text
+        faults.arm(cut)
+        with pytest.raises(InternalError):
+            await alpha.client.deactivate("probe", policy)
+        faults.arm(None)
+        return await _row(alpha), policy
+
+
+async def _rests(at: Site) -> bool:
+    return (await _row(at)).state is PagletState.INACTIVE and "probe" in at.host.dormant
 
 
 async def _with_cut_creation(folder: Path) -> PagletRow:

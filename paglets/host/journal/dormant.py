@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -70,6 +70,16 @@ class DormantRows:
             db.execute("DELETE FROM dormant WHERE paglet_id = ?", (paglet.paglet_id,))
             put_own_request(db, paglet.paglet_id, wanted)
             put_outgoing(db, paglet.paglet_id, sent)
+
+        await self._database.write(work)
+
+    async def awake(self, epochs: Iterable[tuple[str, int]]) -> None:
+        """Remembers the epochs of paglets whose rests, if they had any, are over, and forgets what was to end those."""
+        rows = [(epoch, paglet_id) for paglet_id, epoch in epochs]
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany("UPDATE paglets SET epoch = ? WHERE paglet_id = ?", rows)
+            db.executemany("DELETE FROM dormant WHERE paglet_id = ?", [(paglet_id,) for _, paglet_id in rows])
 
         await self._database.write(work)
 
