@@ -65,7 +65,7 @@ class Endings:
         if resident is not None:
             row = await self._end_resident(resident, request_id, fingerprint)
         point("dispose.directory.after")
-        await self._parts.journal.forget_paglet(row.paglet_id, row.epoch)
+        await self._parts.journal.forget_paglet(row.paglet_id, row.epoch, tombstone_epoch=row.epoch)
         point("dispose.journal.after")
         await self.delete_with_owner(row.paglet_id)
 

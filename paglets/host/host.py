@@ -223,7 +223,7 @@ class Host:
             self.clones.row_changed(row)
             if row.state is PagletState.DISPOSED and not row.is_unborn:
                 if row.paglet_id in self.dormant:  # a restart cut its end
-                    await self.parts.journal.forget_paglet(row.paglet_id, row.epoch)
+                    await self.parts.journal.forget_paglet(row.paglet_id, row.epoch, tombstone_epoch=row.epoch)
                     self.dormant.remove(row.paglet_id)
                 await self.endings.delete_with_owner(row.paglet_id)
                 await self.parts.journal.set_meta(_WATCHED, str(row.revision))

@@ -15,7 +15,7 @@ __all__ = ["Offer", "Plan", "undone"]
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A paglet that the journal of a host has."""
+    """A paglet that the journal of a host has, or remembers."""
 
     host: str
     entry: pb.JournalEntry
@@ -23,7 +23,10 @@ class Offer:
 
 @dataclass(slots=True)
 class Plan:
-    """What a rebuild is to do: rows to insert, what hosts are to take up, and what people are told."""
+    """What a rebuild is to do: rows to insert, what hosts are to take up, and what people are told.
+
+    Tombstones are inserted too, so that a host that comes later drops its copy; nobody is told of them.
+    """
 
     wanted: list[PagletRow] = field(default_factory=list[PagletRow])
     taken_up: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
@@ -49,14 +52,21 @@ class Plan:
                 paglet_ids.remove(told.paglet_id)
 
     def _register(self, paglet_id: str, offers: Sequence[Offer], heard: Collection[str]) -> None:
-        """The highest epoch has it. One on a journey is at its source still, unless its target has a higher one."""
+        """The highest epoch decides. One on a journey is at its source still, unless its target has a higher one."""
         highest = max(found.entry.epoch for found in offers)
         best = [found for found in offers if found.entry.epoch == highest]
         hosts = [found.host for found in best]
         entry = best[0].entry
-        if len(best) > 1:
+        states = {state_from_message(found.entry.state, "state") for found in best}
+        if PagletState.DISPOSED in states:  # it has the epoch of the life that it ended
+            self.wanted.append(_tombstone(best[0]))
+        elif len(best) > 1:
             reason = f"several hosts have it with epoch {highest}"
             self.told.append(undone(paglet_id, pb.REBUILD_OUTCOME_CONFLICT, hosts, reason))
+        elif PagletState.DEPARTING in states:
+            found = "does not have it" if entry.target in heard else "was not heard"
+            reason = f"it left host {hosts[0]} for host {entry.target}, which {found}"
+            self.told.append(undone(paglet_id, pb.REBUILD_OUTCOME_UNDECIDED, hosts, reason))
         elif entry.under_way:
             reason = f"its journey to {entry.target} is not over; start host {hosts[0]} again"
             self.told.append(undone(paglet_id, pb.REBUILD_OUTCOME_UNDECIDED, hosts, reason))
@@ -64,7 +74,7 @@ class Plan:
             reason = f"it was on a journey to host {entry.target}, which was not heard"
             self.told.append(undone(paglet_id, pb.REBUILD_OUTCOME_UNDECIDED, hosts, reason))
         else:
-            state = state_from_message(entry.state, "state")
+            (state,) = states
             row = PagletRow(paglet_id=paglet_id, type=entry.type, owner=hosts[0], state=state, error=entry.error)
             self.wanted.append(row)
             self.taken_up.setdefault(hosts[0], []).append(paglet_id)
@@ -80,6 +90,14 @@ class Plan:
         for found in offers:
             if found.host == row.owner and found.entry.epoch < row.epoch and row.state is not PagletState.INACTIVE:
                 self.taken_up.setdefault(row.owner, []).append(row.paglet_id)
+
+
+def _tombstone(offer: Offer) -> PagletRow:
+    """The row of one that ended. It has a request id, unlike that of one that never was."""
+    entry = offer.entry
+    return PagletRow(
+        paglet_id=entry.paglet_id, type=entry.type, owner=offer.host, state=PagletState.DISPOSED, request_id="rebuild"
+    )
 
 
 def undone(paglet_id: str, outcome: pb.RebuildOutcome.ValueType, hosts: Sequence[str], reason: str) -> pb.RebuiltPaglet:

@@ -155,7 +155,9 @@ class Recovery:
         elif row is None and stored.epoch > 0:
             _log.warning("paglet %s is in the journal, but the directory does not know it; it is kept", paglet_id)
         elif stored.epoch > 0 or (row is not None and row.state is not _GONE) or await self._is_buried(stored, row):
-            await self._parts.journal.forget_paglet(paglet_id, stored.epoch)
+            ended = row if row is not None and row.state is _GONE and stored.epoch > 0 else None
+            tombstone_epoch = 0 if ended is None else ended.epoch
+            await self._parts.journal.forget_paglet(paglet_id, stored.epoch, tombstone_epoch=tombstone_epoch)
         else:
             await self._let_one_go(paglet_id)
 

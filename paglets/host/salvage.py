@@ -11,6 +11,7 @@ from paglets.host.arrival import Arrivals
 from paglets.host.comeback import Comeback
 from paglets.host.departure import Departures
 from paglets.host.dormant import Dormant
+from paglets.host.journal.claims import Claim
 from paglets.host.parts import HostParts
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
@@ -45,13 +46,16 @@ class Salvage:
         self._tasks = tasks
 
     async def journal(self, after: str) -> Sequence[pb.JournalEntry]:
-        """One page of the paglets that the journal has, in the order of ids; an empty one is the last.
+        """One page of the paglets that the journal has, or remembers, in the order of ids; an empty one is the last.
 
         Those whose creation was never confirmed are left out; the first page begins with those that are arriving now.
         """
         targets = {found.paglet_id: found.target for found in await self._parts.journal.departures()}
-        page = await self._parts.journal.confirmed(after)
-        entries = [self._entry(*found, targets.get(found[0], "")) for found in page]
+        page = await self._parts.journal.claims.page(after)
+        entries = [
+            _remembered(found) if found.parted else self._entry(found, targets.get(found.paglet_id, ""))
+            for found in page
+        ]
         return entries if after else [*await self._arriving(), *entries]
 
     async def _arriving(self) -> list[pb.JournalEntry]:
@@ -69,7 +73,8 @@ class Salvage:
             if await self._parts.journal.paglet(found.manifest.paglet_id) is None
         ]
 
-    def _entry(self, paglet_id: str, type_name: str, epoch: int, target: str) -> pb.JournalEntry:
+    def _entry(self, kept: Claim, target: str) -> pb.JournalEntry:
+        paglet_id, epoch = kept.paglet_id, kept.epoch
         resident = self._residents.get(paglet_id)
         state, error = PagletState.ACTIVE, ""
         if paglet_id in self._dormant:
@@ -78,7 +83,7 @@ class Salvage:
             state, error = PagletState.FAILED, resident.row.error
         return pb.JournalEntry(
             paglet_id=paglet_id,
-            type=type_name,
+            type=kept.type,
             epoch=max(epoch, resident.row.epoch if resident is not None else 0),
             state=state_to_message(state),
             target=target,
@@ -116,3 +121,15 @@ class Salvage:
             self._dormant.add(row.paglet_id)
         elif self._residents.get(row.paglet_id) is None and not self._comeback.knows(row.paglet_id):
             self._comeback.expect([row])
+
+
+def _remembered(claim: Claim) -> pb.JournalEntry:
+    """One that ended here, or left: no copy of a lower epoch is alive."""
+    state = PagletState.DEPARTING if claim.target else PagletState.DISPOSED
+    return pb.JournalEntry(
+        paglet_id=claim.paglet_id,
+        type=claim.type,
+        epoch=claim.epoch,
+        state=state_to_message(state),
+        target=claim.target,
+    )

@@ -13,12 +13,22 @@ from paglets.values import PagletState
 _HEARD = ("alpha", "beta")
 
 
-def _offer(host: str, epoch: int, *, target: str = "", under_way: bool = False) -> Offer:
+_LEFT, _ENDED = types_pb2.PAGLET_STATE_DEPARTING, types_pb2.PAGLET_STATE_DISPOSED
+
+
+def _offer(
+    host: str,
+    epoch: int,
+    *,
+    target: str = "",
+    under_way: bool = False,
+    state: types_pb2.PagletState.ValueType = types_pb2.PAGLET_STATE_ACTIVE,
+) -> Offer:
     entry = pb.JournalEntry(
         paglet_id="p",
         type="shop.Cart",
         epoch=epoch,
-        state=types_pb2.PAGLET_STATE_ACTIVE,
+        state=state,
         target=target,
         under_way=under_way,
     )
@@ -42,6 +52,8 @@ def _told(plan: Plan) -> list[tuple[str, list[str]]]:
         ([_offer("alpha", 7, target="gamma")], [("UNDECIDED", ["alpha"])]),
         ([_offer("alpha", 7, target="beta", under_way=True)], [("UNDECIDED", ["alpha"])]),
         ([_offer("alpha", 7), _offer("beta", 7)], [("CONFLICT", ["alpha", "beta"])]),
+        ([_offer("alpha", 7), _offer("beta", 8, state=_LEFT, target="gamma")], [("UNDECIDED", ["beta"])]),
+        ([_offer("beta", 8, state=_LEFT, target="alpha"), _offer("alpha", 9)], [("REGISTERED", ["alpha"])]),
     ],
 )
 def test_unknown_paglets(offers: list[Offer], told: list[tuple[str, list[str]]]) -> None:
@@ -51,6 +63,29 @@ def test_unknown_paglets(offers: list[Offer], told: list[tuple[str, list[str]]])
     registered = [hosts[0] for outcome, hosts in told if outcome == "REGISTERED"]
     assert [row.owner for row in plan.wanted] == registered
     assert list(plan.taken_up) == registered
+
+
+@pytest.mark.parametrize(
+    "offers",
+    [
+        [_offer("beta", 8, state=_ENDED)],
+        [_offer("alpha", 7), _offer("beta", 8, state=_ENDED)],
+        [_offer("alpha", 7, state=_LEFT, target="beta"), _offer("beta", 8, state=_ENDED)],
+        [_offer("beta", 8, state=_ENDED), _offer("alpha", 8, state=_ENDED)],
+    ],
+)
+def test_ended_paglets(offers: list[Offer]) -> None:
+    """The host where it ended is believed: a tombstone is inserted, nobody takes it up, and people are not told."""
+    plan = Plan.of({"p": offers}, {}, _HEARD)
+    (row,) = plan.wanted
+    assert (row.owner, row.state, row.is_unborn) == ("beta", PagletState.DISPOSED, False)
+    assert (plan.told, plan.taken_up) == ([], {})
+
+
+def test_later_life_of_one_that_ended() -> None:
+    """An id that was used again is that of the later life."""
+    plan = Plan.of({"p": [_offer("beta", 8, state=_ENDED), _offer("alpha", 9)]}, {}, _HEARD)
+    assert _told(plan) == [("REGISTERED", ["alpha"])]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from paglets.client.client import Client
 from paglets.client.rebuild import RebuildPeer
 from paglets.errors import NotFoundError, PagletError
 from paglets.host.rebuild import REBUILD_POINTS
-from paglets.testing import eventually
+from paglets.testing import HostProcess, eventually
 from paglets.values import DeactivationPolicy, PagletState
 from tests.kill import audit
 from tests.kill.ledger import Ledger, LedgerState, seal
@@ -173,10 +173,19 @@ async def test_hosts_that_claim_the_same_are_shown(tmp_path: Path) -> None:
 
 def _copy(mesh: Mesh, paglet_id: str, *, to: str, raised: int) -> None:
     """What a crash between the end of a journey and its forgetting leaves: the paglet in two journals."""
+    key, kind, epoch, state, version = _taken(mesh.hosts["alpha"], paglet_id)
+    _put(mesh.hosts[to], (key, kind, int(str(epoch)) + raised, state, version))
+
+
+def _taken(host: HostProcess, paglet_id: str) -> tuple[object, ...]:
+    """A paglet as a host's journal keeps it."""
     query = "SELECT paglet_id, type, epoch, state, state_version FROM paglets WHERE paglet_id = ?"
-    ((key, kind, epoch, state, version),) = audit.rows(mesh.hosts["alpha"].data / "journal.db", query, paglet_id)
-    with closing(sqlite3.connect(mesh.hosts[to].data / "journal.db")) as journal, journal:
-        row = (key, kind, int(str(epoch)) + raised, state, version)
+    (row,) = audit.rows(host.data / "journal.db", query, paglet_id)
+    return row
+
+
+def _put(host: HostProcess, row: tuple[object, ...]) -> None:
+    with closing(sqlite3.connect(host.data / "journal.db")) as journal, journal:
         journal.execute("INSERT INTO paglets VALUES (?, ?, ?, ?, ?)", row)
 
 
@@ -196,6 +205,47 @@ async def test_hosts_that_are_away_are_told_of_and_come_later(tmp_path: Path) ->
             told = await _rebuilt(clients["beta"])
             assert {one.paglet_id for one in told.paglets} == {"at-alpha", "at-rest"}
         await _check(mesh)
+
+
+async def test_copies_that_come_late_are_dropped(tmp_path: Path) -> None:
+    """What ended stays so, and what moved on is where it moved to, though a host comes back that has both still."""
+    async with running_mesh(tmp_path / "mesh") as mesh:
+        alpha = mesh.hosts["alpha"]
+        async with _clients(mesh) as clients:
+            for paglet_id in ("ended", "moved"):
+                await clients["alpha"].create(Ledger, paglet_id=paglet_id)
+                await _stub(clients["alpha"], paglet_id).Add(AddRequest(amount=3))
+            copies = {paglet_id: _taken(alpha, paglet_id) for paglet_id in ("ended", "moved")}
+            for paglet_id in ("ended", "moved"):
+                await clients["gamma"].dispatch(paglet_id, "beta")
+            await clients["gamma"].dispatch("moved", "gamma")
+            await clients["gamma"].dispose("ended")
+            await eventually(lambda: _is_empty(alpha), PATIENCE_S, "the end of the journeys")
+        await alpha.kill()
+        for copy in copies.values():
+            _put(alpha, copy)
+        await _lose_directory(mesh)
+        async with _clients(mesh) as clients:
+
+            async def beta_is_heard() -> bool:
+                told = await RebuildPeer(clients["gamma"].channel).rebuild(dry_run=True, timeout_s=PATIENCE_S)
+                return "beta" in told.heard
+
+            await eventually(beta_is_heard, PATIENCE_S, "a rebuild with beta")
+            told = await RebuildPeer(clients["gamma"].channel).rebuild(dry_run=False, timeout_s=PATIENCE_S)
+            assert [(one.paglet_id, list(one.hosts)) for one in told.paglets] == [("moved", ["gamma"])]
+        await mesh.start("alpha")
+        assert await _is_empty(alpha)
+        async with _clients(mesh) as clients:
+            for client in clients.values():
+                assert (await _stub(client, "moved").Get(GetRequest())).value == seal([3])
+                with pytest.raises(NotFoundError, match="no paglet ended"):
+                    await client.get("ended")
+            assert not (await _rebuilt(clients["beta"])).paglets
+
+
+async def _is_empty(host: HostProcess) -> bool:
+    return not audit.journal_ids(host)
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ Global___RebuildOutcome: _TypeAlias = RebuildOutcome  # noqa: Y015
 
 @_typing.final
 class JournalEntry(_message.Message):
-    """JournalEntry is one paglet that a journal has."""
+    """JournalEntry is one paglet that a journal has, or that parted from its host within a week."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -68,9 +68,11 @@ class JournalEntry(_message.Message):
     epoch: _builtins.int
     """The last epoch that the host knows of."""
     state: _types_pb2.PagletState.ValueType
-    """INACTIVE for one that rests, FAILED for one that failed to arrive, else ACTIVE."""
+    """INACTIVE for one that rests, FAILED for one that failed to arrive, else ACTIVE. Of one that parted only this is known:
+    it is DISPOSED if it ended with this epoch, DEPARTING if it left with it.
+    """
     target: _builtins.str
-    """Where the journey goes that it is on; empty for none."""
+    """Where the journey goes that it is on, or where it left for; empty for none."""
     under_way: _builtins.bool
     """Whether that journey is still at work in the host's memory."""
     error: _builtins.str
@@ -163,7 +165,7 @@ class RebuildDirectoryResponse(_message.Message):
     UNHEARD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def paglets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RebuiltPaglet]:
-        """The paglets, in the order of their ids; none when nothing was lost."""
+        """The paglets, in the order of their ids, but for those that had ended; none when nothing was lost."""
 
     @_builtins.property
     def heard(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -19,6 +19,7 @@ from paglets.core.cause import OutgoingPost
 from paglets.core.turn import OwnRequest
 from paglets.errors import PreconditionError, Resource
 from paglets.host.files import RegisteredFile
+from paglets.host.journal.claims import ClaimRows, put_parting
 from paglets.host.journal.dormant import DormantRows
 from paglets.host.journal.outbox import OutboxRows, drop_outgoing, put_outgoing
 from paglets.host.journal.posts import PostRows, drop_post, put_posts
@@ -50,7 +51,7 @@ class Journal:
     """Durable rows of one host. Every method that writes returns when the write is durable.
 
     What is kept of inactive paglets is in `dormant`, of posts in `posts`, of those that paglets made in `outbox`; what
-    several turns did at once goes to `saves`.
+    several turns did at once goes to `saves`. `claims` tells which paglets are here, and which parted.
     """
 
     def __init__(self, database: Database) -> None:
@@ -59,6 +60,7 @@ class Journal:
         self.posts = PostRows(database)
         self.saves = SaveRows(database)
         self.outbox = OutboxRows(database)
+        self.claims = ClaimRows(database)
 
     @classmethod
     def open(cls, path: Path) -> Journal:
@@ -191,14 +193,6 @@ class Journal:
         rows = await self._database.read(lambda db: db.execute("SELECT paglet_id FROM paglets").fetchall())
         return [row["paglet_id"] for row in rows]
 
-    async def confirmed(self, after: str, limit: int = 1000) -> list[tuple[str, str, int]]:
-        """Id, type and last known epoch of paglets whose creation was confirmed, in the order of ids after `after`."""
-        query = (
-            "SELECT paglet_id, type, epoch FROM paglets WHERE paglet_id > ? AND epoch > 0 ORDER BY paglet_id LIMIT ?"
-        )
-        rows = await self._database.read(lambda db: db.execute(query, (after, limit)).fetchall())
-        return [(row["paglet_id"], row["type"], row["epoch"]) for row in rows]
-
     async def replies(self, paglet_id: str) -> list[StoredReply]:
         """The stored outcomes of a paglet's requests, oldest first."""
         statement = "SELECT * FROM replies WHERE paglet_id = ? ORDER BY create_ms, request_id"
@@ -215,15 +209,18 @@ class Journal:
         """Drops what a paglet asked for, unless it asked for something else since."""
         await self._database.write(lambda db: drop_own_request(db, paglet_id, request))
 
-    async def forget_paglet(self, paglet_id: str, up_to_epoch: int) -> None:
+    async def forget_paglet(self, paglet_id: str, up_to_epoch: int, *, tombstone_epoch: int = 0) -> None:
         """Drops a paglet with its replies and registrations, unless a later life of its id is kept by now.
 
-        A newborn whose creation is not confirmed has epoch 0 and is later than any other.
+        A newborn whose creation is not confirmed has epoch 0 and is later than any other. That one ended is remembered,
+        with the epoch of its tombstone.
         """
 
         def work(db: sqlite3.Connection) -> None:
             row = db.execute("SELECT epoch FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchone()
             if row is not None and (row["epoch"] == up_to_epoch or 0 < row["epoch"] < up_to_epoch):
+                if tombstone_epoch:
+                    put_parting(db, paglet_id, tombstone_epoch)
                 forget_paglet(db, paglet_id)
                 if row["epoch"] == 0:  # it never was, and posted nothing; one that ended did
                     drop_outgoing(db, paglet_id)
@@ -276,7 +273,7 @@ class Journal:
         return [msgspec.msgpack.decode(row["departure"], type=Departure) for row in rows]
 
     async def end_departure(self, departure: Departure, *, left: bool, epoch: int = 0) -> None:
-        """Drops the record of a journey: with the paglet if it left, else remembering the paglet's new epoch."""
+        """Drops the record of a journey, with the paglet if it left, which is remembered; else keeps its new epoch."""
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM departures WHERE transfer_id = ?", (departure.transfer_id,))
@@ -284,6 +281,7 @@ class Journal:
             if row is None or row["epoch"] != departure.epoch:  # gone, or a later paglet of the same id
                 return
             if left:
+                put_parting(db, departure.paglet_id, departure.epoch, departure.target)
                 forget_paglet(db, departure.paglet_id)
                 drop_outgoing(db, departure.paglet_id)
             elif epoch:

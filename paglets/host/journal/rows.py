@@ -33,7 +33,7 @@ __all__ = [
     "update_paglet",
 ]
 
-LAYOUT = 3
+LAYOUT = 4
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE paglets (
@@ -60,6 +60,10 @@ CREATE TABLE departures (transfer_id TEXT PRIMARY KEY, departure BLOB NOT NULL) 
 CREATE TABLE arrivals (
     transfer_id TEXT PRIMARY KEY, phase TEXT NOT NULL, attempt INTEGER NOT NULL,
     manifest BLOB NOT NULL, snapshot BLOB NOT NULL, status BLOB NOT NULL);
+CREATE TABLE partings (
+    paglet_id TEXT PRIMARY KEY, type TEXT NOT NULL, epoch INTEGER NOT NULL, target TEXT NOT NULL,
+    parted_at REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX partings_by_time ON partings (parted_at);
 CREATE TABLE pulls (pull_id TEXT PRIMARY KEY, ended_at REAL NOT NULL, pull BLOB NOT NULL) WITHOUT ROWID;
 CREATE INDEX pulls_by_end ON pulls (ended_at);
 """
