@@ -78,6 +78,10 @@ class Arrivals:
         """The transfers whose arrival has begun and not ended."""
         return [found for found in self._incoming.values() if found.arriving]
 
+    def clones(self) -> list[Incoming]:
+        """The transfers that may bring a clone, and whose arrival has not begun."""
+        return [found for found in self._incoming.values() if found.manifest.clone_of and not found.arriving]
+
     async def close(self, timeout_s: float) -> None:
         """Gives the arrivals time to end; what does not is taken up again when the host is started."""
         await self._tasks.close(timeout_s)

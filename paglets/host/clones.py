@@ -25,7 +25,7 @@ from paglets.host.given_up import cut_journey, keep_error
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
 from paglets.host.patience import Patience, require_offer
-from paglets.host.push import is_sealed
+from paglets.host.push import is_sealed, is_unknown
 from paglets.host.records import Departure
 from paglets.host.replies import require_same
 from paglets.host.resident import Resident
@@ -221,14 +221,28 @@ class Clones:
     # After a restart.
 
     async def recover(self, departure: Departure) -> None:
-        """Takes up a clone that a restart cut: still to be decided, committed, or never begun."""
+        """Takes up a clone that a restart cut: still to be decided, committed, or never begun. Safe to repeat."""
+        if departure.paglet_id in self._journeys:
+            return
         row = await until_reached(partial(self._parts.directory.get, departure.paglet_id))
         if row is not None and row.intent is not None and row.intent.transfer_id == departure.transfer_id:
             self._tasks.start(self._decide(self._enter(departure), row))
         elif await until_reached(partial(self._parts.directory.journey, departure.transfer_id)) is not None:
             self._tasks.start(self._follow(self._enter(departure)))
+        elif row is None:
+            self._tasks.start(self._look_for(departure))
         else:
             await self._parts.journal.end_departure(departure, left=False)
+
+    async def _look_for(self, departure: Departure) -> None:
+        """The directory has never heard of the clone: it was never begun, or the rows were lost.
+
+        Then what its target has may be all that there is of a clone that somebody was told of; a rebuild decides.
+        """
+        if await is_unknown(self._parts, departure):
+            await self._parts.journal.end_departure(departure, left=False)
+        else:
+            _log.warning("clone %s was on its way and the directory does not know it; it is kept", departure.paglet_id)
 
     async def _decide(self, journey: Journey, row: PagletRow) -> None:
         """The intent stands: goes on if the target has everything, else gives up."""

@@ -113,6 +113,7 @@ class Host:
             parts,
             self.residents,
             departures=self.departures,
+            clones=self.clones,
             arrivals=self.arrivals,
             comeback=self._comeback,
             dormant=self.dormant,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from paglets.host.records import ArrivalPhase, Settled, StoredPaglet
 from paglets.host.replies import ReplyBook
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents, load_state
-from paglets.host.settle import settle_write
+from paglets.host.settle import settle_write, until_reached
 from paglets.host.snapshot import delivered_file, own_request_of, replies_of
 from paglets.values import ArrivalMode, DeactivationPolicy, PagletState
 from paglets.wire.status import from_status_bytes, to_status
@@ -254,7 +255,8 @@ class Landing:
         What the first turn began beside the turns was cut too, as by any restart, and the paglet is told so.
         """
         error = from_status_bytes(incoming.kept.status) if incoming.kept.status else None
-        is_this_one = row.epoch == incoming.manifest.epoch + 1
+        record = await until_reached(partial(self._parts.directory.journey, incoming.transfer_id))
+        is_this_one = record is not None and record.state is PagletState.ARRIVING
         is_unsaid = row.state is PagletState.ARRIVING and row.owner == self._parts.name and is_this_one
         if is_unsaid and error is None and incoming.ticket.arrival is ArrivalMode.INACTIVE:
             async with self._dormant.lock(row.paglet_id):

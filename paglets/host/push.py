@@ -21,7 +21,7 @@ from paglets.host.snapshot import file_artifact
 from paglets.values import JourneyPhase, OwnerPolicy
 from paglets.wire.digest import digest_to_message
 
-__all__ = ["is_sealed", "push_paglet"]
+__all__ = ["is_sealed", "is_unknown", "push_paglet"]
 
 _log = logging.getLogger(__name__)
 _PEER_S = 30.0
@@ -73,6 +73,16 @@ async def is_sealed(parts: HostParts, departure: Departure) -> bool:
     except PagletError as error:
         _log.info("the target of transfer %s does not answer: %s", departure.transfer_id, error)
         return False
+
+
+async def is_unknown(parts: HostParts, departure: Departure) -> bool:
+    """Whether the target says that it has nothing of a transfer; one that says nothing may have."""
+    try:
+        peer = await parts.peers.transfer(departure.target)
+        await peer.phase(departure.transfer_id, _LOOK_S)
+    except PagletError as error:
+        return error.reason == "TRANSFER_NOT_FOUND"
+    return False
 
 
 async def _push_file(parts: HostParts, journey: Journey, file: RegisteredFile, artifact_id: str) -> None:

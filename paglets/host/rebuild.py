@@ -91,20 +91,21 @@ class Rebuild:
             batch = plan.wanted[start : start + _BATCH]
             point("rebuild.register.before")
             try:
-                await self._insert(batch, above)
+                await self._insert(plan, batch, above)
             except ConflictError:
                 for row in batch:
                     await self._insert_one(plan, row, above)
             point("rebuild.register.after")
 
-    async def _insert(self, rows: Sequence[PagletRow], above: int) -> None:
+    async def _insert(self, plan: Plan, rows: Sequence[PagletRow], above: int) -> None:
         writes = [RowWrite(Guard.after(row.paglet_id, None), row, _CAUSE) for row in rows]
-        await until_reached(partial(self._parts.directory.apply, writes, above=above))
+        journeys = [plan.committed[row.paglet_id] for row in rows if row.paglet_id in plan.committed]
+        await until_reached(partial(self._parts.directory.apply, writes, journeys=journeys, above=above))
 
     async def _insert_one(self, plan: Plan, row: PagletRow, above: int) -> None:
         """One of a batch of which another row is there already: by an answer that was lost, or by somebody else."""
         try:
-            await self._insert([row], above)
+            await self._insert(plan, [row], above)
         except ConflictError as error:
             found = await until_reached(partial(self._parts.directory.get, row.paglet_id))
             if found is None or found.owner != row.owner:

@@ -8,11 +8,14 @@ from functools import partial
 from paglet.v1 import rebuild_pb2 as pb
 from paglets.directory.contract import PagletRow
 from paglets.host.arrival import Arrivals
+from paglets.host.clones import Clones
 from paglets.host.comeback import Comeback
 from paglets.host.departure import Departures
 from paglets.host.dormant import Dormant
 from paglets.host.journal.claims import Claim
+from paglets.host.offer import Incoming
 from paglets.host.parts import HostParts
+from paglets.host.records import ArrivalPhase
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
 from paglets.host.settle import until_reached
@@ -32,6 +35,7 @@ class Salvage:
         residents: Residents,
         *,
         departures: Departures,
+        clones: Clones,
         arrivals: Arrivals,
         comeback: Comeback,
         dormant: Dormant,
@@ -40,6 +44,7 @@ class Salvage:
         self._parts = parts
         self._residents = residents
         self._departures = departures
+        self._clones = clones
         self._arrivals = arrivals
         self._comeback = comeback
         self._dormant = dormant
@@ -48,7 +53,8 @@ class Salvage:
     async def journal(self, after: str) -> Sequence[pb.JournalEntry]:
         """One page of the paglets that the journal has, or remembers, in the order of ids; an empty one is the last.
 
-        Those whose creation was never confirmed are left out; the first page begins with those that are arriving now.
+        Those whose creation was never confirmed are left out; the first page begins with those that are arriving now
+        and clones that are being made.
         """
         targets = {found.paglet_id: found.target for found in await self._parts.journal.departures()}
         page = await self._parts.journal.claims.page(after)
@@ -56,7 +62,7 @@ class Salvage:
             _remembered(found) if found.parted else self._entry(found, targets.get(found.paglet_id, ""))
             for found in page
         ]
-        return entries if after else [*await self._arriving(), *entries]
+        return entries if after else [*await self._arriving(), *await self._clones_on_their_way(), *entries]
 
     async def _arriving(self) -> list[pb.JournalEntry]:
         """Those of whose arrival nothing is durable yet, but may be at any moment."""
@@ -72,6 +78,22 @@ class Salvage:
             for found in self._arrivals.under_way()
             if await self._parts.journal.paglet(found.manifest.paglet_id) is None
         ]
+
+    async def _clones_on_their_way(self) -> list[pb.JournalEntry]:
+        """Both ends of the making of clones: nobody but the target has one that was sealed."""
+        made = [
+            pb.JournalEntry(
+                paglet_id=found.paglet_id,
+                state=state_to_message(PagletState.CLONING),
+                source=self._parts.name,
+                target=found.target,
+                transfer_id=found.transfer_id,
+                under_way=self._clones.journey(found.paglet_id) is not None,
+            )
+            for found in await self._parts.journal.departures()
+            if found.clone_of
+        ]
+        return [*made, *(_offered(found) for found in self._arrivals.clones())]
 
     def _entry(self, kept: Claim, target: str) -> pb.JournalEntry:
         paglet_id, epoch = kept.paglet_id, kept.epoch
@@ -92,8 +114,15 @@ class Salvage:
         )
 
     async def take_up(self, paglet_ids: Sequence[str]) -> None:
-        """Serves paglets whose rows, as the directory says, are this host's; the others are left as they are."""
-        departures = {found.paglet_id: found for found in await self._parts.journal.departures() if not found.clone_of}
+        """Serves paglets whose rows, as the directory says, are this host's; the others are left as they are.
+
+        Of a clone that this host has made it takes up the journey.
+        """
+        journeys = await self._parts.journal.departures()
+        departures = {found.paglet_id: found for found in journeys if not found.clone_of}
+        for clone in journeys:
+            if clone.clone_of and clone.paglet_id in paglet_ids:
+                await self._clones.recover(clone)
         for paglet_id in paglet_ids:
             row = await until_reached(partial(self._parts.directory.get, paglet_id))
             if row is None or row.owner != self._parts.name or row.intent is not None:
@@ -132,4 +161,19 @@ def _remembered(claim: Claim) -> pb.JournalEntry:
         epoch=claim.epoch,
         state=state_to_message(state),
         target=claim.target,
+    )
+
+
+def _offered(incoming: Incoming) -> pb.JournalEntry:
+    """A clone that is offered to this host: one that was not sealed never was, and nothing of it is wanted any more."""
+    manifest = incoming.manifest
+    sealed = incoming.kept.phase != ArrivalPhase.PREPARED
+    return pb.JournalEntry(
+        paglet_id=manifest.paglet_id,
+        type=manifest.type,
+        epoch=manifest.epoch + sealed,
+        state=state_to_message(PagletState.ARRIVING if sealed else PagletState.DISPOSED),
+        source=manifest.source,
+        target=manifest.target,
+        transfer_id=manifest.transfer_id,
     )

@@ -23,6 +23,8 @@ def _offer(
     target: str = "",
     under_way: bool = False,
     state: types_pb2.PagletState.ValueType = types_pb2.PAGLET_STATE_ACTIVE,
+    source: str = "",
+    transfer_id: str = "",
 ) -> Offer:
     entry = pb.JournalEntry(
         paglet_id="p",
@@ -31,6 +33,8 @@ def _offer(
         state=state,
         target=target,
         under_way=under_way,
+        source=source,
+        transfer_id=transfer_id,
     )
     return Offer(host, entry)
 
@@ -80,6 +84,63 @@ def test_ended_paglets(offers: list[Offer]) -> None:
     (row,) = plan.wanted
     assert (row.owner, row.state, row.is_unborn) == ("beta", PagletState.DISPOSED, False)
     assert (plan.told, plan.taken_up) == ([], {})
+
+
+def _making(*, target: str = "beta", transfer_id: str = "t", under_way: bool = False) -> Offer:
+    state = types_pb2.PAGLET_STATE_CLONING
+    return _offer("alpha", 0, target=target, transfer_id=transfer_id, under_way=under_way, state=state, source="alpha")
+
+
+def _sealed(*, source: str = "alpha") -> Offer:
+    state = types_pb2.PAGLET_STATE_ARRIVING
+    return _offer("beta", 8, target="beta", transfer_id="t", state=state, source=source)
+
+
+def test_clone_that_may_have_been_committed() -> None:
+    """Its target has all of it, and its maker has not given it up: it arrives."""
+    plan = Plan.of({"p": [_making(), _sealed()]}, {}, _HEARD)
+    assert _told(plan) == [("REGISTERED", ["beta"])]
+    assert [(row.owner, row.state) for row in plan.wanted] == [("beta", PagletState.ARRIVING)]
+    assert (plan.committed["p"].transfer_id, plan.committed["p"].source) == ("t", "alpha")
+    assert plan.taken_up == {"alpha": ["p"]}
+
+
+@pytest.mark.parametrize(
+    ("offers", "told"),
+    [
+        ([_making(under_way=True), _sealed()], [("UNDECIDED", ["beta"])]),
+        ([_sealed(source="gamma")], [("UNDECIDED", ["beta"])]),
+        ([_making(target="gamma")], [("UNDECIDED", ["alpha"])]),
+        ([_making(), _offer("beta", 8)], [("REGISTERED", ["beta"])]),
+    ],
+)
+def test_clone_that_arrives_elsewhere_or_later(offers: list[Offer], told: list[tuple[str, list[str]]]) -> None:
+    """Nothing is done while its maker is at work or an end was not heard; one that has arrived is a paglet."""
+    plan = Plan.of({"p": offers}, {}, _HEARD)
+    assert (_told(plan), plan.committed) == (told, {})
+
+
+@pytest.mark.parametrize(
+    ("offers", "owners"),
+    [
+        ([_sealed()], ["beta"]),
+        ([_making(transfer_id="later"), _sealed()], ["beta"]),
+        ([_making(), _offer("beta", 7, state=_ENDED, source="alpha", transfer_id="t")], ["beta"]),
+        ([_making()], []),
+    ],
+)
+def test_clone_that_never_was(offers: list[Offer], owners: list[str]) -> None:
+    """Its maker has given it up, or its target lacks some of it: a tombstone frees what is staged for it."""
+    plan = Plan.of({"p": offers}, {}, _HEARD)
+    assert [row.owner for row in plan.wanted if row.state is PagletState.DISPOSED] == owners
+    assert (len(plan.wanted), plan.told, plan.committed) == (len(owners), [], {})
+
+
+def test_clone_of_a_mesh_that_has_lost_nothing() -> None:
+    """One that is on its way is nobody's business."""
+    row = _row("alpha", 7, PagletState.CLONING)
+    plan = Plan.of({"p": [_making(under_way=True), _sealed()]}, {"p": row}, _HEARD)
+    assert (plan.told, plan.wanted, plan.taken_up) == ([], [], {})
 
 
 def test_later_life_of_one_that_ended() -> None:

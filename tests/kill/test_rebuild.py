@@ -18,7 +18,7 @@ from paglets.client.rebuild import RebuildPeer
 from paglets.errors import NotFoundError, PagletError
 from paglets.host.rebuild import REBUILD_POINTS
 from paglets.testing import HostProcess, eventually
-from paglets.values import DeactivationPolicy, PagletState
+from paglets.values import DeactivationPolicy, PagletState, clone_id, new_id
 from tests.kill import audit
 from tests.kill.ledger import Ledger, LedgerState, seal
 from tests.kill.mesh import PATIENCE_S, Mesh, running_mesh
@@ -282,6 +282,61 @@ async def test_journey_that_was_cut_costs_nothing(tmp_path: Path, victim: str, p
             await _stub(clients["gamma"], "at-alpha").Add(AddRequest(amount=5))
             await clients["gamma"].dispatch("at-alpha", "gamma")
             assert (await clients["gamma"].get("at-alpha")).host == "gamma"
+
+
+async def test_clone_that_was_cut_is_there_once_or_never(tmp_path: Path) -> None:
+    """One of which its target had everything comes to be, whatever is killed then; of another nothing is left."""
+    async with running_mesh(tmp_path / "mesh") as mesh:
+        for name in ("moved", "copied"):
+            (mesh.files / name).write_bytes(name.encode() * 20_000)
+        async with _clients(mesh) as clients:
+            await clients["alpha"].create(
+                Ledger, state=LedgerState(moved="moved", copied="copied"), paglet_id="original"
+            )
+            await _stub(clients["alpha"], "original").Add(AddRequest(amount=3))
+        for victim, point, again, comes in (
+            ("beta", "arrival.turn.before", "arrival.settle.after", True),
+            ("alpha", "clone.commit.before", "", True),
+            ("alpha", "journey.prepare.after", "", False),
+        ):
+            request_id = new_id()
+            clone = clone_id("original", request_id)
+            await mesh.restart(victim, point)
+            async with _clients(mesh) as clients:
+                cloning = asyncio.create_task(clients["gamma"].clone("original", "beta", request_id=request_id))
+                await mesh.died(victim)
+                cloning.cancel()
+                await asyncio.gather(cloning, return_exceptions=True)
+            await mesh.hosts["alpha"].kill()
+            await _lose_directory(mesh)
+            await mesh.start("alpha")
+            if victim == "beta":
+                await mesh.start(victim, again)
+                async with _clients(mesh) as clients:
+                    await _rebuilt(clients["gamma"])
+                await mesh.died(victim)
+                await mesh.start(victim)
+            async with _clients(mesh) as clients:
+                await eventually(lambda: _is_rebuilt(clients["gamma"]), PATIENCE_S, "a rebuild")
+                await eventually(lambda: _is_quiet(mesh), PATIENCE_S, "the end of all journeys")
+                owners = [host.name for host in mesh if clone in audit.journal_ids(host)]
+                assert owners == (["beta"] if comes else []), (point, owners)
+                if comes:
+                    found = await clients["gamma"].get(clone)
+                    assert (found.host, found.state) == ("beta", PagletState.ACTIVE)
+                    assert (await _stub(clients["alpha"], clone).Get(GetRequest())).value == seal([3])
+                    await clients["gamma"].dispose(clone)
+                else:
+                    with pytest.raises(NotFoundError):
+                        await clients["gamma"].get(clone)
+            assert len(audit.blobs(mesh.hosts["beta"])) == 0, point
+
+
+async def _is_quiet(mesh: Mesh) -> bool:
+    """Whether nobody keeps anything of a journey."""
+    tables = [(host.data / "journal.db", table) for host in mesh for table in ("departures", "arrivals")]
+    tables.append((mesh.folder / mesh.directory / "directory.db", "journeys"))
+    return not any(audit.rows(path, f"SELECT 1 FROM {table}") for path, table in tables)  # noqa: S608 - the names above
 
 
 async def _is_rebuilt(client: Client) -> bool:

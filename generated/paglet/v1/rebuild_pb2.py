@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from paglet.v1 import types_pb2 as paglet_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17paglet/v1/rebuild.proto\x12\tpaglet.v1\x1a\x15paglet/v1/types.proto\"\x97\x01\n\x0cJournalEntry\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.paglet.v1.PagletState\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x11\n\tunder_way\x18\x06 \x01(\x08\x12\r\n\x05\x65rror\x18\x07 \x01(\t\"m\n\rRebuiltPaglet\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12*\n\x07outcome\x18\x02 \x01(\x0e\x32\x19.paglet.v1.RebuildOutcome\x12\r\n\x05hosts\x18\x03 \x03(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"*\n\x17RebuildDirectoryRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\"e\n\x18RebuildDirectoryResponse\x12)\n\x07paglets\x18\x01 \x03(\x0b\x32\x18.paglet.v1.RebuiltPaglet\x12\r\n\x05heard\x18\x02 \x03(\t\x12\x0f\n\x07unheard\x18\x03 \x03(\t\"#\n\x12ListJournalRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\"Y\n\x13ListJournalResponse\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.paglet.v1.JournalEntry\x12\x18\n\x10watched_revision\x18\x02 \x01(\x03\"*\n\x14TakeUpPagletsRequest\x12\x12\n\npaglet_ids\x18\x01 \x03(\t\"\x17\n\x15TakeUpPagletsResponse*\x8e\x01\n\x0eRebuildOutcome\x12\x1f\n\x1bREBUILD_OUTCOME_UNSPECIFIED\x10\x00\x12\x1e\n\x1aREBUILD_OUTCOME_REGISTERED\x10\x01\x12\x1c\n\x18REBUILD_OUTCOME_CONFLICT\x10\x02\x12\x1d\n\x19REBUILD_OUTCOME_UNDECIDED\x10\x03\x32\x9e\x02\n\x0eRebuildService\x12`\n\x10RebuildDirectory\x12\".paglet.v1.RebuildDirectoryRequest\x1a#.paglet.v1.RebuildDirectoryResponse\"\x03\x90\x02\x02\x12Q\n\x0bListJournal\x12\x1d.paglet.v1.ListJournalRequest\x1a\x1e.paglet.v1.ListJournalResponse\"\x03\x90\x02\x01\x12W\n\rTakeUpPaglets\x12\x1f.paglet.v1.TakeUpPagletsRequest\x1a .paglet.v1.TakeUpPagletsResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17paglet/v1/rebuild.proto\x12\tpaglet.v1\x1a\x15paglet/v1/types.proto\"\xbc\x01\n\x0cJournalEntry\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.paglet.v1.PagletState\x12\x0e\n\x06target\x18\x05 \x01(\t\x12\x11\n\tunder_way\x18\x06 \x01(\x08\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x13\n\x0btransfer_id\x18\x08 \x01(\t\x12\x0e\n\x06source\x18\t \x01(\t\"m\n\rRebuiltPaglet\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12*\n\x07outcome\x18\x02 \x01(\x0e\x32\x19.paglet.v1.RebuildOutcome\x12\r\n\x05hosts\x18\x03 \x03(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"*\n\x17RebuildDirectoryRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\"e\n\x18RebuildDirectoryResponse\x12)\n\x07paglets\x18\x01 \x03(\x0b\x32\x18.paglet.v1.RebuiltPaglet\x12\r\n\x05heard\x18\x02 \x03(\t\x12\x0f\n\x07unheard\x18\x03 \x03(\t\"#\n\x12ListJournalRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\t\"Y\n\x13ListJournalResponse\x12(\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.paglet.v1.JournalEntry\x12\x18\n\x10watched_revision\x18\x02 \x01(\x03\"*\n\x14TakeUpPagletsRequest\x12\x12\n\npaglet_ids\x18\x01 \x03(\t\"\x17\n\x15TakeUpPagletsResponse*\x8e\x01\n\x0eRebuildOutcome\x12\x1f\n\x1bREBUILD_OUTCOME_UNSPECIFIED\x10\x00\x12\x1e\n\x1aREBUILD_OUTCOME_REGISTERED\x10\x01\x12\x1c\n\x18REBUILD_OUTCOME_CONFLICT\x10\x02\x12\x1d\n\x19REBUILD_OUTCOME_UNDECIDED\x10\x03\x32\x9e\x02\n\x0eRebuildService\x12`\n\x10RebuildDirectory\x12\".paglet.v1.RebuildDirectoryRequest\x1a#.paglet.v1.RebuildDirectoryResponse\"\x03\x90\x02\x02\x12Q\n\x0bListJournal\x12\x1d.paglet.v1.ListJournalRequest\x1a\x1e.paglet.v1.ListJournalResponse\"\x03\x90\x02\x01\x12W\n\rTakeUpPaglets\x12\x1f.paglet.v1.TakeUpPagletsRequest\x1a .paglet.v1.TakeUpPagletsResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,24 +38,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REBUILDSERVICE'].methods_by_name['ListJournal']._serialized_options = b'\220\002\001'
   _globals['_REBUILDSERVICE'].methods_by_name['TakeUpPaglets']._loaded_options = None
   _globals['_REBUILDSERVICE'].methods_by_name['TakeUpPaglets']._serialized_options = b'\220\002\002'
-  _globals['_REBUILDOUTCOME']._serialized_start=671
-  _globals['_REBUILDOUTCOME']._serialized_end=813
+  _globals['_REBUILDOUTCOME']._serialized_start=708
+  _globals['_REBUILDOUTCOME']._serialized_end=850
   _globals['_JOURNALENTRY']._serialized_start=62
-  _globals['_JOURNALENTRY']._serialized_end=213
-  _globals['_REBUILTPAGLET']._serialized_start=215
-  _globals['_REBUILTPAGLET']._serialized_end=324
-  _globals['_REBUILDDIRECTORYREQUEST']._serialized_start=326
-  _globals['_REBUILDDIRECTORYREQUEST']._serialized_end=368
-  _globals['_REBUILDDIRECTORYRESPONSE']._serialized_start=370
-  _globals['_REBUILDDIRECTORYRESPONSE']._serialized_end=471
-  _globals['_LISTJOURNALREQUEST']._serialized_start=473
-  _globals['_LISTJOURNALREQUEST']._serialized_end=508
-  _globals['_LISTJOURNALRESPONSE']._serialized_start=510
-  _globals['_LISTJOURNALRESPONSE']._serialized_end=599
-  _globals['_TAKEUPPAGLETSREQUEST']._serialized_start=601
-  _globals['_TAKEUPPAGLETSREQUEST']._serialized_end=643
-  _globals['_TAKEUPPAGLETSRESPONSE']._serialized_start=645
-  _globals['_TAKEUPPAGLETSRESPONSE']._serialized_end=668
-  _globals['_REBUILDSERVICE']._serialized_start=816
-  _globals['_REBUILDSERVICE']._serialized_end=1102
+  _globals['_JOURNALENTRY']._serialized_end=250
+  _globals['_REBUILTPAGLET']._serialized_start=252
+  _globals['_REBUILTPAGLET']._serialized_end=361
+  _globals['_REBUILDDIRECTORYREQUEST']._serialized_start=363
+  _globals['_REBUILDDIRECTORYREQUEST']._serialized_end=405
+  _globals['_REBUILDDIRECTORYRESPONSE']._serialized_start=407
+  _globals['_REBUILDDIRECTORYRESPONSE']._serialized_end=508
+  _globals['_LISTJOURNALREQUEST']._serialized_start=510
+  _globals['_LISTJOURNALREQUEST']._serialized_end=545
+  _globals['_LISTJOURNALRESPONSE']._serialized_start=547
+  _globals['_LISTJOURNALRESPONSE']._serialized_end=636
+  _globals['_TAKEUPPAGLETSREQUEST']._serialized_start=638
+  _globals['_TAKEUPPAGLETSREQUEST']._serialized_end=680
+  _globals['_TAKEUPPAGLETSRESPONSE']._serialized_start=682
+  _globals['_TAKEUPPAGLETSRESPONSE']._serialized_end=705
+  _globals['_REBUILDSERVICE']._serialized_start=853
+  _globals['_REBUILDSERVICE']._serialized_end=1139
 # @@protoc_insertion_point(module_scope)

@@ -50,7 +50,9 @@ Global___RebuildOutcome: _TypeAlias = RebuildOutcome  # noqa: Y015
 
 @_typing.final
 class JournalEntry(_message.Message):
-    """JournalEntry is one paglet that a journal has, or that parted from its host within a week."""
+    """JournalEntry is one paglet that a journal has, or that parted from its host within a week, or one end of the making of
+    a clone.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -61,6 +63,8 @@ class JournalEntry(_message.Message):
     TARGET_FIELD_NUMBER: _builtins.int
     UNDER_WAY_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    TRANSFER_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     paglet_id: _builtins.str
     """The paglet."""
     type: _builtins.str
@@ -69,7 +73,8 @@ class JournalEntry(_message.Message):
     """The last epoch that the host knows of."""
     state: _types_pb2.PagletState.ValueType
     """INACTIVE for one that rests, FAILED for one that failed to arrive, else ACTIVE. Of one that parted only this is known:
-    it is DISPOSED if it ended with this epoch, DEPARTING if it left with it.
+    it is DISPOSED if it ended with this epoch, DEPARTING if it left with it. Of a clone the host that makes it tells
+    CLONING, without type and epoch; the one where it is to be ARRIVING if it has all of it, else DISPOSED.
     """
     target: _builtins.str
     """Where the journey goes that it is on, or where it left for; empty for none."""
@@ -77,6 +82,10 @@ class JournalEntry(_message.Message):
     """Whether that journey is still at work in the host's memory."""
     error: _builtins.str
     """Why it is FAILED."""
+    transfer_id: _builtins.str
+    """The transfer that is to bring the clone to `target`; empty for what is no clone on its way."""
+    source: _builtins.str
+    """The host that makes the clone."""
     def __init__(
         self,
         *,
@@ -87,10 +96,12 @@ class JournalEntry(_message.Message):
         target: _builtins.str = ...,
         under_way: _builtins.bool = ...,
         error: _builtins.str = ...,
+        transfer_id: _builtins.str = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "error", b"error", "paglet_id", b"paglet_id", "state", b"state", "target", b"target", "type", b"type", "under_way", b"under_way"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "error", b"error", "paglet_id", b"paglet_id", "source", b"source", "state", b"state", "target", b"target", "transfer_id", b"transfer_id", "type", b"type", "under_way", b"under_way"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
