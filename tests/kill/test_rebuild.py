@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from paglet.examples.counter.v1 import counter_pb2_grpc
@@ -141,6 +144,56 @@ async def test_rows_are_registered_again(tmp_path: Path, point: str) -> None:
         await _check(mesh)
         async with _clients(mesh) as clients:
             assert not (await _rebuilt(clients["alpha"])).paglets
+
+
+_OTHERS_DIE = (
+    ("beta", "rebuild.register.before:1"),
+    ("beta", "rebuild.take-up.before:2"),
+    ("beta", "rebuild.take-up.after:2"),
+    ("gamma", "rebuild.register.before:1"),
+)
+"""Who is killed while alpha, which was asked, is about to tell the directory, the second host, or nobody any more."""
+
+
+async def test_another_host_is_killed(tmp_path: Path) -> None:
+    """A host that was heard and dies, or the directory's, costs nothing: the next rebuild does what is left."""
+    async with running_mesh(tmp_path / "mesh") as mesh:
+        await _populate(mesh)
+        for victim, point in _OTHERS_DIE:
+            await asyncio.gather(*(host.kill() for host in mesh))
+            await _lose_directory(mesh)
+            await asyncio.gather(mesh.start("beta"), mesh.start("alpha", f"{point}:stop"))
+            async with _clients(mesh) as clients:
+                await _heard(clients["gamma"])
+                peer = RebuildPeer(clients["alpha"].channel)
+                rebuilding = asyncio.create_task(peer.rebuild(dry_run=False, timeout_s=PATIENCE_S))
+                await _stopped(mesh.hosts["alpha"])
+                await mesh.hosts[victim].kill()
+                os.kill(mesh.hosts["alpha"].pid, signal.SIGCONT)
+                if victim == "beta":
+                    await rebuilding
+                await mesh.start(victim)
+                await rebuilding
+            async with _clients(mesh) as clients:
+                await _rebuilt(clients["alpha"])
+                await eventually(lambda: _is_rebuilt(clients["gamma"]), PATIENCE_S, "a rebuild")
+                for paglet_id, home in _HOMES.items():
+                    row = audit.row_of(mesh, paglet_id)
+                    assert row is not None, (victim, point, paglet_id)
+                    assert row.owner == home
+                    reply = await _stub(clients["beta"], paglet_id).Get(GetRequest())
+                    assert reply.value == seal(_AMOUNTS), (victim, point, paglet_id)
+                await clients["alpha"].deactivate("at-rest", DeactivationPolicy(activate_on_message=True))
+        await _check(mesh)
+
+
+async def _stopped(host: HostProcess) -> None:
+    """Waits until a host is stopped at its point."""
+
+    async def look() -> bool:
+        return psutil.Process(host.pid).status() == psutil.STATUS_STOPPED
+
+    await eventually(look, PATIENCE_S, f"a stop of host {host.name}")
 
 
 def _epoch(mesh: Mesh, paglet_id: str) -> int:
