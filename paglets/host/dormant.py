@@ -115,7 +115,11 @@ class Dormant:
                 row = await self._laid_down_anew(row)
             resident = await self._residents.load(row, await self._parts.journal.required(paglet_id))
             async with resident.life:
-                await self._rise(resident, reason)
+                try:
+                    await self._rise(resident, reason)
+                except BaseException:
+                    await resident.let_go(self._parts.settings.quiesce_s)
+                    raise
             return resident
 
     async def _laid_down_anew(self, row: PagletRow) -> PagletRow:

@@ -114,3 +114,19 @@ async def test_refused_creation_closes_what_it_opened(alpha: Site, monkeypatch: 
     with pytest.raises(PreconditionError, match="on_creation failed"):
         await alpha.client.create(WORKER_TYPE, paglet_id="worker")
     assert STAGE.notes == ["closed first"]
+
+
+async def test_failed_activation_closes_what_it_opened(alpha: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paglet that stays inactive leaves nothing open."""
+    await alpha.client.create(WORKER_TYPE, paglet_id="worker")
+    await alpha.client.deactivate("worker")
+    STAGE.notes.clear()
+
+    async def on_activation(found: Worker, _event: object) -> None:
+        found.resources.register("first", lambda: STAGE.note("closed first"))
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr(Worker, "on_activation", on_activation)
+    with pytest.raises(PreconditionError, match="on_activation failed"):
+        await alpha.client.activate("worker")
+    assert STAGE.notes == ["closed first"]
