@@ -32,6 +32,7 @@ from paglets.host.offer import (
     missing_blobs,
     pushed_snapshot,
     require_intent,
+    require_later,
     snapshot_artifact,
 )
 from paglets.host.parts import HostParts
@@ -95,6 +96,7 @@ class Arrivals:
         if incoming is None:
             check_manifest(self._parts, manifest)
             await require_intent(self._parts, manifest)
+            await require_later(self._parts, manifest)
             snapshot = request.inline if request.WhichOneof("snapshot") == "inline" else b""
             if snapshot:
                 await admit(self._parts, manifest, snapshot)

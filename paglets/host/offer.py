@@ -37,6 +37,7 @@ __all__ = [
     "missing_blobs",
     "pushed_snapshot",
     "require_intent",
+    "require_later",
     "snapshot_artifact",
 ]
 
@@ -135,6 +136,21 @@ async def require_intent(parts: HostParts, manifest: transfer_pb2.Manifest) -> N
             "EPOCH_FENCED",
             f"the directory has no intent to move paglet {manifest.paglet_id} by transfer {manifest.transfer_id}",
             resource=Resource("paglet", manifest.paglet_id),
+        )
+
+
+async def require_later(parts: HostParts, manifest: transfer_pb2.Manifest) -> None:
+    """Refuses what would replace a paglet that is kept here with a later epoch. Raises ARRIVAL_REFUSED.
+
+    A directory that has lost its rows lets ids be used again that hosts have paglets of.
+    """
+    kept = await parts.journal.paglet(manifest.paglet_id)
+    if kept is not None and kept.epoch > manifest.epoch:
+        raise PreconditionError(
+            "ARRIVAL_REFUSED",
+            f"host {parts.name} keeps paglet {kept.paglet_id} with epoch {kept.epoch}, the one that is to come has"
+            f" {manifest.epoch}: the directory has lost its rows; rebuild them",
+            resource=Resource("paglet", kept.paglet_id),
         )
 
 

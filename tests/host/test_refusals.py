@@ -14,6 +14,8 @@ import pytest
 
 from paglets import faults
 from paglets.directory.contract import HostRegistration
+from paglets.errors import PreconditionError
+from paglets.host.records import StoredPaglet
 from paglets.host.registry import TypeRegistry
 from paglets.state import Upcaster
 from tests.host.conftest import Mesh
@@ -182,3 +184,15 @@ async def test_files_that_came_are_dropped_with_the_rest(mesh: Mesh, tmp_path: P
     faults.arm(None)
     assert refusal.what == (ILLEGAL, "FILE_CHANGED")
     await assert_unharmed(mesh, tmp_path, before, Case(nothing, refusal.code, refusal.reason))
+
+
+async def test_later_paglet_is_not_replaced(mesh: Mesh) -> None:
+    """What a host keeps of a paglet that a lost directory knew outlives one of the same id that was made since."""
+    kept = StoredPaglet(paglet_id="probe", type=PROBE_TYPE, epoch=1_000_000, state=b"kept", state_version=1)
+    await mesh.beta.host.parts.journal.save_newborn(kept, (), 0)
+    await mesh.probe()
+    with pytest.raises(PreconditionError, match="rebuild them") as refusal:
+        await mesh.alpha.client.dispatch("probe", "beta")
+    assert refusal.value.reason == "ARRIVAL_REFUSED"
+    assert await mesh.beta.host.parts.journal.paglet("probe") == kept
+    assert (await ask(mesh.alpha.channel, "probe", "Append", "a")).text.endswith("a")
