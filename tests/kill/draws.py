@@ -30,8 +30,8 @@ NOT_DRAWN = {
 }
 """The other points, each with the reason."""
 
-_OFTEN = {"post.keep.": 40, "post.run.": 40, "outbox.": 40, "directory.": 30}
-"""About how often a run passes points, by the beginnings of their names; the others it passes once or twice."""
+_OFTEN = {"post.keep.": 15, "post.run.": 15, "outbox.": 15, "directory.": 30}
+"""About how often a run has a host pass points, by the beginnings of their names; the others it passes rarely."""
 
 
 def draw_run(chance: random.Random) -> tuple[str, list[Sequence[Kill]]]:
@@ -63,7 +63,7 @@ def _draw_kill(role: str, keeper: str, chance: random.Random) -> Kill:
         points = FAULT_POINTS if chance.random() < 0.1 else _OF_PAGLETS
     point = chance.choice(points)
     often = [most for beginning, most in _OFTEN.items() if point.startswith(beginning)]
-    return Kill(victim=role, point=point, nth=chance.randint(1, *often) if often else chance.choice((1, 1, 1, 1, 2)))
+    return Kill(victim=role, point=point, nth=chance.randint(1, *often) if often else 1)
 
 
 def _draw_return(role: str, chance: random.Random) -> Kill:

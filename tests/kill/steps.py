@@ -29,14 +29,14 @@ class Steps:
         self._peer = peer
         self._chance = chance
         self._steps: dict[str, tuple[int, Callable[[], Awaitable[PagletError | None]]]] = {
-            "dispatch": (5, self._dispatch),
+            "dispatch": (4, self._dispatch),
             "dispatch in a hurry": (2, self._hurry),
             "dispatch to rest": (1, self._lie_down),
             "retract": (2, self._retract),
             "rest": (2, self._rest),
             "clone": (2, self._clone),
-            "clone in a hurry": (1, self._hurried_clone),
-            "poison": (1, self._poison),
+            "clone in a hurry": (2, self._hurried_clone),
+            "poison": (2, self._poison),
             "peer's journey": (2, self._move_peer),
             "peer's rest": (1, self._rest_peer),
         }
