@@ -259,7 +259,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
             snapshot=request.snapshot,
             host=request.host,
             type_name=request.type,
-            paglet_id=request.paglet_id,
+            paglet_id=request.paglet_id and check_id(request.paglet_id, "paglet_id"),
         )
         told = self._watches.run(watch.notices(self._host.parts.directory, self._info))
         async with aclosing(told) as notices:

@@ -17,7 +17,7 @@ from paglets.host.host import Host
 from paglets.host.post_records import StoredPost, outgoing_id_of
 from paglets.host.posting import PostRequest
 from paglets.services.guard import ServerContext
-from paglets.services.paging import page_size, page_start, page_token
+from paglets.services.paging import page_number, page_size, page_token
 from paglets.services.routing import CallMeta, Router, check_request_id
 from paglets.values import check_id
 from paglets.wire.times import time_to_message
@@ -62,7 +62,7 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
     ) -> pb.ListDeadLettersResponse:
         """Lists posts that failed."""
         meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
-        size, after = page_size(request.page_size), page_start(request.page_token)
+        size, after = page_size(request.page_size), page_number(request.page_token)
 
         async def work(deadline: float) -> pb.ListDeadLettersResponse | None:
             letters = await self._host.dead_letters.list(meta.paglet_id, deadline)
@@ -115,13 +115,11 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
         return await self._router.unary(context, meta, f"{_SERVICE}/{method}", request.SerializeToString(), here)
 
 
-def _page(paglet_id: str, letters: Letters, size: int, after: str) -> pb.ListDeadLettersResponse:
+def _page(paglet_id: str, letters: Letters, size: int, after: int) -> pb.ListDeadLettersResponse:
     """One page: those after the number `after`, as many as fit into a message."""
-    if after and not after.isdecimal():
-        raise InvalidArgumentError("MALFORMED_REQUEST", "page_token is of another list", field="page_token")
     page, taken = pb.ListDeadLettersResponse(), 0
     came, made = letters
-    rest = [letter for letter in (*came, *made) if letter.number > int(after or "0")]
+    rest = [letter for letter in (*came, *made) if letter.number > after]
     for count, letter in enumerate(rest):
         taken += len(letter.request)
         if count == size or (count and taken > _PAGE_BYTES):

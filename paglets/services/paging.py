@@ -12,6 +12,7 @@ __all__ = ["DEFAULT_PAGE_SIZE", "MAX_PAGE_SIZE", "page_number", "page_size", "pa
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 _MARK = b"1:"
+_MAX_NUMBER = 2**63 - 1  # what a database counts to
 
 
 def page_size(requested: int) -> int:
@@ -45,7 +46,7 @@ def page_start(token: str) -> str:
 def page_number(token: str) -> int:
     """The key of a token whose keys are numbers, 0 for no token; MALFORMED_REQUEST for a token that is not ours."""
     key = page_start(token) or "0"
-    if not (key.isascii() and key.isdecimal() and len(key) < 20):
+    if not (key.isascii() and key.isdecimal() and len(key) < 20) or int(key) > _MAX_NUMBER:
         raise _foreign_token()
     return int(key)
 

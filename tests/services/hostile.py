@@ -6,7 +6,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 
-from paglet.v1 import directory_pb2, lifecycle_pb2, mesh_pb2, transfer_pb2
+from paglet.v1 import directory_pb2, lifecycle_pb2, mesh_pb2, operation_pb2, transfer_pb2
 from paglet.v1.errors_pb2 import ErrorReason
 from tests.host.conftest import Mesh
 from tests.host.support import Refusal, ask, call, refused
@@ -34,7 +34,7 @@ UNKNOWN_OPERATION = (grpc.StatusCode.UNIMPLEMENTED, "OPERATION_NOT_FOUND")
 MALFORMED, BAD_ID = (INVALID, "MALFORMED_REQUEST"), (INVALID, "INVALID_ID")
 REASONS = ErrorReason.DESCRIPTOR.values_by_name
 BAD_IDS = ["", "..", "/", "a/b", "UPPER", "a" * 200, "ä", "a\0b", "-a", "a b", "a\n"]
-PROTOS = (lifecycle_pb2, mesh_pb2, transfer_pb2, directory_pb2)
+PROTOS = (lifecycle_pb2, operation_pb2, mesh_pb2, transfer_pb2, directory_pb2)
 METHODS = [
     method for proto in PROTOS for service in proto.DESCRIPTOR.services_by_name.values() for method in service.methods
 ]

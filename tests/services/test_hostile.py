@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import Sequence
@@ -12,7 +13,9 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from paglet.v1 import directory_pb2, lifecycle_pb2, mesh_pb2, task_pb2, transfer_pb2
+from paglet.v1 import directory_pb2, lifecycle_pb2, mesh_pb2, operation_pb2, task_pb2, transfer_pb2
+from paglets.errors import InvalidArgumentError
+from paglets.services.paging import page_token
 from tests.host.conftest import Mesh
 from tests.host.probe_service import SERVICE
 from tests.host.support import PROBE_TYPE, ask, call, refused
@@ -193,6 +196,28 @@ async def test_foreign_page_tokens_are_refused(standing: Mesh, token: str) -> No
     ):
         refusal = await send(standing, rpc, request)
         assert (refusal.what, refusal.fields) == (MALFORMED, ["page_token"])
+
+
+@pytest.mark.parametrize("number", [str(2**63), "9" * 5000, "-1", "1.0", "٣"])
+async def test_page_tokens_of_wild_numbers_are_refused(standing: Mesh, number: str) -> None:
+    """What looks like a token of a list in the order of numbers, and counts further than any list, is none."""
+    for rpc, request in (
+        ("lifecycle.GetPagletHistory", lifecycle_pb2.GetPagletHistoryRequest(page_token=page_token(number))),
+        ("operation.ListDeadLetters", operation_pb2.ListDeadLettersRequest(page_token=page_token(number))),
+    ):
+        request.paglet_id = "probe"
+        refusal = await send(standing, rpc, request)
+        assert (refusal.what, refusal.fields) == (MALFORMED, ["page_token"])
+
+
+async def test_watch_of_a_bad_id_is_refused(standing: Mesh) -> None:
+    """A watch of what can be no paglet would tell nothing for ever."""
+    for bad in ("..", "UPPER", "x" * 200):
+        watch = standing.alpha.client.watch(paglet_id=bad, snapshot=True)
+        async with asyncio.timeout(5):
+            with pytest.raises(InvalidArgumentError) as caught:
+                await anext(watch)
+        assert (caught.value.reason, caught.value.field) == ("INVALID_ID", "paglet_id")
 
 
 async def test_unknown_host_is_refused(standing: Mesh) -> None:
