@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
@@ -110,6 +111,8 @@ class Paglet(Generic[StateT]):
             cls.codec = StateCodec(cls.State, cls.state_version, cls.upcasters)
         if cls.durability not in get_args(Durability):
             raise TypeError(f"{cls.__qualname__}.durability is {cls.durability!r}, not one of {get_args(Durability)}")
+        if inspect.iscoroutinefunction(cls.check_arrival):
+            raise TypeError(f"{cls.__qualname__}.check_arrival is a coroutine function; it has to be a plain one")
         bound = bind_handlers(cls, cls.Services, reserved=reserved_names(cls))
         for index, pattern in enumerate(cls.Patterns):
             brought = bind_handlers(pattern, (pattern.Service,), index)
@@ -197,7 +200,10 @@ class Paglet(Generic[StateT]):
 
     @classmethod
     def check_arrival(cls, state: StateT, target: ArrivalTarget) -> None:
-        """Asked by the target before anything moves: raise a PagletError to refuse. Pure; `state` is a copy."""
+        """Asked by the target before anything moves, in a thread: raise a PagletError to refuse.
+
+        Pure; `state` is a copy.
+        """
 
     # What a paglet asks of its host.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from anyio import to_thread
 from google.protobuf.message import DecodeError
 
 from paglet.v1 import transfer_pb2
@@ -155,7 +156,7 @@ async def require_later(parts: HostParts, manifest: transfer_pb2.Manifest) -> No
 
 
 async def admit(parts: HostParts, manifest: transfer_pb2.Manifest, data: bytes) -> None:
-    """Asks type, state and the paglet's own check. Raises what they refuse with."""
+    """Asks type, state and the paglet's own check, in a thread for its disk. Raises what they refuse with."""
     paglet_type = parts.registry.get(manifest.type)
     try:
         snapshot = transfer_pb2.Snapshot.FromString(data)
@@ -166,11 +167,11 @@ async def admit(parts: HostParts, manifest: transfer_pb2.Manifest, data: bytes) 
     cell = StateCell(paglet_type.codec, state, parts.state_limit(paglet_type))
     cell.check_size(cell.latest)
 
-    async def check() -> None:
-        paglet_type.check_arrival(state, _Target(parts, manifest))
-
+    checked = to_thread.run_sync(
+        paglet_type.check_arrival, state, _Target(parts, manifest), abandon_on_cancel=True, limiter=parts.limiter
+    )
     try:
-        await attempt(check(), f"check_arrival of {manifest.type}")
+        await attempt(checked, f"check_arrival of {manifest.type}")
     except InternalError as error:
         raise PreconditionError("ARRIVAL_REFUSED", error.message, metadata=error.metadata) from error
 

@@ -31,10 +31,13 @@ T = TypeVar("T")
 
 
 async def attempt(work: Awaitable[T], where: str) -> T:
-    """Awaits what authors wrote: what it raises comes out as a PagletError, if unexpected with an incident id."""
+    """Awaits what authors wrote: what it raises comes out as a PagletError, if unexpected with an incident id.
+
+    So does what would end the whole process, e.g. `sys.exit()`.
+    """
     try:
         return await work
-    except Exception as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
         raise as_paglet_error(error, where) from error
 
 

@@ -56,6 +56,16 @@ def test_state_that_cannot_be_read_back_is_refused() -> None:
         type("Odd", (Paglet,), {"State": int})
 
 
+def test_check_that_nobody_would_await_is_refused() -> None:
+    """An `async def check_arrival` would refuse nothing, so there can be none."""
+
+    async def check(_cls: type[Plain], *_: object) -> None:
+        """Waits for something."""
+
+    with pytest.raises(TypeError, match="check_arrival is a coroutine function"):
+        type("Odd", (Plain,), {"check_arrival": classmethod(check)})
+
+
 def test_type_name() -> None:
     """The type's name in the mesh is its module and class."""
     assert Plain.type_name() == "tests.core.test_paglet.Plain"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+
 import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
@@ -71,6 +74,35 @@ async def test_last_turn_that_does_not_end_keeps_its_paglet(strict: Mesh) -> Non
     assert await strict.alpha.host.parts.journal.departures() == []
     STAGE.release("on_dispatching")
     await dispatch(strict.alpha, "probe", "beta")
+
+
+async def test_check_that_would_end_the_process_refuses(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `check_arrival` that exits refuses the paglet; the target lives on."""
+
+    def leave(_cls: type[Probe], *_: object) -> None:
+        sys.exit(3)
+
+    monkeypatch.setattr(Probe, "check_arrival", classmethod(leave))
+    await mesh.probe()
+    refusal = await refused(dispatch(mesh.alpha, "probe", "beta"))
+    assert refusal.what == (grpc.StatusCode.FAILED_PRECONDITION, "ARRIVAL_REFUSED")
+    assert (await mesh.beta.client.reach()).name == "beta"
+
+
+async def test_check_that_takes_long_keeps_nobody_waiting(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `check_arrival` that waits for its disk does so in a thread: the target answers meanwhile."""
+
+    def wait(_cls: type[Probe], *_: object) -> None:
+        STAGE.at_in_thread("check")
+
+    monkeypatch.setattr(Probe, "check_arrival", classmethod(wait))
+    await mesh.probe()
+    STAGE.hold("check")
+    moved = asyncio.create_task(dispatch(mesh.alpha, "probe", "beta"))
+    await STAGE.reached("check")
+    assert (await mesh.beta.client.reach()).name == "beta"
+    STAGE.release("check")
+    await moved
 
 
 async def test_arrival_whose_bytes_were_deleted_ends(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
