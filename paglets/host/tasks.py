@@ -15,10 +15,11 @@ __all__ = ["Tasks"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
+_UNWIND_S = 2.0
 
 
 class Tasks:
-    """A set of running tasks. A task's failure is in the log; closing cancels and awaits them all."""
+    """A set of running tasks. A task's failure is in the log; closing cancels them all, and awaits those that end."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -56,14 +57,20 @@ class Tasks:
             raise shutting_down() from error
 
     async def close(self, timeout_s: float = 0.0) -> None:
-        """Lets the tasks end within `timeout_s` seconds, then cancels and awaits the rest."""
+        """Lets the tasks end within `timeout_s` seconds, then cancels the rest and gives them two more to unwind.
+
+        One that waits for a thread of an author's may take for ever, and must not keep the host from its other work.
+        """
         if self._running and timeout_s:
             await asyncio.wait(set(self._running), timeout=timeout_s)
         running = set(self._running)
         for task in running:
             task.cancel()
-        if running:
-            await asyncio.wait(running)
+        if not running:
+            return
+        _, stuck = await asyncio.wait(running, timeout=_UNWIND_S)
+        if stuck:
+            _log.error("%s does not end, and is left to itself", self._what)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)

@@ -11,11 +11,15 @@ import grpc
 import pytest
 
 from paglets.config import HostSettings
+from paglets.core.events import DeactivationRequest
 from paglets.errors import DeadlineError, PagletError
+from paglets.values import DeactivationPolicy
 from tests.host.conftest import Mesh, Site, site
 from tests.host.posts import post, ran
+from tests.host.probe import Probe
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, eventually, refused
+from tests.host.worker import SAVER_TYPE
 
 _AT_ONCE_S = 5.0
 
@@ -117,6 +121,33 @@ async def test_other_paglets_go_on(mesh: Mesh) -> None:
     async with asyncio.timeout(_AT_ONCE_S):
         assert (await ask(mesh.alpha.channel, "other", "AppendInThread", "x")).text == "x"
         await mesh.alpha.client.dispatch("other", "beta")
+
+
+async def test_hook_without_end_costs_nobody_else_his_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host ends though a rest waits for a thread, and saves what other paglets did."""
+
+    def hang(_probe: Probe, _request: DeactivationRequest) -> DeactivationPolicy:
+        STAGE.at_in_thread("policy")
+        return DeactivationPolicy()
+
+    monkeypatch.setattr(Probe, "deactivation_policy", hang)
+    settings = HostSettings(name="alpha", data=tmp_path, drain_s=0.2, quiesce_s=60.0)
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha", settings=settings)
+        await alpha.client.create(PROBE_TYPE, paglet_id="probe")
+        await alpha.client.create(SAVER_TYPE, paglet_id="saver")
+        await ask(alpha.channel, "saver", "Append", "x")
+        STAGE.hold("policy")
+        rest = asyncio.create_task(alpha.client.deactivate("probe"))
+        await STAGE.reached("policy")
+        rest.cancel()
+        ending = asyncio.create_task(stack.pop_all().aclose())
+        async with asyncio.timeout(2 * _AT_ONCE_S):
+            await asyncio.shield(ending)
+    STAGE.release("policy")
+    async with AsyncExitStack() as stack:
+        again = await site(stack, tmp_path, "alpha", settings=settings)
+        assert (await ask(again.channel, "saver", "Read")).text.startswith("x")
 
 
 async def test_host_ends_with_a_stuck_turn(tmp_path: Path) -> None:
