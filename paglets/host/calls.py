@@ -19,10 +19,10 @@ from paglets.errors import (
     InvalidArgumentError,
     OperationNotFoundError,
     PagletError,
-    PreconditionError,
     Resource,
     UnavailableError,
 )
+from paglets.host.gate import call_cycle
 from paglets.host.once import Once, Reply
 from paglets.host.post_records import StoredPost
 from paglets.host.reads import Reads
@@ -116,13 +116,7 @@ class Calls:
     def _require_no_cycle(self, chain: tuple[str, ...]) -> None:
         """Raises CALL_CYCLE when a turn of this very paglet waits for the call, which would wait for that turn."""
         if self._paglet_id in chain or len(chain) > MAX_CHAIN:
-            told = " > ".join((*chain, self._paglet_id))
-            raise PreconditionError(
-                "CALL_CYCLE",
-                f"each of these calls waits for the next: {told}; post instead, or call when the turn has ended",
-                resource=Resource("paglet", self._paglet_id),
-                metadata={"chain": told, "host": self._paglet.context.host},
-            )
+            raise call_cycle(self._paglet_id, chain, self._paglet.context.host)
 
     def interrupt_reads(self) -> None:
         """Cuts off the reads; they begin anew when the gate opens, or are sent away when it is shut."""

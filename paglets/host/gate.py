@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from paglets.core.mailbox import Mailbox, Ticket
-from paglets.errors import DeadlineError, NotFoundError, PagletError, Resource, UnavailableError
+from paglets.errors import DeadlineError, NotFoundError, PagletError, PreconditionError, Resource, UnavailableError
 
-__all__ = ["Gate", "moved", "not_found", "shutting_down"]
+__all__ = ["Gate", "call_cycle", "moved", "not_found", "shutting_down"]
 
 
 class Gate:
@@ -161,6 +162,17 @@ def not_found(paglet_id: str) -> NotFoundError:
         "PAGLET_NOT_FOUND",
         f"no paglet {paglet_id} in this mesh",
         resource=Resource("paglet", paglet_id),
+    )
+
+
+def call_cycle(paglet_id: str, chain: Sequence[str], host: str) -> PreconditionError:
+    """Why a call is refused that would wait for a turn which waits for it; `chain` as in `paglet-chain`."""
+    told = " > ".join((*chain, paglet_id))
+    return PreconditionError(
+        "CALL_CYCLE",
+        f"each of these calls waits for the next: {told}; post instead, or call when the turn has ended",
+        resource=Resource("paglet", paglet_id),
+        metadata={"chain": told, "host": host},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import TypeAlias
 
 import grpc
 from google.protobuf.message import Message
@@ -15,7 +16,7 @@ from paglets.errors import InvalidArgumentError, PagletError
 from paglets.host.births import CreateRequest
 from paglets.host.clones import CloneRequest
 from paglets.host.departure import MoveRequest
-from paglets.host.gate import not_found
+from paglets.host.gate import call_cycle, not_found
 from paglets.host.host import Host
 from paglets.host.registry import services_of
 from paglets.host.replies import fingerprint_of
@@ -23,7 +24,7 @@ from paglets.host.rest import RestRequest
 from paglets.services.guard import ServerContext
 from paglets.services.paging import page_number, page_size, page_start, page_token
 from paglets.services.paglet_watch import PagletWatch, paglet_event
-from paglets.services.routing import Router, check_request_id, remaining_s
+from paglets.services.routing import CallMeta, Router, check_request_id, remaining_s
 from paglets.services.watching import Watches
 from paglets.values import PagletInfo, PagletState, check_id
 from paglets.wire.lifecycle import paglet_info_to_message
@@ -46,6 +47,14 @@ _KNOWN_TO_OWNER = frozenset({PagletState.ACTIVE, PagletState.DEPARTING})
 _MAX_STATE_JSON = 1024 * 1024
 _REPLY_MARGIN_S = 0.25
 _NO_DEADLINE_S = 7 * 24 * 3600.0
+
+_Request: TypeAlias = (
+    pb.DispatchPagletRequest
+    | pb.RetractPagletRequest
+    | pb.ClonePagletRequest
+    | pb.DeactivatePagletRequest
+    | pb.DisposePagletRequest
+)
 
 
 class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
@@ -108,8 +117,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
         self, request: pb.DispatchPagletRequest, context: ServerContext
     ) -> pb.DispatchPagletResponse:
         """Moves a paglet, from whichever host it is on. Without a deadline it waits for the journey's end."""
-        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"), default_timeout_s=_NO_DEADLINE_S)
-        check_request_id(request.request_id, "request_id")
+        meta = self._asked(request, context, default_timeout_s=_NO_DEADLINE_S)
         move = MoveRequest(
             check_id(request.target, "target"),
             request_id=request.request_id,
@@ -128,8 +136,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
 
     async def RetractPaglet(self, request: pb.RetractPagletRequest, context: ServerContext) -> pb.RetractPagletResponse:
         """Brings a paglet here, by asking the host that it is on."""
-        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"), default_timeout_s=_NO_DEADLINE_S)
-        check_request_id(request.request_id, "request_id")
+        meta = self._asked(request, context, default_timeout_s=_NO_DEADLINE_S)
         request.target = check_id(request.target or self._host.name, "target")
         move = MoveRequest(
             request.target,
@@ -150,8 +157,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
 
     async def ClonePaglet(self, request: pb.ClonePagletRequest, context: ServerContext) -> pb.ClonePagletResponse:
         """Makes a clone of a paglet, from whichever host that is on. Without a deadline it waits for the end."""
-        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"), default_timeout_s=_NO_DEADLINE_S)
-        check_request_id(request.request_id, "request_id")
+        meta = self._asked(request, context, default_timeout_s=_NO_DEADLINE_S)
         clone = CloneRequest(
             request.target and check_id(request.target, "target"),
             request_id=request.request_id,
@@ -172,8 +178,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
         self, request: pb.DeactivatePagletRequest, context: ServerContext
     ) -> pb.DeactivatePagletResponse:
         """Lays a paglet down, on whichever host it is; of one that rests already the policy is replaced."""
-        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
-        check_request_id(request.request_id, "request_id")
+        meta = self._asked(request, context)
         policy = policy_from_message(request.policy, "policy") if request.HasField("policy") else None
         rest = RestRequest(policy, request_id=request.request_id, fingerprint=_fingerprint(request))
 
@@ -220,8 +225,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
 
     async def DisposePaglet(self, request: pb.DisposePagletRequest, context: ServerContext) -> pb.DisposePagletResponse:
         """Ends a paglet, on whichever host it is."""
-        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
-        check_request_id(request.request_id, "request_id")
+        meta = self._asked(request, context)
 
         async def here() -> bytes | None:
             row = await self._host.parts.directory.get(meta.paglet_id)
@@ -265,6 +269,18 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
         async with aclosing(told) as notices:
             async for notice in notices:
                 yield paglet_notice_to_message(notice)
+
+    def _asked(self, request: _Request, context: ServerContext, *, default_timeout_s: float | None = None) -> CallMeta:
+        """What a request that waits for the paglet's turn to end comes with.
+
+        Raises INVALID_ID, MALFORMED_REQUEST, and CALL_CYCLE when that turn waits for the request.
+        """
+        paglet_id = check_id(request.paglet_id, "paglet_id")
+        meta = self._router.meta(context, paglet_id, default_timeout_s=default_timeout_s)
+        check_request_id(request.request_id, "request_id")
+        if paglet_id in meta.chain:
+            raise call_cycle(paglet_id, meta.chain, self._host.name)
+        return meta
 
     def _timeout(self, context: ServerContext) -> float:
         return remaining_s(context, self._host.parts.settings.unary_deadline_s)

@@ -6,9 +6,12 @@ import asyncio
 
 import grpc
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 
+from paglets.client.client import Client
 from tests.host.conftest import Mesh, Site
 from tests.host.posts import ran
+from tests.host.probe import Probe
 from tests.host.support import PROBE_TYPE, Refusal, ask, refused
 
 _AT_ONCE_S = 3.0
@@ -46,6 +49,31 @@ async def test_circle_over_hosts(pair: Mesh) -> None:
     assert refusal.metadata == {"chain": "a > a", "host": "alpha"}
     refusal = await cycle(pair.alpha, "a", "Relay", "b Relay a Read x")
     assert refusal.metadata["chain"] == "a > b > a"
+
+
+@pytest.mark.parametrize("wish", ["dispatch", "clone", "deactivate", "dispose"])
+async def test_paglet_that_waits_for_its_own_move(pair: Mesh, monkeypatch: pytest.MonkeyPatch, wish: str) -> None:
+    """A turn that waits for what waits for the turn's end is told so at once, on whichever host it asks."""
+
+    async def wait(probe: Probe, request: StringValue) -> StringValue:
+        address = pair.beta.running.address if request.value == "beta" else probe.context.address
+        async with Client(address, timeout_s=20) as client:
+            match wish:
+                case "dispatch":
+                    await client.dispatch(probe.paglet_id, "beta")
+                case "clone":
+                    await client.clone(probe.paglet_id)
+                case "deactivate":
+                    await client.deactivate(probe.paglet_id)
+                case _:
+                    await client.dispose(probe.paglet_id)
+        return StringValue()
+
+    monkeypatch.setattr(Probe, "append", wait)
+    for asked in ("alpha", "beta"):
+        refusal = await cycle(pair.alpha, "a", "Append", asked)
+        assert refusal.metadata == {"chain": "a > a", "host": asked}
+    assert (await pair.beta.client.get("a")).host == "alpha"
 
 
 async def test_what_is_no_circle_is_answered(pair: Mesh) -> None:
