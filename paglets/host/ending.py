@@ -79,6 +79,7 @@ class Endings:
         return row
 
     async def _end_resident(self, resident: Resident, request_id: str, fingerprint: bytes) -> PagletRow:
+        resident.hasten(self._parts.settings.quiesce_s)
         async with resident.life:
             if self._residents.get(resident.paglet_id) is not resident:
                 raise moved(resident.paglet_id)

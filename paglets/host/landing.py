@@ -23,6 +23,7 @@ from paglets.errors import (
     Resource,
 )
 from paglets.faults import point
+from paglets.host.activities import hook_limits
 from paglets.host.dormant import Dormant
 from paglets.host.files import RegisteredFile
 from paglets.host.journey import Outcome
@@ -191,12 +192,15 @@ class Landing:
     async def _first_turn(self, incoming: Incoming, resident: Resident) -> tuple[PagletError | None, Turn[Any] | None]:
         """Runs on_arrival, or on_clone; when that fails, rolls it back and tells the paglet."""
         manifest, paglet = incoming.manifest, resident.paglet
+        hook, event = _arrival_hook(incoming, paglet)
+        name = "on_clone" if manifest.clone_of else "on_arrival"
         try:
-            return None, await resident.activities.first_hook(*_arrival_hook(incoming, paglet))
+            return None, await resident.in_haste(lambda: resident.activities.first_hook(hook, event), name)
         except PagletError as failed:
             error = failed
         try:
-            return error, await resident.activities.first_hook(paglet.on_arrival_failed, error)
+            async with hook_limits("on_arrival_failed", self._parts.settings.quiesce_s):
+                return error, await resident.activities.first_hook(paglet.on_arrival_failed, error)
         except PagletError as failed:
             _log.error("on_arrival_failed of paglet %s failed: %s", manifest.paglet_id, failed)
             return error, None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from paglets.core.events import ActivationEvent, DeactivationEvent
 from paglets.core.paglet import Paglet
@@ -27,6 +27,7 @@ from paglets.values import DeactivationPolicy, PagletState
 
 __all__ = ["Resident"]
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -65,6 +66,7 @@ class Resident:
         self.files = files
         self.life = asyncio.Lock()
         self.own_request: OwnRequest | None = None
+        self._haste: asyncio.Timeout | None = None
         self._fulfil = partial(fulfil, self)
         runner.on_posts = outbox.add
         runner.on_request = activities.on_request = self._requested
@@ -93,6 +95,25 @@ class Resident:
                 await self.activities.hook(self.paglet.on_activation, ActivationEvent(self.row.owner, "restart"))
         except (PagletError, TimeoutError) as error:
             _log.error("on_activation of paglet %s failed: %r", self.paglet_id, error)
+
+    async def in_haste(self, work: Callable[[], Awaitable[T]], what: str) -> T:
+        """Does what an arrival may take any time for, until somebody calls `hasten`. Raises QUIESCE_TIMEOUT."""
+        try:
+            async with asyncio.timeout(None) as self._haste:
+                return await work()
+        except TimeoutError as error:
+            raise DeadlineError(
+                "QUIESCE_TIMEOUT",
+                f"{what} of paglet {self.paglet_id} did not end in time for its disposal",
+                resource=Resource("paglet", self.paglet_id),
+            ) from error
+        finally:
+            self._haste = None
+
+    def hasten(self, timeout_s: float) -> None:
+        """Gives an arrival that is under way so many seconds from now. Safe to repeat."""
+        if self._haste is not None and self._haste.when() is None:
+            self._haste.reschedule(asyncio.get_running_loop().time() + timeout_s)
 
     def open(self, first: Turn[Any] | None = None) -> None:
         """Lets the waiting and posts in, begins `run()`, and what was asked for, in the first turn or earlier."""

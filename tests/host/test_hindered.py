@@ -11,11 +11,12 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from paglet.v1 import transfer_pb2
 from paglets.errors import NotFoundError, PagletError, Resource, UnavailableError
+from paglets.values import clone_id
 from tests.host.conftest import Mesh
 from tests.host.midway import do
 from tests.host.probe import Probe
 from tests.host.stage import STAGE
-from tests.host.support import ask, eventually, refused
+from tests.host.support import PROBE_TYPE, ask, eventually, refused
 from tests.host.unharmed import dispatch, probe_with_file
 
 _QUIESCE_TIMEOUT = (grpc.StatusCode.DEADLINE_EXCEEDED, "QUIESCE_TIMEOUT")
@@ -103,6 +104,27 @@ async def test_check_that_takes_long_keeps_nobody_waiting(mesh: Mesh, monkeypatc
     assert (await mesh.beta.client.reach()).name == "beta"
     STAGE.release("check")
     await moved
+
+
+@pytest.mark.parametrize("hook", ["on_arrival", "on_clone"])
+async def test_arrival_without_end_can_be_disposed_of(strict: Mesh, hook: str) -> None:
+    """A first turn may take its time, but not for ever once its paglet is to end: the arrival has failed then."""
+    await strict.beta.client.create(PROBE_TYPE, paglet_id="probe")
+    STAGE.hold(hook)
+    client = strict.beta.client
+    paglet_id = clone_id("probe", "r-1") if hook == "on_clone" else "probe"
+    if hook == "on_clone":
+        coming = asyncio.create_task(client.clone("probe", "alpha", request_id="r-1"))
+    else:
+        coming = asyncio.create_task(client.dispatch("probe", "alpha"))
+    await STAGE.reached(hook)
+    async with asyncio.timeout(10):
+        await client.dispose(paglet_id)
+        with pytest.raises(PagletError) as failed:
+            await coming
+    assert (failed.value.reason, failed.value.metadata["cause"]) == ("ARRIVAL_FAILED", "QUIESCE_TIMEOUT")
+    with pytest.raises(NotFoundError):
+        await client.get(paglet_id)
 
 
 async def test_arrival_whose_bytes_were_deleted_ends(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
