@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeGuard, TypeVar
 
 import msgspec
@@ -13,7 +14,7 @@ from msgspec import inspect as types
 
 from paglets.errors import InvalidArgumentError, PreconditionError
 
-__all__ = ["StateCodec", "Upcaster"]
+__all__ = ["StateCodec", "Upcaster", "json_text"]
 
 StateT = TypeVar("StateT")
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -73,7 +74,7 @@ class StateCodec(Generic[StateT]):
     def to_json(self, state: StateT) -> str:
         """A state as `from_json` takes it; bytes are base64. Raises STATE_INVALID for what JSON cannot tell."""
         try:
-            return msgspec.json.encode(state).decode()
+            return json_text(state)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise self._invalid(error) from error
 
@@ -114,6 +115,26 @@ class StateCodec(Generic[StateT]):
         return InvalidArgumentError(
             "STATE_INVALID", f"the state does not fit {self.state_class.__qualname__}: {error}", field="state"
         )
+
+
+def json_text(state: object) -> str:
+    """A dataclass as JSON. Raises ValueError, TypeError, OverflowError or RecursionError for what JSON cannot tell.
+
+    An infinite number and one that is none are among that: they would come out as null.
+    """
+    text = msgspec.json.encode(state).decode()
+    if "null" in text and not _all_finite(msgspec.to_builtins(state)):
+        raise ValueError("a number is infinite, or none")
+    return text
+
+
+def _all_finite(value: object) -> bool:
+    """Whether JSON has every number that is somewhere in there."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if _is_map(value):
+        return all(map(_all_finite, value.values()))  # keys are text in JSON
+    return not _is_sequence(value) or all(map(_all_finite, value))
 
 
 def _refuse_map_keys(state_class: type[Any], kind: types.DictType) -> None:
@@ -196,6 +217,10 @@ def _inside(raw: object, kind: types.Type) -> Iterator[tuple[str, object, types.
 
 def _is_map(raw: object) -> TypeGuard[dict[Any, object]]:
     return isinstance(raw, dict)
+
+
+def _is_sequence(raw: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(raw, list | tuple)
 
 
 def _is_array(raw: object) -> TypeGuard[list[object]]:

@@ -10,7 +10,6 @@ from dataclasses import Field, replace
 from typing import Any, ClassVar, Protocol, Self
 
 import grpc
-import msgspec
 from google.protobuf.message import Message
 
 from paglet.v1 import (
@@ -34,6 +33,7 @@ from paglets.client.safe_channel import SafeChannel
 from paglets.core.paglet import Paglet
 from paglets.core.turn import next_request_id
 from paglets.errors import InvalidArgumentError, UnavailableError
+from paglets.state import json_text
 from paglets.values import (
     DeactivationPolicy,
     HostNotice,
@@ -356,7 +356,7 @@ class Client:
 
 def _to_json(state: Dataclass) -> str:
     try:
-        return msgspec.json.encode(state).decode()
+        return json_text(state)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidArgumentError("STATE_INVALID", f"the state is no JSON: {error}", field="state_json") from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 
 from paglets.directory.contract import HostRegistration, PagletRow
 from paglets.errors import (
@@ -40,6 +39,7 @@ from paglets.host.rest import REST_POINTS, Rests
 from paglets.host.runner import attempt
 from paglets.host.salvage import Salvage
 from paglets.host.settle import backoff, until_reached
+from paglets.host.state_text import PagletStateText, state_text
 from paglets.host.tasks import Tasks
 from paglets.values import JourneyInfo, PagletState
 
@@ -63,15 +63,6 @@ HOST_POINTS = (
     *OUTBOX_POINTS,
 )
 """Every named point between two durable steps of paglets; pulls and the store have their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class PagletStateText:
-    """A state as JSON, the version of the state class that reads it, and the paglet's epoch."""
-
-    json: str
-    version: int
-    epoch: int
 
 
 class Host:
@@ -313,14 +304,14 @@ class Host:
         """
         if paglet_id in self.dormant:
             stored = await self.parts.journal.required(paglet_id)
-            codec = self.parts.registry.get(stored.type).codec
-            state = await load_state(self.parts.registry.get(stored.type), stored.state, stored.state_version)
-            return PagletStateText(codec.to_json(state), codec.version, stored.epoch)
+            paglet_type = self.parts.registry.get(stored.type)
+            state = await load_state(paglet_type, stored.state, stored.state_version)
+            return state_text(paglet_id, paglet_type.codec, state, stored.epoch)
         resident = await self.resident(paglet_id)
         if resident is None:
             return None
         cell = resident.runner.cell
-        return PagletStateText(cell.codec.to_json(cell.view), cell.codec.version, resident.row.epoch)
+        return state_text(paglet_id, cell.codec, cell.view, resident.row.epoch)
 
     def _fulfil(self, resident: Resident) -> None:
         """Begins what a paglet asked to be done with itself."""
