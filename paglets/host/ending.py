@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -127,10 +126,13 @@ class Endings:
 
     async def _last_turn(self, resident: Resident) -> None:
         """Quiets a paglet that is to end. What does not end in time is fenced: it commits nothing any more."""
+        quiesce_s, event = self._parts.settings.quiesce_s, DisposalEvent(self._parts.name)
         try:
-            await resident.quiet(self._parts.settings.quiesce_s)
-            async with asyncio.timeout(self._parts.settings.quiesce_s):
-                await resident.activities.hook(resident.paglet.on_disposing, DisposalEvent(self._parts.name))
+            await resident.quiet(quiesce_s)
+            await self._tasks.at_most(resident.activities.hook(resident.paglet.on_disposing, event), quiesce_s)
         except (PagletError, TimeoutError) as error:
             _log.error("the last turn of paglet %s failed, it ends all the same: %s", resident.paglet_id, error)
-        await resident.let_go(self._parts.settings.quiesce_s)
+        try:
+            await self._tasks.at_most(resident.clean_up(), quiesce_s)
+        except (PagletError, TimeoutError) as error:
+            _log.error("paglet %s leaves something open: %r", resident.paglet_id, error)

@@ -56,6 +56,19 @@ class Tasks:
                 raise
             raise shutting_down() from error
 
+    async def at_most(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
+        """Runs work for so many seconds, then cancels it; what waits for a thread even so is left to itself.
+
+        Raises TimeoutError then, else what the work raises.
+        """
+        task = self.begin(work)
+        await asyncio.wait([task], timeout=timeout_s)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=_UNWIND_S)
+            raise TimeoutError(f"{self._what} did not end within {timeout_s:g} s")
+        return task.result()
+
     async def close(self, timeout_s: float = 0.0) -> None:
         """Lets the tasks end within `timeout_s` seconds, then cancels the rest and gives them two more to unwind.
 

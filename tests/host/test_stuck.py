@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -19,7 +20,7 @@ from tests.host.posts import post, ran
 from tests.host.probe import Probe
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, eventually, refused
-from tests.host.worker import SAVER_TYPE
+from tests.host.worker import SAVER_TYPE, WORKER_TYPE, Worker
 
 _AT_ONCE_S = 5.0
 
@@ -112,6 +113,29 @@ async def test_nobody_waits_for_it(mesh: Mesh) -> None:
     with pytest.raises(PagletError) as gone:
         await mesh.alpha.client.get("probe")
     assert gone.value.reason == "PAGLET_NOT_FOUND"
+
+
+@pytest.mark.parametrize("spot", ["on_disposing", "close stuck"])
+async def test_disposal_waits_for_no_thread(strict: Mesh, monkeypatch: pytest.MonkeyPatch, spot: str) -> None:
+    """A `def` hook, or what closes a resource, that never comes back keeps no paglet alive."""
+
+    def hang(_probe: Probe, _event: object) -> None:
+        STAGE.at_in_thread("on_disposing")
+
+    await strict.alpha.client.create(WORKER_TYPE, paglet_id="worker")
+    if spot == "on_disposing":
+        monkeypatch.setattr(Worker, "on_disposing", hang)
+    else:
+        resident = strict.alpha.host.residents.get("worker")
+        assert resident is not None
+        resident.paglet.resources.register("stuck", partial(STAGE.at_in_thread, spot))
+    STAGE.hold(spot)
+    async with asyncio.timeout(2 * _AT_ONCE_S):
+        await strict.beta.client.dispose("worker")
+    with pytest.raises(PagletError) as gone:
+        await strict.alpha.client.get("worker")
+    assert gone.value.reason == "PAGLET_NOT_FOUND"
+    STAGE.release(spot)
 
 
 async def test_other_paglets_go_on(mesh: Mesh) -> None:
