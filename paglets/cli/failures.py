@@ -37,11 +37,11 @@ _HINTS = {
     "UPLOAD_NOT_FOUND": "`paglets artifact uploads` tells which are unfinished.",
     "UPLOAD_IN_PROGRESS": "Wait until the other is done; `paglets artifact uploads` tells how far it is.",
     "UPLOAD_STALLED": "Nothing came through for too long. Give the same command again to go on where it was.",
-    "REQUEST_ID_REUSED": "Give --no-resume to store another artifact.",
+    "REQUEST_ID_REUSED": "Give another --request-id; for `artifact put`, --no-resume stores another artifact.",
     "ARTIFACT_EXISTS": "Give another --id, or delete the artifact with `paglets artifact rm`.",
     "ETAG_MISMATCH": "`paglets artifact stat` tells what it is now, and its etag.",
-    "CURSOR_EXPIRED": "Look at `paglets artifact ls`, and watch without --cursor; that host's --artifact-keep-events"
-    " says how many changes are kept.",
+    "CURSOR_EXPIRED": "Look at `paglets paglet ls`, or `paglets artifact ls`, and watch without --cursor; a host's"
+    " --artifact-keep-events says how many changes of artifacts are kept.",
     "RANGE_NOT_SATISFIABLE": "`paglets artifact stat` tells how many bytes there are.",
     "DATA_FOLDER_LOCKED": "--data names the folder.",
     "HOST_NAME_TAKEN": "Give another name with --name, or wait until the other host's lease has run out.",

@@ -14,6 +14,7 @@ from paglets.errors import ConflictError, ExhaustedError
         ("PREFIX_MISMATCH", "--no-resume"),
         ("WRITER_FENCED", "--no-resume"),
         ("REQUEST_ID_REUSED", "--no-resume"),
+        ("REQUEST_ID_REUSED", "--request-id"),
         ("UPLOAD_CANCELLED", "begin anew"),
         ("UPLOAD_IN_PROGRESS", "paglets artifact uploads"),
         ("UPLOAD_NOT_FOUND", "paglets artifact uploads"),
@@ -22,11 +23,12 @@ from paglets.errors import ConflictError, ExhaustedError
         ("ARTIFACT_EXISTS", "--id"),
         ("ETAG_MISMATCH", "paglets artifact stat"),
         ("CURSOR_EXPIRED", "--cursor"),
+        ("CURSOR_EXPIRED", "paglets paglet ls"),
         ("RANGE_NOT_SATISFIABLE", "paglets artifact stat"),
     ],
 )
 def test_what_to_do_next(reason: str, told: str) -> None:
-    """The reasons of the artifact store have a hint that names a command or an option."""
+    """What paglets and artifacts are refused with has a hint that names a command or an option, of both if of both."""
     assert told in hint_for(ConflictError(reason, "it is so"))
 
 
