@@ -17,6 +17,7 @@ from typing import Any
 from paglets.core.turn import OwnRequest, Turn
 from paglets.errors import DeadlineError, InternalError, PagletError, PreconditionError
 from paglets.host.runner import Runner, attempt
+from paglets.host.threads import leaving_threads, wait_for_threads
 
 __all__ = ["Activities", "hook_failed", "hook_limits"]
 
@@ -171,6 +172,7 @@ class Activities:
 
     async def _run_body(self, body: _Body) -> None:
         _body.set(body)
+        wait_for_threads()
         try:
             await attempt(self._runner.invoke(body.work), f"the background of paglet {self._paglet_id}")
         except PagletError as error:
@@ -200,8 +202,9 @@ def hook_failed(hook: str, error: InternalError) -> PreconditionError:
 async def hook_limits(hook: str, timeout_s: float) -> AsyncGenerator[None]:
     """For the block that runs a hook which may refuse: raises HOOK_FAILED, QUIESCE_TIMEOUT."""
     try:
-        async with asyncio.timeout(timeout_s):
-            yield
+        with leaving_threads():
+            async with asyncio.timeout(timeout_s):
+                yield
     except TimeoutError as error:
         raise DeadlineError("QUIESCE_TIMEOUT", f"{hook} did not end within {timeout_s:g} s") from error
     except InternalError as error:

@@ -11,7 +11,7 @@ from paglets.errors import DeadlineError
 from paglets.host.gate import shutting_down
 from paglets.host.records import StoredReply
 from paglets.host.replies import ReplyBook, require_same
-from paglets.host.runner import is_cancelled
+from paglets.host.threads import is_cancelled
 from paglets.wire.status import from_status_bytes
 
 __all__ = ["Once", "Reply"]

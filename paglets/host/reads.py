@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from paglets.host.gate import Gate
-from paglets.host.runner import is_cancelled
+from paglets.host.threads import is_cancelled
 
 __all__ = ["Reads"]
 

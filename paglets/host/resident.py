@@ -23,6 +23,7 @@ from paglets.host.records import StoredPaglet
 from paglets.host.replies import ReplyBook
 from paglets.host.runner import Runner, attempt
 from paglets.host.sections import Sections
+from paglets.host.threads import leaving_threads
 from paglets.values import DeactivationPolicy, PagletState
 
 __all__ = ["Resident"]
@@ -91,16 +92,18 @@ class Resident:
     async def activate(self, timeout_s: float) -> None:
         """Tells the paglet that its host was restarted, in the first turn of its new life; nothing keeps it from it."""
         try:
-            async with asyncio.timeout(timeout_s):
-                await self.activities.hook(self.paglet.on_activation, ActivationEvent(self.row.owner, "restart"))
+            with leaving_threads():
+                async with asyncio.timeout(timeout_s):
+                    await self.activities.hook(self.paglet.on_activation, ActivationEvent(self.row.owner, "restart"))
         except (PagletError, TimeoutError) as error:
             _log.error("on_activation of paglet %s failed: %r", self.paglet_id, error)
 
     async def in_haste(self, work: Callable[[], Awaitable[T]], what: str) -> T:
         """Does what an arrival may take any time for, until somebody calls `hasten`. Raises QUIESCE_TIMEOUT."""
         try:
-            async with asyncio.timeout(None) as self._haste:
-                return await work()
+            with leaving_threads():
+                async with asyncio.timeout(None) as self._haste:
+                    return await work()
         except TimeoutError as error:
             raise DeadlineError(
                 "QUIESCE_TIMEOUT",
@@ -194,8 +197,9 @@ class Resident:
     async def let_go(self, timeout_s: float) -> None:
         """Closes the resources of a paglet that ends here whether it can or not; what fails is in the log."""
         try:
-            async with asyncio.timeout(timeout_s):
-                await self.clean_up()
+            with leaving_threads():
+                async with asyncio.timeout(timeout_s):
+                    await self.clean_up()
         except (PagletError, TimeoutError) as error:
             _log.error("paglet %s leaves something open: %r", self.paglet_id, error)
 
@@ -237,8 +241,9 @@ class Resident:
             return
         event = DeactivationEvent(self.row.owner, "shutdown", DeactivationPolicy())
         try:
-            async with asyncio.timeout(timeout_s):
-                await self.activities.hook(self.paglet.on_deactivating, event)
+            with leaving_threads():
+                async with asyncio.timeout(timeout_s):
+                    await self.activities.hook(self.paglet.on_deactivating, event)
         except (PagletError, TimeoutError) as error:
             _log.error("on_deactivating of paglet %s failed as its host ends: %r", self.paglet_id, error)
 

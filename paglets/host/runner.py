@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import anyio
-from anyio import to_thread
 
 from paglets.core.cause import NO_CAUSE, Cause, OutgoingPost
 from paglets.core.turn import OwnRequest, StateCell, Turn, current_turn
@@ -24,8 +23,9 @@ from paglets.host.gate import Gate
 from paglets.host.journal.journal import Journal
 from paglets.host.records import StoredReply
 from paglets.host.savings import Savings
+from paglets.host.threads import Threads, is_cancelled
 
-__all__ = ["Runner", "attempt", "is_cancelled"]
+__all__ = ["Runner", "attempt"]
 
 T = TypeVar("T")
 
@@ -71,12 +71,6 @@ def _wild(error: BaseException) -> RuntimeError:
     return RuntimeError(f"{type(error).__name__} came out of what an author wrote")
 
 
-def is_cancelled() -> bool:
-    """Whether the running task itself is being cancelled, rather than something that it awaits."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
 class Runner:
     """The turns of one paglet, kept one by one in the journal, or together in savings.
 
@@ -99,10 +93,10 @@ class Runner:
         self.cell = cell
         self.gate = gate
         self.waits = Waits()
+        self.threads = Threads(limiter)
         self._paglet_id = paglet_id
         self._turns = turns
         self._savings = turns if isinstance(turns, Savings) else None
-        self._limiter = limiter
         self._pending: asyncio.Future[None] | None = None
         self._fenced = False
         self._stuck_after_s = stuck_after_s
@@ -112,7 +106,11 @@ class Runner:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the running turn has outlived its deadline so far that it will be rolled back."""
+        """Whether the running turn has outlived its deadline so far that it will be rolled back, or was already."""
+        return self.threads.are_left or self._is_late
+
+    @property
+    def _is_late(self) -> bool:
         return self._stuck_at is not None and asyncio.get_running_loop().time() > self._stuck_at
 
     async def invoke(self, function: Callable[..., object], *arguments: object) -> object:
@@ -124,30 +122,12 @@ class Runner:
             if _is_async(getattr(function, "__func__", function)):
                 result = function(*arguments)
             else:
-                result = await self._in_thread(_call_tamed, function, *arguments)
+                result = await self.threads.run(_call_tamed, function, *arguments)
             return await _tame(result) if inspect.isawaitable(result) else result
         except asyncio.CancelledError as error:
             if is_cancelled():
                 raise
             raise RuntimeError("a cancellation came out of what an author wrote") from error
-
-    async def _in_thread(self, function: Callable[..., object], *arguments: object) -> object:
-        """Calls a function in a worker thread. A thread cannot be stopped: whoever is cancelled waits for its end.
-
-        If the cancellation was taken back by then, its result counts.
-        """
-        thread = asyncio.ensure_future(to_thread.run_sync(function, *arguments, limiter=self._limiter))
-        try:
-            return await asyncio.shield(thread)
-        except asyncio.CancelledError:
-            while not thread.done():
-                try:
-                    await asyncio.wait([thread])
-                except asyncio.CancelledError:
-                    continue
-            if is_cancelled():
-                raise
-            return thread.result()
 
     async def run(
         self,
@@ -156,8 +136,10 @@ class Runner:
     ) -> T:
         """Runs `body` as a turn; the caller has the gate's ticket, or has closed the gate.
 
-        `keep` makes the outcome to store with the turn. Returns when the turn is durable.
+        `keep` makes the outcome to store with the turn. Returns when the turn is durable. For hooks: it does not wait
+        for a thread that was left to itself, but raises TURN_STUCK.
         """
+        self._require_no_thread()
         result, durable = await self.begin(body, keep)
         if durable is not None:
             await asyncio.shield(durable)
@@ -171,8 +153,9 @@ class Runner:
     ) -> tuple[T, asyncio.Future[None] | None]:
         """As `run`, but returns as soon as the turn has ended, with the future of its commit.
 
-        A post that is the `cause` is gone with the commit.
+        A post that is the `cause` is gone with the commit. It begins when no thread that was left to itself is at work.
         """
+        await self.threads.free()
         turn = self.open_turn(cause)
         self._stuck_at = None if cause.deadline is None else cause.deadline + self._stuck_after_s
         try:
@@ -191,8 +174,9 @@ class Runner:
     async def rehearse(self, body: Callable[[], Awaitable[object]]) -> Turn[Any]:
         """Runs `body` as a turn that the caller keeps by other means; returns it, its outputs to be let out then.
 
-        For the first turn of a paglet whose gate is closed still.
+        For the first turn of a paglet whose gate is closed still. Raises TURN_STUCK as `run` does.
         """
+        self._require_no_thread()
         turn = self.open_turn()
         try:
             with turn.entered():
@@ -218,12 +202,21 @@ class Runner:
         self._fenced = closed
 
     def _require_timely(self) -> None:
-        if self.is_stuck:
+        if self._is_late:
             raise UnavailableError(
                 "TURN_STUCK",
                 f"a turn of paglet {self._paglet_id} ended more than {self._stuck_after_s:g} s after its deadline and"
                 " was rolled back; call again",
                 resource=Resource("paglet", self._paglet_id),
+            )
+
+    def _require_no_thread(self) -> None:
+        if self.threads.are_left:
+            raise UnavailableError(
+                "TURN_STUCK",
+                f"a hook of paglet {self._paglet_id} was given up and is at work still, in a thread; call again",
+                resource=Resource("paglet", self._paglet_id),
+                retry_after_s=1.0,
             )
 
     def _require_unfenced(self) -> None:

@@ -129,6 +129,11 @@ class Sections:
             if entering.done() and not entering.cancelled() and entering.exception() is None:
                 gate.leave(entering.result())  # granted in the very step in which it was given up
             raise
+        try:
+            await self._runner.threads.free()
+        except BaseException:
+            gate.leave(ticket)
+            raise
         return ticket, self._runner.open_turn()
 
     async def _open_for_thread(self) -> tuple[Ticket, Turn[Any]]:

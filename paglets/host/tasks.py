@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from paglets.errors import as_paglet_error
 from paglets.host.gate import shutting_down
-from paglets.host.runner import is_cancelled
+from paglets.host.threads import is_cancelled
 
 __all__ = ["Tasks"]
 

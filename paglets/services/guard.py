@@ -18,7 +18,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from paglets.errors import DeadlineError, InvalidArgumentError, PagletError, as_paglet_error
-from paglets.host.runner import is_cancelled
+from paglets.host.threads import is_cancelled
 from paglets.wire.status import DETAILS_KEY, to_status
 
 __all__ = ["STALL_TIMEOUT_S", "GuardedServices", "ServerContext", "abort_with", "guard_single", "guard_stream"]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -113,6 +114,95 @@ async def test_nobody_waits_for_it(mesh: Mesh) -> None:
     with pytest.raises(PagletError) as gone:
         await mesh.alpha.client.get("probe")
     assert gone.value.reason == "PAGLET_NOT_FOUND"
+
+
+def _in_thread(*_: object) -> None:
+    STAGE.at_in_thread("thread")
+
+
+@pytest.mark.parametrize(
+    ("hook", "wish"),
+    [
+        ("on_dispatching", "dispatch"),
+        ("on_cloning", "clone"),
+        ("deactivation_policy", "deactivate"),
+        ("on_deactivating", "deactivate"),
+    ],
+)
+async def test_thread_of_a_hook_is_left_to_itself(
+    strict: Mesh, monkeypatch: pytest.MonkeyPatch, hook: str, wish: str
+) -> None:
+    """What the hook was for is given up in time; until the thread has ended the paglet is stuck, then it goes on."""
+    client = strict.beta.client
+    await strict.probe()
+    wishes = {
+        "dispatch": lambda: client.dispatch("probe", "beta"),
+        "clone": lambda: client.clone("probe"),
+        "deactivate": lambda: client.deactivate("probe"),
+    }
+    STAGE.hold("thread")
+    with monkeypatch.context() as patch:
+        patch.setattr(Probe, hook, _in_thread)
+        async with asyncio.timeout(2 * _AT_ONCE_S):
+            with pytest.raises(DeadlineError) as caught:
+                await wishes[wish]()
+    assert caught.value.reason == "QUIESCE_TIMEOUT"
+    await shown(strict.alpha, stuck=True)
+    assert (await ask(strict.beta.channel, "probe", "Read")).text == ""
+    late = await refused(ask(strict.alpha.channel, "probe", "Append", "never", timeout_s=0.3))
+    assert late.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    STAGE.release("thread")
+    assert (await ask(strict.beta.channel, "probe", "Append", "x")).text == "x"
+    await shown(strict.alpha, stuck=False)
+    await wishes[wish]()
+
+
+@pytest.mark.parametrize("hook", ["deactivation_policy", "on_activation", "on_arrival"])
+async def test_paglet_of_a_thread_without_end_can_be_disposed_of(
+    strict: Mesh, monkeypatch: pytest.MonkeyPatch, hook: str
+) -> None:
+    """Whatever it was to become: nobody waits for the thread."""
+    client = strict.beta.client
+    await strict.beta.client.create(PROBE_TYPE, paglet_id="probe")
+    if hook != "on_arrival":
+        await client.dispatch("probe", "alpha")
+    if hook == "on_activation":
+        await client.deactivate("probe")
+    monkeypatch.setattr(Probe, hook, _in_thread)
+    STAGE.hold("thread")
+    wishes = {
+        "on_arrival": lambda: client.dispatch("probe", "alpha"),
+        "on_activation": lambda: client.activate("probe"),
+        "deactivation_policy": lambda: client.deactivate("probe"),
+    }
+    wish = asyncio.create_task(wishes[hook]())
+    await STAGE.reached("thread")
+    async with asyncio.timeout(2 * _AT_ONCE_S):
+        await client.dispose("probe")
+        with pytest.raises(PagletError):
+            await wish
+    with pytest.raises(PagletError) as gone:
+        await client.get("probe")
+    assert gone.value.reason == "PAGLET_NOT_FOUND"
+    STAGE.release("thread")
+
+
+async def test_body_that_a_hook_began_is_waited_for(strict: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread of a body is no hook's, also when it was begun by one: the paglet stays where that is at work."""
+
+    async def on_cloning(probe: Probe, _event: object) -> None:
+        body: Any = _in_thread
+        probe.start_background(body)
+
+    monkeypatch.setattr(Probe, "on_cloning", on_cloning)
+    await strict.probe()
+    STAGE.hold("thread")
+    await strict.alpha.client.clone("probe")
+    await STAGE.reached("thread")
+    with pytest.raises(DeadlineError) as caught:
+        await strict.alpha.client.dispatch("probe", "beta")
+    assert (caught.value.reason, (await strict.alpha.client.get("probe")).stuck) == ("QUIESCE_TIMEOUT", False)
+    STAGE.release("thread")
 
 
 @pytest.mark.parametrize("spot", ["on_disposing", "close stuck"])

@@ -200,7 +200,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     RetryInfo; nothing was run.
     """
     ERROR_REASON_TURN_STUCK: _ErrorReason.ValueType  # 84
-    """UNAVAILABLE: the turn outlived its deadline by far and was rolled back when it ended. Call again."""
+    """UNAVAILABLE: the turn outlived its deadline by far and was rolled back when it ended; or a hook that did not end in time
+    is at work still. Call again.
+    """
     ERROR_REASON_STORAGE_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 90
     """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
     subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.
@@ -383,7 +385,9 @@ ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 83
 RetryInfo; nothing was run.
 """
 ERROR_REASON_TURN_STUCK: ErrorReason.ValueType  # 84
-"""UNAVAILABLE: the turn outlived its deadline by far and was rolled back when it ended. Call again."""
+"""UNAVAILABLE: the turn outlived its deadline by far and was rolled back when it ended; or a hook that did not end in time
+is at work still. Call again.
+"""
 ERROR_REASON_STORAGE_QUOTA_EXCEEDED: ErrorReason.ValueType  # 90
 """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
 subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.
