@@ -18,8 +18,9 @@ from paglets.bench.samples import Counted
 __all__ = ["Trace", "can_count", "count"]
 
 _CALLS = "fsync,fdatasync,sync_file_range,msync,pwrite64,pwritev,write,writev"
-# With -f a call may come in two lines, `<unfinished ...>` and `resumed`: only the first names the file, so it counts.
-_LINE = re.compile(r"^\d+ +(?P<call>\w+)\(\d+<(?P<path>/[^>]*)>(?:, \"\"\.*, (?P<size>\d+))?")
+# With -f a call may come in two lines, `<unfinished ...>` and `resumed`: only the first names the file, so it counts. A
+# file that has no name yet is told as one that was deleted.
+_LINE = re.compile(r"^\d+ +(?P<call>\w+)\(\d+<(?P<path>/[^>]*)>(?:\(deleted\))?(?:, \"\"\.*, (?P<size>\d+))?")
 _CATALOGUE = (".db", ".db-wal", ".db-shm", ".db-journal", ".catalogue")
 
 

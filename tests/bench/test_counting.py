@@ -14,7 +14,7 @@ from paglets.bench.samples import Counted
 PROGRAM = """
 import os, sqlite3, sys
 folder = sys.argv[1]
-file = os.open(folder + "/data", os.O_WRONLY | os.O_CREAT, 0o600)
+file = os.open(folder, os.O_WRONLY | os.O_TMPFILE, 0o600)
 os.pwrite(file, b"x" * 3000, 0)
 os.write(file, b"y" * 500)
 os.fdatasync(file)
@@ -34,13 +34,15 @@ os._exit(0)
 
 
 def test_lines_are_added_up_by_kind(tmp_path: Path) -> None:
-    """Whole and interrupted calls count once each, on files below the folder only."""
+    """Whole and interrupted calls count once each, on files below the folder only, also on those without a name."""
     (tmp_path / "blobs").mkdir()
     lines = [
         f'10 pwrite64(7<{tmp_path}/part>, ""..., 1000, 0) = 1000',
         f'11 pwrite64(7<{tmp_path}/part>, ""..., 24, 1000 <unfinished ...>',
         "11 <... pwrite64 resumed>) = 24",
         f"10 fdatasync(7<{tmp_path}/part>) = 0",
+        f'11 write(6<{tmp_path}/#4711>(deleted), ""..., 76) = 76',
+        f"11 fsync(6<{tmp_path}/#4711>(deleted)) = 0",
         f"12 fdatasync(9<{tmp_path}/rows.db-wal> <unfinished ...>",
         f"10 fsync(8<{tmp_path}/blobs>) = 0",
         "12 <... fdatasync resumed>) = 0",
@@ -51,14 +53,14 @@ def test_lines_are_added_up_by_kind(tmp_path: Path) -> None:
     expected = Counted(
         work="w",
         units=1,
-        data_bytes=1024,
-        data_syncs=1,
+        data_bytes=1100,
+        data_syncs=2,
         folder_syncs=1,
         catalogue_bytes=4096,
         catalogue_syncs=1,
     )
     assert expected == count("w", 1, lines, [tmp_path])
-    assert expected.syncs == 3
+    assert expected.syncs == 4
 
 
 async def test_kernel_account_of_a_program(tmp_path: Path) -> None:
