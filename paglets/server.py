@@ -28,7 +28,7 @@ from paglet.v1 import (
     rebuild_pb2_grpc,
     transfer_pb2_grpc,
 )
-from paglets.arena import use_one_arena
+from paglets.arena import look_for_cycles_less_often, use_one_arena
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.lock import FolderLock
 from paglets.client.channel import open_channel
@@ -86,6 +86,7 @@ async def serve(settings: HostSettings, ready: Callable[[str], None]) -> None:
     what to change.
     """
     use_one_arena()
+    look_for_cycles_less_often()
     arm_from_environment()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -12,7 +12,6 @@ import sqlite3
 import threading
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -27,7 +26,7 @@ _CHECKPOINT_PAGES = 4000
 
 
 class _Job(Generic[T]):
-    """One write, its outcome, and the future that its caller awaits."""
+    """One write or read, its outcome, and the future that its caller awaits."""
 
     def __init__(self, work: Callable[[sqlite3.Connection], T]) -> None:
         self.work = work
@@ -65,8 +64,15 @@ class _Job(Generic[T]):
             connection.execute("ROLLBACK")
             connection.execute("BEGIN IMMEDIATE")
 
+    def look(self, connection: sqlite3.Connection) -> None:
+        """Runs the work on a connection that nothing is written by, and keeps what it returned or raised."""
+        try:
+            self._result = _done(self.work, connection)
+        except Exception as error:  # noqa: BLE001 - raised to whoever asked
+            self._error = error
+
     def fail(self, error: BaseException) -> None:
-        """The whole batch failed: so did this job."""
+        """What the work needs failed: the whole batch, or the connection."""
         self._error = self._error or error
 
     def settle(self) -> None:
@@ -97,11 +103,11 @@ class Database:
             self._connection.execute(f"PRAGMA {pragma}")
         self._create(schema, version)
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
-        self._local = threading.local()
-        self._reader_connections: list[sqlite3.Connection] = []
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix=f"read-{path.stem}")
-        self._writer = threading.Thread(target=self._write_loop, name=f"write-{path.stem}", daemon=True)
-        self._writer.start()
+        self._reads: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        loops = (("write", self._write_loop), *(("read", self._read_loop) for _ in range(_READERS)))
+        self._threads = [threading.Thread(target=run, name=f"{name}-{path.stem}", daemon=True) for name, run in loops]
+        for thread in self._threads:
+            thread.start()
         self._closed = False
 
     def submit(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
@@ -110,11 +116,7 @@ class Database:
         `work` runs in the writer's thread inside a transaction and must not wait for anything. A cancelled future does
         not take the write back. Call it on an event loop.
         """
-        if self._closed:
-            raise sqlite3.ProgrammingError(f"{self._path.name} is closed")
-        job = _Job(work)
-        self._jobs.put(job)
-        return job.future
+        return self._queued(work, self._jobs)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Makes one durable write and returns what `work` returned."""
@@ -122,7 +124,7 @@ class Database:
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `work` on a read connection in a thread; it sees what was committed when it began."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        return await self._queued(work, self._reads)
 
     async def close(self) -> None:
         """Finishes the queued writes and closes the file. Closing again does nothing."""
@@ -130,10 +132,20 @@ class Database:
             return
         self._closed = True
         self._jobs.put(None)
-        await asyncio.to_thread(self._writer.join)
-        await asyncio.to_thread(self._readers.shutdown)
-        for connection in (*self._reader_connections, self._connection):
-            connection.close()
+        for _ in range(_READERS):
+            self._reads.put(None)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+        self._connection.close()
+
+    def _queued(
+        self, work: Callable[[sqlite3.Connection], T], jobs: queue.SimpleQueue[_Job[Any] | None]
+    ) -> asyncio.Future[T]:
+        if self._closed:
+            raise sqlite3.ProgrammingError(f"{self._path.name} is closed")
+        job = _Job(work)
+        jobs.put(job)
+        return job.future
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=30)
@@ -152,12 +164,19 @@ class Database:
             self._connection.executescript(f"BEGIN; {schema}; PRAGMA user_version={version}; COMMIT;")
             fsync_folder(self._path.parent)
 
-    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._connect()
-            self._reader_connections.append(connection)
-        return _done(work, connection)
+    def _read_loop(self) -> None:
+        connection: sqlite3.Connection | None = None
+        while (job := self._reads.get()) is not None:
+            try:
+                connection = connection or self._connect()
+            except sqlite3.Error as error:
+                job.fail(error)
+            else:
+                job.look(connection)
+            _settle([job])
+            del job  # nor what it holds, until the next comes
+        if connection is not None:
+            connection.close()
 
     def _write_loop(self) -> None:
         while (first := self._jobs.get()) is not None:

@@ -87,6 +87,42 @@ async def test_cancelled_caller_does_not_take_the_write_back(database: Database)
     assert await _numbers(database) == [7]
 
 
+async def test_failed_read_is_told_and_disturbs_nobody(database: Database) -> None:
+    """What a read raises is its caller's; the next one is answered."""
+
+    def broken(db: sqlite3.Connection) -> None:
+        db.execute("SELECT n FROM nowhere")
+
+    for _ in range(5):  # more than there are threads
+        with pytest.raises(sqlite3.OperationalError, match="nowhere"):
+            await database.read(broken)
+    assert await _numbers(database) == []
+
+
+async def test_read_without_a_connection_is_told(tmp_path: Path) -> None:
+    """A file that cannot be opened fails the read, which can be made again when it can."""
+    path = tmp_path / "numbers.db"
+    database = Database(path, SCHEMA)
+    hidden = path.rename(tmp_path / "elsewhere.db")
+    path.mkdir()
+    with pytest.raises(sqlite3.OperationalError):
+        await _numbers(database)
+    path.rmdir()
+    hidden.rename(path)
+    assert await _numbers(database) == []
+    await database.close()
+
+
+async def test_read_of_a_cancelled_caller_holds_up_nobody(database: Database) -> None:
+    """Whoever does not wait any more is not told, and the next one is answered."""
+    reading = asyncio.create_task(_numbers(database))
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert await _numbers(database) == []
+
+
 async def test_closed_database_takes_nothing(tmp_path: Path) -> None:
     """Closing finishes what is queued; whoever comes later is told."""
     database = Database(tmp_path / "numbers.db", SCHEMA)

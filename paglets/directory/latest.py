@@ -24,5 +24,9 @@ class LatestRows:
         """All rows of greater revisions, each once, as it is now; None when there may be more than are kept here."""
         if not self._rows or not self._rows[0].revision - 1 <= revision <= self._rows[-1].revision:
             return None
-        newest = {row.paglet_id: row for row in self._rows if row.revision > revision}
-        return sorted(newest.values(), key=lambda row: row.revision)
+        newest = dict[str, PagletRow]()
+        for row in reversed(self._rows):
+            if row.revision <= revision:
+                break
+            newest.setdefault(row.paglet_id, row)
+        return list(reversed(newest.values()))
