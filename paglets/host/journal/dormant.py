@@ -90,9 +90,11 @@ class DormantRows:
         reply: StoredReply | None = None,
         evicted: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Keeps another policy, with the outcome of the request for it."""
+        """Keeps another policy, with the outcome of the request for it. Raises EPOCH_FENCED as `rest` does."""
 
         def work(db: sqlite3.Connection) -> None:
+            if not db.execute("SELECT 1 FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchone():
+                raise not_kept(paglet_id, "is not on this host")
             put_dormant(db, paglet_id, policy)
             put_replies(db, paglet_id, () if reply is None else (reply,), evicted)
 

@@ -122,9 +122,10 @@ class Journal:
 
         def work(db: sqlite3.Connection) -> None:
             row = db.execute("SELECT epoch FROM paglets WHERE paglet_id = ?", (paglet.paglet_id,)).fetchone()
-            if row is not None and row["epoch"] > after_epoch:
-                raise not_kept(paglet.paglet_id, "lives here already")
-            forget_paglet(db, paglet.paglet_id)
+            if row is not None:
+                if row["epoch"] > after_epoch:
+                    raise not_kept(paglet.paglet_id, "lives here already")
+                forget_paglet(db, paglet.paglet_id)
             put_paglet(db, paglet)
             put_files(db, paglet.paglet_id, files)
             put_own_request(db, paglet.paglet_id, own_request)
