@@ -64,7 +64,7 @@ class _Contest:
 
 _CONTESTS = (
     _Contest(what="create", name=f"create, {_MAKERS} callers", unit="a second", callers=_MAKERS),
-    _Contest(what="add", name=f"Add with request ids, {_CALLERS} callers", unit="calls/s", callers=_CALLERS),
+    _Contest(what="add", name=f"Add, {_CALLERS} callers", unit="calls/s", callers=_CALLERS),
     _Contest(what="move", name="move, empty state", unit="moves/s", callers=1),
     _Contest(what="weigh", name="memory of one more", unit="KiB", callers=_WEIGHED, peers=("ray",)),
 )
@@ -92,7 +92,7 @@ async def actor_rows(stage: Stage, say: Say) -> list[Row]:
         await shuttle.start()
         ours: dict[_What, Measure] = {
             "create": lambda: _create(stage, host),
-            "add": counter.measure(Ask(server=stage.alpha, method="add", by="stub with request ids"), _CALLERS),
+            "add": counter.measure(Ask(server=stage.alpha, method="add"), _CALLERS),
             "move": lambda: shuttle.moves_per_second(seconds),
             "weigh": lambda: _weigh(host),
         }
