@@ -82,7 +82,8 @@ async def _push(client: Client, request: FileTransferRequest, session: Session) 
     try:
         snapshot = await carry(proxy, request, timeout_s)
     except BaseException:
-        await _interrupt(session, proxy, request)
+        # In a task of its own: in one that is being cancelled, timeouts of Python before 3.11.4 end as cancellations.
+        await asyncio.create_task(_interrupt(session, proxy, request))
         raise
     if snapshot is not None and (problem := await _dispose(proxy)):
         _tell_left_behind(session, proxy.paglet_id, problem)
