@@ -88,6 +88,7 @@ async def test_late_post_is_a_failed_one(tmp_path: Path) -> None:
         alpha = await site(stack, tmp_path, "alpha", settings=settings)
         await alpha.client.create(PROBE_TYPE, paglet_id="probe")
         await post(alpha.channel, "probe", "HoldInThread", "slow")
+        await ran(alpha, "probe", "slow< >slow")
         STAGE.hold("slow")
         await post(alpha.channel, "probe", "HoldInThread", "slow")
         await post(alpha.channel, "probe", "Append", "end")
