@@ -18,7 +18,8 @@ from paglets.directory.contract import PagletRow
 from paglets.directory.sqlite import SqliteDirectory
 from paglets.errors import UnavailableError
 from paglets.testing import send_signal
-from tests.directory.support import PATIENCE_S, changed, free_port, new, put, take
+from tests.directory.support import PATIENCE_S, changed, new, put, take
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -16,7 +16,8 @@ from paglets.config import DirectorySettings
 from paglets.directory.contract import Directory, JourneyRecord, PagletState, RowEvent, RowNotice
 from paglets.directory.sqlite import SqliteDirectory
 from paglets.errors import ConflictError, InvalidArgumentError, OutOfRangeError
-from tests.directory.support import PATIENCE_S, Clock, changed, departing, disposed, free_port, new, put, serving
+from tests.directory.support import PATIENCE_S, Clock, changed, departing, disposed, new, put, serving
+from tests.ports import free_port
 
 Notices = AsyncGenerator[RowNotice, None]
 

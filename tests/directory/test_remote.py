@@ -13,7 +13,8 @@ from paglets.client.directory import RemoteDirectory
 from paglets.directory.contract import HostRegistration, JourneyRecord, PagletRow, RowWrite
 from paglets.directory.sqlite import SqliteDirectory
 from paglets.errors import InternalError, UnavailableError
-from tests.directory.support import Clock, eventually, free_port, host, new, put, serving, take
+from tests.directory.support import Clock, eventually, host, new, put, serving, take
+from tests.ports import free_port
 
 
 class Broken(SqliteDirectory):

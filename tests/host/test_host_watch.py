@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
@@ -21,6 +20,7 @@ from paglets.wire.status import from_rpc_error
 from tests.artifacts.proxy import proxied
 from tests.host.conftest import Mesh, Site, site
 from tests.host.support import PROBE_TYPE, ask
+from tests.ports import taken_port
 
 _PATIENCE_S = 30.0
 
@@ -80,7 +80,7 @@ async def test_host_that_is_back_within_its_lease_has_changed(tmp_path: Path) ->
             await beta.kill()
             uid, _ = await _identity(alpha)
             await alpha.host.parts.directory.lease_keepalive("beta", uid, 600)  # however long the start takes
-            _take_port(stack, former)
+            stack.enter_context(taken_port(former))
             beta.arguments = ("--tag", "gpu", "--allow", "paglets.examples.counter")
             await beta.start()
             (found,) = await told(notices, 1)
@@ -102,7 +102,7 @@ async def test_identity_outlives_the_address(tmp_path: Path) -> None:
             uid, address = await _identity(alpha)
             assert await news(notices, 2) == [("present", "alpha"), ("present", "beta")]
         assert await news(notices, 1) == [("left", "beta")]
-        _take_port(stack, address)
+        stack.enter_context(taken_port(address))
         beta = await site(stack, tmp_path, "beta", join=alpha.running.address)
         (notice,) = await told(notices, 1)
         assert (notice.change, notice.host.address) == (HostChange.JOINED, beta.running.address)
@@ -182,13 +182,6 @@ def _watch(
 async def _to_the_end(watch: grpc.aio.UnaryStreamCall[mesh_pb2.WatchHostsRequest, mesh_pb2.WatchHostsResponse]) -> None:
     async for _ in watch:
         pass
-
-
-def _take_port(stack: AsyncExitStack, address: str) -> None:
-    """Keeps a host from getting the port again that it had."""
-    taken = socket.socket()
-    stack.callback(taken.close)
-    taken.bind(("127.0.0.1", int(address.rpartition(":")[2])))
 
 
 async def _answers(at: Site) -> bool:

@@ -25,6 +25,7 @@ from paglets.errors import (
 )
 from paglets.server import running_host
 from paglets.testing import local_host
+from tests.ports import taken_port
 
 
 async def _refusal(settings: HostSettings) -> PagletError:
@@ -40,10 +41,7 @@ async def test_host_keeps_its_port(tmp_path: Path) -> None:
         address = first.address
     async with local_host(data=tmp_path) as again:
         assert again.address == address
-    port = int(address.rpartition(":")[2])
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", port))
-        taken.listen()
+    with taken_port(address):
         async with local_host(data=tmp_path) as elsewhere:
             assert elsewhere.address != address
             moved = elsewhere.address
