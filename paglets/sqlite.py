@@ -35,34 +35,17 @@ class _Job(Generic[T]):
         self._result: T
         self._error: BaseException | None = None
 
-    def run(self, connection: sqlite3.Connection, *, is_alone: bool) -> None:
-        """Runs the work, and keeps what it returned or raised; its failure undoes its own writes alone.
-
-        A savepoint does that, which costs a copy of every page that the work changes; the only job of a transaction
-        has that itself.
-        """
-        if is_alone:
-            self._run_alone(connection)
-            return
-        connection.execute("SAVEPOINT job")
+    def run(self, connection: sqlite3.Connection) -> bool:
+        """Runs the work, and keeps what it returned or raised; False when it wrote something before it failed."""
+        before = connection.total_changes
+        self._error = None  # of an earlier run
         try:
             self._result = _done(self.work, connection)
         except Exception as error:
             self._error = error
             if not connection.in_transaction:  # SQLite gave up the whole batch, e.g. because the disk is full
                 raise
-            connection.execute("ROLLBACK TO job")
-        connection.execute("RELEASE job")
-
-    def _run_alone(self, connection: sqlite3.Connection) -> None:
-        try:
-            self._result = _done(self.work, connection)
-        except Exception as error:
-            self._error = error
-            if not connection.in_transaction:
-                raise
-            connection.execute("ROLLBACK")
-            connection.execute("BEGIN IMMEDIATE")
+        return self._error is None or connection.total_changes == before
 
     def look(self, connection: sqlite3.Connection) -> None:
         """Runs the work on a connection that nothing is written by, and keeps what it returned or raised."""
@@ -113,8 +96,9 @@ class Database:
     def submit(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Queues one write; the future is done when it is durable, or holds what `work` raised, its writes undone.
 
-        `work` runs in the writer's thread inside a transaction and must not wait for anything. A cancelled future does
-        not take the write back. Call it on an event loop.
+        `work` runs in the writer's thread inside a transaction and must not wait for anything. It may run twice, the
+        first run undone, so it keeps nothing but what it writes and returns. A cancelled future does not take the write
+        back. Call it on an event loop.
         """
         return self._queued(work, self._jobs)
 
@@ -202,8 +186,10 @@ class Database:
     def _commit(self, batch: list[_Job[Any]]) -> None:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            for job in batch:
-                job.run(self._connection, is_alone=len(batch) == 1)
+            if not all(job.run(self._connection) for job in batch):
+                self._connection.execute("ROLLBACK")
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._run_apart(batch)
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             if self._connection.in_transaction:
@@ -212,6 +198,18 @@ class Database:
                 job.fail(error)
             if self._on_failure is not None:
                 self._on_failure(error)
+
+    def _run_apart(self, batch: list[_Job[Any]]) -> None:
+        """Runs jobs so that one that fails undoes its own writes alone.
+
+        A savepoint does that. It costs two statements, each of which lets go of the interpreter, and a copy of every
+        page that the job changes: so no job gets one before another has written something and failed.
+        """
+        for job in batch:
+            self._connection.execute("SAVEPOINT job")
+            if not job.run(self._connection):
+                self._connection.execute("ROLLBACK TO job")
+            self._connection.execute("RELEASE job")
 
 
 def _done(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:

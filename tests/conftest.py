@@ -2,8 +2,13 @@
 
 import inspect
 import random
+import signal
+from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
+
+from tests.rehearsal import rehearsed
 
 # Helpers whose assertions are to tell what they compared.
 pytest.register_assert_rewrite(
@@ -18,7 +23,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before hypothesis reads its own seed
 def pytest_configure(config: pytest.Config) -> None:
-    """Draw the session's seed and hand it to hypothesis, unless that was given one of its own."""
+    """Draw the session's seed and hand it to hypothesis, unless that was given one of its own.
+
+    A session in the background of a shell ignores Ctrl-C, and so would the commands that tests start and interrupt.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.seed is None:
         config.option.seed = random.SystemRandom().randrange(2**32)
     if config.option.hypothesis_seed is None:
@@ -55,6 +64,13 @@ async def one_loop(anyio_backend: str) -> str:
     gRPC hands what comes late to the loop of the call that it belongs to, and fails where that is closed by then.
     """
     return anyio_backend
+
+
+@pytest.fixture(autouse=True)
+def _rehearsed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Has every write in the tests' own processes run twice, so that none is there whose second run does less."""
+    with nullcontext() if request.node.get_closest_marker("unrehearsed") else rehearsed():
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,7 +6,9 @@ import asyncio
 import errno
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncGenerator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -56,16 +58,48 @@ async def test_failed_write_undoes_itself_alone(database: Database) -> None:
     assert await _numbers(database) == [1, 3]
 
 
+@pytest.mark.unrehearsed
+@pytest.mark.parametrize("writes", [False, True])
+async def test_a_neighbour_runs_again_only_after_what_failed_had_written(database: Database, *, writes: bool) -> None:
+    """A failure that wrote nothing costs its neighbours nothing; else they run again, as if for the first time."""
+    runs: list[int] = []
+
+    def add(number: int, db: sqlite3.Connection) -> int:
+        runs.append(number)
+        db.execute("INSERT INTO numbers VALUES (?)", (number,))
+        return db.execute("SELECT COUNT(*) FROM numbers").fetchone()[0]
+
+    def broken(db: sqlite3.Connection) -> None:
+        if writes:
+            db.execute("INSERT INTO numbers VALUES (9)")
+        raise LookupError("no")
+
+    begun, gathered = threading.Event(), threading.Event()
+
+    def hold(_: sqlite3.Connection) -> None:
+        begun.set()
+        gathered.wait()
+
+    held = database.submit(hold)
+    await asyncio.to_thread(begun.wait)
+    first, failed, last = database.submit(partial(add, 1)), database.submit(broken), database.submit(partial(add, 2))
+    gathered.set()
+    await held
+    with pytest.raises(LookupError):
+        await failed
+    assert (await first, await last) == (1, 2)
+    assert await _numbers(database) == [1, 2]
+    assert runs == ([1, 1, 2] if writes else [1, 2])
+
+
 async def test_writes_are_made_in_the_order_of_submission(database: Database) -> None:
     """A later write sees what an earlier one did."""
-    seen: list[int] = []
 
-    def add(db: sqlite3.Connection) -> None:
-        seen.append(db.execute("SELECT COUNT(*) FROM numbers").fetchone()[0])
+    def add(db: sqlite3.Connection) -> int:
         db.execute("INSERT INTO numbers VALUES (NULL)")
+        return db.execute("SELECT COUNT(*) FROM numbers").fetchone()[0]
 
-    await asyncio.gather(*(database.submit(add) for _ in range(500)))
-    assert seen == list(range(500))
+    assert await asyncio.gather(*(database.submit(add) for _ in range(500))) == list(range(1, 501))
 
 
 async def test_waiting_writes_share_a_commit(tmp_path: Path) -> None:

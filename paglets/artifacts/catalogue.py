@@ -34,12 +34,12 @@ __all__ = [
 
 SWEEP_BATCH = 500
 _FIND = """
-SELECT a.*, b.generation, b.corrupt, b.last_verified_at FROM artifacts a JOIN blobs b USING (digest)
+SELECT a.*, b.generation, b.corrupt, b.last_verified_at FROM artifacts a JOIN blobs b ON b.number = a.blob
 WHERE artifact_id = :id AND (expires_at IS NULL OR expires_at > :now)
 """
 _FIND_INLINE = """
 SELECT a.*, b.last_verified_at, i.data
-FROM artifacts a JOIN blobs b USING (digest) JOIN inline_blobs i ON i.number = -b.generation
+FROM artifacts a JOIN blobs b ON b.number = a.blob JOIN inline_blobs i ON i.number = -b.generation
 WHERE artifact_id = :id AND (expires_at IS NULL OR expires_at > :now) AND NOT b.corrupt
 """
 _ROW = "SELECT * FROM artifacts WHERE artifact_id = ?"
@@ -50,7 +50,10 @@ WHERE owner = ? AND created_at <= ? AND owner_policy = 'delete-with-owner' LIMIT
 _EXPIRED = "SELECT artifact_id FROM artifacts WHERE expires_at <= ? LIMIT ?"
 _TOMBSTONES = """
 SELECT t.digest, t.generation, t.size FROM tombstones t
-WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = t.digest AND b.generation = t.generation) LIMIT ?
+WHERE NOT EXISTS (
+    SELECT 1 FROM blobs b
+    WHERE substr(b.digest, 1, 8) = substr(t.digest, 1, 8) AND b.digest = t.digest AND b.generation = t.generation
+) LIMIT ?
 """
 
 
@@ -166,9 +169,7 @@ class Catalogue:
 
         Nobody reads them from then on, and nothing is stored by pointing to them, until they are sent again.
         """
-        query = "UPDATE blobs SET corrupt = 1 WHERE digest = ? AND generation = ? AND NOT corrupt"
-        values = (blob.digest, blob.generation)
-        return await self._ledger.free(lambda connection: connection.execute(query, values).rowcount > 0)
+        return await self._ledger.free(lambda connection: references.distrust(connection, blob))
 
     async def find_readable(self, digest: Digest, owner: str) -> Blob | None:
         """The current file of these bytes, if it is trusted and `owner` may read it."""

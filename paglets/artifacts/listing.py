@@ -22,8 +22,8 @@ _ALIVE = "(expires_at IS NULL OR expires_at > :now)"
 # No byte of a text is FF, so it comes after whatever goes on from the prefix.
 _PREFIX = {">": "name >= :prefix", "<": "name < :prefix || CAST(x'FF' AS TEXT)"}
 # The health of the bytes is looked up for the rows of the page alone; it is no part of how they are found.
-_SELECT = """SELECT *, (SELECT corrupt FROM blobs b WHERE b.digest = artifacts.digest) AS corrupt,
-(SELECT last_verified_at FROM blobs b WHERE b.digest = artifacts.digest) AS last_verified_at FROM artifacts WHERE"""
+_SELECT = """SELECT *, (SELECT corrupt FROM blobs b WHERE b.number = artifacts.blob) AS corrupt,
+(SELECT last_verified_at FROM blobs b WHERE b.number = artifacts.blob) AS last_verified_at FROM artifacts WHERE"""
 _LABEL = "EXISTS (SELECT 1 FROM json_each(labels) WHERE key = :key{0} AND :value{0} IN ('', value))"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from paglets.artifacts import quota
@@ -79,7 +79,7 @@ def left_open(connection: sqlite3.Connection) -> list[sqlite3.Row]:
     return connection.execute("SELECT * FROM uploads WHERE state = 'open'").fetchall()
 
 
-def rebooted(connection: sqlite3.Connection, found: Iterable[LeftPart], boot: str) -> None:
+def rebooted(connection: sqlite3.Connection, found: Sequence[LeftPart], boot: str) -> None:
     """Notes in which run of the machine the parts were looked at, and when each was written last; lets them rest."""
     for part in found:
         row = find(connection, part.upload_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from paglets.artifacts import references
 from paglets.artifacts.references import Blob
 
 __all__ = ["DueBlob", "due_blobs", "note_proven", "oldest_proof"]
@@ -18,7 +19,6 @@ WHERE NOT corrupt AND last_verified_at <= ? AND (last_verified_at, digest) > (?,
 ORDER BY last_verified_at, digest LIMIT ?
 """
 _OLDEST = "SELECT min(last_verified_at) FROM blobs WHERE NOT corrupt"
-_PROVEN = "UPDATE blobs SET last_verified_at = ? WHERE digest = ? AND generation = ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,4 +44,5 @@ def oldest_proof(connection: sqlite3.Connection) -> float | None:
 
 def note_proven(connection: sqlite3.Connection, blobs: list[Blob], now: float) -> None:
     """Notes that these files were found right. One that is nobody's any more is passed over."""
-    connection.executemany(_PROVEN, [(now, blob.digest, blob.generation) for blob in blobs])
+    for blob in blobs:
+        references.prove(connection, blob, now)

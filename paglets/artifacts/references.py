@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from typing import Any
 
 from paglets.artifacts import quota
 
 __all__ = [
     "Blob",
     "bury",
+    "distrust",
     "entomb",
     "find_readable",
     "hold",
@@ -23,8 +25,18 @@ __all__ = [
     "make_current",
     "next_generation",
     "next_inline",
+    "prove",
     "release",
 ]
+
+_FIND = "SELECT * FROM blobs WHERE substr(digest, 1, 8) = substr(:digest, 1, 8) AND digest = :digest"
+_FIND_READABLE = """
+SELECT size, generation FROM blobs
+WHERE substr(digest, 1, 8) = substr(:digest, 1, 8) AND digest = :digest AND NOT corrupt AND EXISTS (
+    SELECT 1 FROM artifacts a
+    WHERE a.blob = blobs.number AND a.owner IN ('', :owner) AND (a.expires_at IS NULL OR a.expires_at > :now)
+)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +58,7 @@ def find_readable(connection: sqlite3.Connection, digest: bytes, owner: str, now
 
     None when there is none, or none to be trusted. What he may not read takes as long as what is not there.
     """
-    row = connection.execute(
-        "SELECT b.size, b.generation FROM artifacts a JOIN blobs b USING (digest) WHERE a.digest = ?"
-        " AND a.owner IN ('', ?) AND (a.expires_at IS NULL OR a.expires_at > ?) AND NOT b.corrupt LIMIT 1",
-        (digest, owner, now),
-    ).fetchone()
+    row = connection.execute(_FIND_READABLE, {"digest": digest, "owner": owner, "now": now}).fetchone()
     return Blob(digest, row["generation"], row["size"]) if row else None
 
 
@@ -73,16 +81,16 @@ def inline_data(connection: sqlite3.Connection, blob: Blob) -> bytes | None:
 
 def hold(connection: sqlite3.Connection, digest: bytes) -> None:
     """Adds one reference to a blob that exists."""
-    connection.execute("UPDATE blobs SET refs = refs + 1 WHERE digest = ?", (digest,))
+    _hold(connection, _find(connection, digest))
 
 
 def release(connection: sqlite3.Connection, digest: bytes) -> list[Blob]:
     """Takes one reference away; returns the file to unlink if it was the last and there is one."""
-    row = connection.execute("SELECT size, generation, refs FROM blobs WHERE digest = ?", (digest,)).fetchone()
+    row = _find(connection, digest)
     if row["refs"] > 1:
-        connection.execute("UPDATE blobs SET refs = refs - 1 WHERE digest = ?", (digest,))
+        connection.execute("UPDATE blobs SET refs = refs - 1 WHERE number = ?", (row["number"],))
         return []
-    connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
+    connection.execute("DELETE FROM blobs WHERE number = ?", (row["number"],))
     return _drop(connection, Blob(digest, row["generation"], row["size"]))
 
 
@@ -94,7 +102,7 @@ def make_current(connection: sqlite3.Connection, blob: Blob, now: float, data: b
     replaced, and all who point to it are healed. The new copy must count as used already; what is not kept is counted
     as free, a file once it is buried.
     """
-    row = connection.execute("SELECT generation, corrupt FROM blobs WHERE digest = ?", (blob.digest,)).fetchone()
+    row = _find(connection, blob.digest)
     if row is None:
         connection.execute(
             "INSERT INTO blobs (digest, size, generation, refs, last_verified_at) VALUES (?, ?, ?, 1, ?)",
@@ -102,16 +110,40 @@ def make_current(connection: sqlite3.Connection, blob: Blob, now: float, data: b
         )
         _keep(connection, blob, data)
         return []
-    hold(connection, blob.digest)
+    _hold(connection, row)
     here = Blob(blob.digest, row["generation"], blob.size_bytes)
     if not row["corrupt"] and (blob.is_inline or not here.is_inline):
         return _drop(connection, blob)
     connection.execute(
-        "UPDATE blobs SET generation = ?, corrupt = 0, last_verified_at = ? WHERE digest = ?",
-        (blob.generation, now, blob.digest),
+        "UPDATE blobs SET generation = ?, corrupt = 0, last_verified_at = ? WHERE number = ?",
+        (blob.generation, now, row["number"]),
     )
     _keep(connection, blob, data)
     return _drop(connection, here)
+
+
+def distrust(connection: sqlite3.Connection, blob: Blob) -> bool:
+    """Notes that a copy is wrong; False when that is known, or the copy is nobody's any more."""
+    query = "UPDATE blobs SET corrupt = 1 WHERE number = ? AND NOT corrupt"
+    row = _find(connection, blob.digest)
+    if row is None or row["generation"] != blob.generation:
+        return False
+    return connection.execute(query, (row["number"],)).rowcount > 0
+
+
+def prove(connection: sqlite3.Connection, blob: Blob, now: float) -> None:
+    """Notes that a copy was found right at `now`, in seconds since the epoch; one that is nobody's is passed over."""
+    row = _find(connection, blob.digest)
+    if row is not None and row["generation"] == blob.generation:
+        connection.execute("UPDATE blobs SET last_verified_at = ? WHERE number = ?", (now, row["number"]))
+
+
+def _find(connection: sqlite3.Connection, digest: bytes) -> Any:  # noqa: ANN401 - a row, or None
+    return connection.execute(_FIND, {"digest": digest}).fetchone()
+
+
+def _hold(connection: sqlite3.Connection, row: sqlite3.Row) -> None:
+    connection.execute("UPDATE blobs SET refs = refs + 1 WHERE number = ?", (row["number"],))
 
 
 def _keep(connection: sqlite3.Connection, blob: Blob, data: bytes | None) -> None:

@@ -11,10 +11,12 @@ from paglets.values import ArtifactRef, OwnerPolicy
 __all__ = ["INSERT", "UPDATE", "ref_of", "values_of"]
 
 INSERT = """\
-INSERT INTO artifacts (artifact_id, digest, size, name, owner, owner_policy, content_type, content_encoding, labels,
-    created_at, expires_at, etag, updated_at)
-VALUES (:artifact_id, :digest, :size, :name, :owner, :owner_policy, :content_type, :content_encoding, :labels,
-    :created_at, :expires_at, :etag, :updated_at)
+INSERT INTO artifacts (artifact_id, blob, digest, size, name, owner, owner_policy, content_type, content_encoding,
+    labels, created_at, expires_at, etag, updated_at)
+VALUES (:artifact_id,
+    (SELECT number FROM blobs WHERE substr(digest, 1, 8) = substr(:digest, 1, 8) AND digest = :digest),
+    :digest, :size, :name, :owner, :owner_policy, :content_type, :content_encoding, :labels, :created_at,
+    :expires_at, :etag, :updated_at)
 """
 UPDATE = """
 UPDATE artifacts SET name = :name, owner = :owner, owner_policy = :owner_policy, content_type = :content_type,

@@ -9,6 +9,7 @@ from contextlib import aclosing, asynccontextmanager, contextmanager
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts import refusals
+from paglets.artifacts.disk import unbroken
 from paglets.artifacts.store import ServedStore, SmallWrite, Upload
 from paglets.errors import OperationNotFoundError
 from paglets.host.pulls import Pulls
@@ -93,7 +94,8 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
         upload = await self._store.open_upload(write, writer_epoch=header.writer_epoch, prefix=prefix)
         async with upload, _woken_when_lost(upload):
             size, epoch = str(upload.committed_size), str(upload.writer_epoch)
-            await context.send_initial_metadata(((COMMITTED_SIZE_KEY, size), (WRITER_EPOCH_KEY, epoch)))
+            # To its end: gRPC cannot tell a status where it does not know whether the metadata have left.
+            await unbroken(context.send_initial_metadata(((COMMITTED_SIZE_KEY, size), (WRITER_EPOCH_KEY, epoch))))
             if upload.is_complete:
                 return result_to_message(await upload.finish())
             async for offset, data in frames.pieces():

@@ -17,6 +17,7 @@ from paglets import faults
 from paglets.artifacts.catalogue import insert_artifact
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.quota import Limits
+from paglets.artifacts.references import Blob, hold, make_current
 from paglets.artifacts.store import ArtifactStore, ArtifactWrite
 from paglets.config import StoreSettings
 from paglets.digest import Digest
@@ -150,8 +151,8 @@ def assert_consistent(root: Path) -> None:
         (references,) = rows.execute("SELECT coalesce(sum(refs), 0) FROM blobs").fetchone()
         (artifacts,) = rows.execute("SELECT count(*) FROM artifacts").fetchone()
         (dangling,) = rows.execute(
-            "SELECT count(*) FROM artifacts a LEFT JOIN blobs b USING (digest)"
-            " WHERE b.digest IS NULL OR a.size <> b.size"
+            "SELECT count(*) FROM artifacts a LEFT JOIN blobs b ON b.number = a.blob"
+            " WHERE b.digest IS NULL OR a.digest <> b.digest OR a.size <> b.size"
         ).fetchone()
         (tombstones,) = rows.execute("SELECT count(*) FROM tombstones").fetchone()
         (unfinished,) = rows.execute("SELECT count(*) FROM uploads WHERE state <> 'done' OR reserved > 0").fetchone()
@@ -165,6 +166,7 @@ def assert_consistent(root: Path) -> None:
         used, reserved = rows.execute("SELECT used, reserved FROM usage WHERE scope = 'host'").fetchone()
     rows.close()
     assert {scope: size for scope, size in owned.items() if size} == counted
+    assert len({row["digest"] for row in blobs}) == len(blobs)
     assert untold == 0
     assert told == 0 or (first, told) == (1, last)
     found = {path.name: path for path in _files(root / "blobs")}
@@ -190,11 +192,10 @@ def fill(root: Path, refs: Iterable[ArtifactRef]) -> None:
     with sqlite3.connect(root / "artifacts.db", timeout=30) as rows:
         rows.row_factory = sqlite3.Row
         for ref in refs:
-            rows.execute(
-                "INSERT INTO blobs (digest, size, generation, refs, last_verified_at) VALUES (?, ?, 0, 1, 0)"
-                " ON CONFLICT DO UPDATE SET refs = refs + 1",
-                (ref.digest.value, ref.size_bytes),
-            )
+            if rows.execute("SELECT 1 FROM blobs WHERE substr(digest, 1, 8) = ?", (ref.digest.value[:8],)).fetchone():
+                hold(rows, ref.digest.value)
+            else:
+                make_current(rows, Blob(ref.digest.value, 0, ref.size_bytes), now=0)
             insert_artifact(rows, ref, Limits())
     rows.close()
 

@@ -18,6 +18,7 @@ from paglets.artifacts.store import ArtifactWrite, SmallWrite
 from paglets.digest import Digest
 from tests.artifacts.support import INLINE_BYTES, armed, is_empty, opened, pieces, refused, settings
 
+pytestmark = pytest.mark.unrehearsed
 INTENT, VISIBLE, COMMIT = "intent row", "artifact row", "COMMIT"
 FORGET, BURY = "upload forgotten", "file forgotten"
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -110,7 +110,7 @@ class Journal:
     async def save_newborn(
         self,
         paglet: StoredPaglet,
-        files: Iterable[RegisteredFile],
+        files: Sequence[RegisteredFile],
         after_epoch: int,
         own_request: OwnRequest | None = None,
         sent: Sequence[OutgoingPost] = (),
@@ -121,12 +121,12 @@ class Journal:
         """
 
         def work(db: sqlite3.Connection) -> None:
-            row = db.execute("SELECT epoch FROM paglets WHERE paglet_id = ?", (paglet.paglet_id,)).fetchone()
-            if row is not None:
+            if not put_paglet(db, paglet):
+                row = db.execute("SELECT epoch FROM paglets WHERE paglet_id = ?", (paglet.paglet_id,)).fetchone()
                 if row["epoch"] > after_epoch:
                     raise not_kept(paglet.paglet_id, "lives here already")
                 forget_paglet(db, paglet.paglet_id)
-            put_paglet(db, paglet)
+                put_paglet(db, paglet)
             put_files(db, paglet.paglet_id, files)
             put_own_request(db, paglet.paglet_id, own_request)
             put_outgoing(db, paglet.paglet_id, sent)
@@ -166,7 +166,7 @@ class Journal:
 
         return self._database.submit(work)
 
-    async def set_epochs(self, epochs: Iterable[tuple[str, int]]) -> None:
+    async def set_epochs(self, epochs: Sequence[tuple[str, int]]) -> None:
         """Remembers the epochs of paglets."""
         rows = [(epoch, paglet_id) for paglet_id, epoch in epochs]
         await self._database.write(lambda db: db.executemany("UPDATE paglets SET epoch = ? WHERE paglet_id = ?", rows))

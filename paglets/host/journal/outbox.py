@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -47,7 +47,7 @@ class OutboxRows:
         return [row["paglet_id"] for row in await self._database.read(lambda db: db.execute(query).fetchall())]
 
 
-def put_outgoing(db: sqlite3.Connection, paglet_id: str, posts: Iterable[OutgoingPost]) -> None:
+def put_outgoing(db: sqlite3.Connection, paglet_id: str, posts: Sequence[OutgoingPost]) -> None:
     """Keeps posts, replacing those of the same request ids."""
     rows = [(paglet_id, post.request_id, post.number, msgspec.msgpack.encode(post)) for post in posts]
     db.executemany("INSERT OR REPLACE INTO outbox VALUES (?, ?, ?, ?)", rows)

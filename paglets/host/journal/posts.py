@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -76,7 +76,7 @@ class PostRows:
         await self._database.write(lambda _: None)
 
 
-def put_posts(db: sqlite3.Connection, paglet_id: str, posts: Iterable[StoredPost]) -> None:
+def put_posts(db: sqlite3.Connection, paglet_id: str, posts: Sequence[StoredPost]) -> None:
     """Keeps posts, replacing those of the same numbers."""
     rows = [(paglet_id, post.number, post.dead, msgspec.msgpack.encode(post)) for post in posts]
     db.executemany("INSERT OR REPLACE INTO posts VALUES (?, ?, ?, ?)", rows)

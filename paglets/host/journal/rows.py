@@ -6,7 +6,7 @@ This file must never know when anything is written.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import msgspec
 
@@ -84,10 +84,10 @@ def forget_paglet(db: sqlite3.Connection, paglet_id: str) -> None:
     db.execute("DELETE FROM posts WHERE paglet_id = ?", (paglet_id,))
 
 
-def put_paglet(db: sqlite3.Connection, paglet: StoredPaglet) -> None:
-    """Keeps a paglet that is not kept yet."""
+def put_paglet(db: sqlite3.Connection, paglet: StoredPaglet) -> bool:
+    """Keeps a paglet that is not kept yet; False when one of its id is."""
     row = (paglet.paglet_id, paglet.type, paglet.epoch, paglet.state, paglet.state_version)
-    db.execute("INSERT INTO paglets VALUES (?, ?, ?, ?, ?)", row)
+    return db.execute("INSERT INTO paglets VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row).rowcount > 0
 
 
 def update_paglet(db: sqlite3.Connection, paglet: StoredPaglet) -> bool:
@@ -106,8 +106,8 @@ def put_dormant(db: sqlite3.Connection, paglet_id: str, policy: DeactivationPoli
 def put_replies(
     db: sqlite3.Connection,
     paglet_id: str,
-    replies: Iterable[StoredReply],
-    evicted: Iterable[tuple[str, str]] = (),
+    replies: Sequence[StoredReply],
+    evicted: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Keeps outcomes of requests, replacing those of the same keys, and drops the evicted."""
     for key in evicted:
@@ -128,7 +128,7 @@ def put_replies(
     db.executemany("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 
-def put_files(db: sqlite3.Connection, paglet_id: str, files: Iterable[RegisteredFile]) -> None:
+def put_files(db: sqlite3.Connection, paglet_id: str, files: Sequence[RegisteredFile]) -> None:
     """Keeps registrations, replacing those of the same names."""
     rows = [(paglet_id, file.name, msgspec.msgpack.encode(file)) for file in files]
     db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paglets.core.cause import OutgoingPost
@@ -28,11 +28,11 @@ class Save:
     paglet_id: str
     state: bytes | None
     state_version: int
-    replies: Iterable[StoredReply] = ()
-    evicted: Iterable[tuple[str, str]] = ()
+    replies: Sequence[StoredReply] = ()
+    evicted: Sequence[tuple[str, str]] = ()
     own_request: OwnRequest | None = None
-    posts: Iterable[int] = ()
-    sent: Iterable[OutgoingPost] = ()
+    posts: Sequence[int] = ()
+    sent: Sequence[OutgoingPost] = ()
 
 
 class SaveRows:
