@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -14,10 +14,10 @@ from paglets.sqlite import Database
 @contextmanager
 def rehearsed() -> Generator[None, None, None]:
     """Has every database of this process rehearse its commits: what a write keeps beside its rows would show twice."""
-    commit = Database._commit
+    commit: Callable[[Database, list[Any]], None] = vars(Database)["_commit"]
 
     def rehearse_and_commit(self: Database, batch: list[Any]) -> None:
-        connection = self._connection
+        connection: sqlite3.Connection = vars(self)["_connection"]
         try:
             connection.execute("BEGIN IMMEDIATE")
             for job in batch:
