@@ -58,6 +58,8 @@ class StoreSettings:
 class DirectorySettings:
     """What a directory keeps of what happened: the last `keep_events` writes, none older than `keep_events_s` seconds.
 
+    What is too much is forgotten as others come, a thousandth of `keep_events` at once.
+
     A watch that has nothing to tell says where it is every `bookmark_s` seconds.
     """
 

@@ -149,11 +149,18 @@ async def test_read_without_a_connection_is_told(tmp_path: Path) -> None:
 
 async def test_read_of_a_cancelled_caller_holds_up_nobody(database: Database) -> None:
     """Whoever does not wait any more is not told, and the next one is answered."""
-    reading = asyncio.create_task(_numbers(database))
-    await asyncio.sleep(0)
+    begun, cancelled = threading.Event(), threading.Event()
+
+    def look(_: sqlite3.Connection) -> None:
+        begun.set()
+        cancelled.wait()
+
+    reading = asyncio.create_task(database.read(look))
+    await asyncio.to_thread(begun.wait)
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
+    cancelled.set()
     assert await _numbers(database) == []
 
 

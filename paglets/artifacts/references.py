@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
-from typing import Any
 
 from paglets.artifacts import quota
 
@@ -81,12 +80,12 @@ def inline_data(connection: sqlite3.Connection, blob: Blob) -> bytes | None:
 
 def hold(connection: sqlite3.Connection, digest: bytes) -> None:
     """Adds one reference to a blob that exists."""
-    _hold(connection, _find(connection, digest))
+    _hold(connection, _existing(connection, digest))
 
 
 def release(connection: sqlite3.Connection, digest: bytes) -> list[Blob]:
     """Takes one reference away; returns the file to unlink if it was the last and there is one."""
-    row = _find(connection, digest)
+    row = _existing(connection, digest)
     if row["refs"] > 1:
         connection.execute("UPDATE blobs SET refs = refs - 1 WHERE number = ?", (row["number"],))
         return []
@@ -138,8 +137,16 @@ def prove(connection: sqlite3.Connection, blob: Blob, now: float) -> None:
         connection.execute("UPDATE blobs SET last_verified_at = ? WHERE number = ?", (now, row["number"]))
 
 
-def _find(connection: sqlite3.Connection, digest: bytes) -> Any:  # noqa: ANN401 - a row, or None
-    return connection.execute(_FIND, {"digest": digest}).fetchone()
+def _find(connection: sqlite3.Connection, digest: bytes) -> sqlite3.Row | None:
+    found: sqlite3.Row | None = connection.execute(_FIND, {"digest": digest}).fetchone()
+    return found
+
+
+def _existing(connection: sqlite3.Connection, digest: bytes) -> sqlite3.Row:
+    row = _find(connection, digest)
+    if row is None:
+        raise LookupError(f"blob {digest.hex()} has an artifact, but no row")
+    return row
 
 
 def _hold(connection: sqlite3.Connection, row: sqlite3.Row) -> None:

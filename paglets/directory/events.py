@@ -78,11 +78,16 @@ def note_events(connection: sqlite3.Connection, events: Sequence[RowEvent]) -> N
     )
 
 
-def forget_events(connection: sqlite3.Connection, last: int, keep: int, before: float, limit: int) -> None:
-    """Forgets the oldest events, at most `limit`: those beyond the `keep` up to `last`, and those from before a time.
+def forget_events(connection: sqlite3.Connection, last: int, new: int, keep: int, before: float) -> None:
+    """Forgets the oldest events: those beyond the `keep` up to `last`, and those from before a time.
 
-    The time must have come for each of them in turn, so that what is kept never has a gap.
+    The time must have come for each of them in turn, so that what is kept never has a gap. It is not worth a look after
+    each of the `new` events, only once in a thousandth of `keep`: by so many more may be kept.
     """
+    at_once = max(1, keep // 1000)
+    if last % at_once >= new:
+        return
+    limit = 2 * max(at_once, new)  # more than have come: where fewer are kept from now on, the rest goes bit by bit
     forgotten = 0
     for row in connection.execute(_OLDEST, (limit,)):
         if row["revision"] > last - keep and row["happened_at"] >= before:

@@ -32,7 +32,6 @@ __all__ = ["KEEP_TOMBSTONES_S", "SqliteDirectory"]
 
 KEEP_TOMBSTONES_S = 7 * 24 * 3600.0
 _WATCH_PAGE = 256
-_FORGOTTEN_AT_ONCE = 1000  # a thousandth of the events that are kept
 _DEFAULTS = DirectorySettings()
 
 T = TypeVar("T")
@@ -112,15 +111,14 @@ class SqliteDirectory:
     ) -> Sequence[PagletRow]:
         """Makes all writes durably, or none. A caller that is cancelled meanwhile does not know the outcome."""
         check_batch(writes, journeys, forget, above)
-        at_once = max(1, self._settings.keep_events // _FORGOTTEN_AT_ONCE)
 
         def work(connection: sqlite3.Connection) -> builtins.list[PagletRow]:
             now, kept = self._clock(), self._settings
             written = tables.write_batch(connection, writes, now, journeys, above)
             tables.write_journeys(connection, journeys, forget)
-            if written and (last := written[-1].revision) % at_once < len(written):
-                before = now - kept.keep_events_s
-                events.forget_events(connection, last, kept.keep_events, before, 2 * max(at_once, len(written)))
+            if written:
+                last, before = written[-1].revision, now - kept.keep_events_s
+                events.forget_events(connection, last, len(written), kept.keep_events, before)
             return written
 
         point("directory.apply.before")

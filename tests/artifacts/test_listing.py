@@ -241,10 +241,7 @@ async def test_a_page_is_read_from_an_index(
         with sqlite3.connect(root / "artifacts.db") as rows:
             plan = rows.execute(f"EXPLAIN QUERY PLAN {statement}", {**values, "now": 0.0, "limit": 100}).fetchall()
         rows.close()
-        health = (
-            "CORRELATED SCALAR SUBQUERY",
-            "SEARCH b USING INTEGER PRIMARY KEY (rowid=?)",
-        )  # of the page's own rows
-        (step,) = [row[3] for row in plan if not row[3].startswith(health)]
+        of_the_pages_rows = ("CORRELATED SCALAR SUBQUERY", "SEARCH b USING INTEGER PRIMARY KEY (rowid=?)")
+        (step,) = [row[3] for row in plan if not row[3].startswith(of_the_pages_rows)]
         assert index in step or (start is None and index == "PRIMARY KEY" and step == "SCAN artifacts")
         assert start is None or (step.startswith("SEARCH") and KEY_OF_A_START[index] in step)

@@ -22,8 +22,10 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc, types_pb2
+from paglets.artifacts import refusals
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.store import ArtifactWrite, Usage
+from paglets.artifacts.upload import LocalUpload
 from paglets.client.channel import open_channel
 from paglets.digest import Digest
 from tests.artifacts.conftest import MAX_ARTIFACT_BYTES, QUOTA_BYTES
@@ -264,6 +266,25 @@ async def test_closing_store(stub: Stub, local: LocalArtifactStore) -> None:
     await call.write(header())
     await call.initial_metadata()
     await local.close()
+    found = await refusal(call)
+    assert (found.code, found.reason) == ("UNAVAILABLE", "SHUTTING_DOWN")
+
+
+async def test_upload_that_is_lost_while_it_is_accepted(
+    stub: Stub, local: LocalArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer is told so, though the answer that accepts him is on its way."""
+    open_upload = local.open_upload
+
+    async def open_and_lose(write: ArtifactWrite, *, writer_epoch: int, prefix: Digest | None) -> LocalUpload:
+        upload = await open_upload(write, writer_epoch=writer_epoch, prefix=prefix)
+        assert isinstance(upload, LocalUpload)
+        await upload.lose(refusals.shutting_down())
+        return upload
+
+    monkeypatch.setattr(local, "open_upload", open_and_lose)
+    call = stub.WriteArtifact(timeout=10)
+    await call.write(header())
     found = await refusal(call)
     assert (found.code, found.reason) == ("UNAVAILABLE", "SHUTTING_DOWN")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -226,6 +227,24 @@ async def test_watch_that_is_too_slow_ends(tmp_path: Path, clock: Clock) -> None
     with pytest.raises(OutOfRangeError) as caught:
         await told(notices, 100)
     assert caught.value.reason == "CURSOR_EXPIRED"
+    await local.close()
+
+
+async def test_events_are_forgotten_a_thousandth_at_once(tmp_path: Path, clock: Clock) -> None:
+    """A thousandth more than asked for may be kept, and no more than that; what is kept has no gap."""
+    path, keep = tmp_path / "d.db", 4000
+    local = await SqliteDirectory.open(path, clock, settings=DirectorySettings(keep_events=keep))
+    for batch in range(4):
+        await put(local, *(new(f"first-{batch}-{number}") for number in range(keep // 4)))
+    kept: list[int] = []
+    for number in range(12):
+        await put(local, new(f"later-{number}"))
+        with sqlite3.connect(path) as rows:
+            first, last, count = rows.execute("SELECT min(revision), max(revision), count(*) FROM events").fetchone()
+        rows.close()
+        assert count == last - first + 1
+        kept.append(count - keep)
+    assert kept == [1, 2, 3, 0] * 3
     await local.close()
 
 
