@@ -38,12 +38,13 @@ __all__ = [
     "TransferTicket",
     "check_id",
     "clone_id",
+    "created_id",
     "derived_id",
     "new_id",
-    "new_id_after",
 ]
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
+_UUID = re.compile(r"[0-9a-f]{32}")
 
 
 def check_id(text: str, field: str) -> str:
@@ -58,22 +59,27 @@ def check_id(text: str, field: str) -> str:
     return text
 
 
-def new_id() -> str:
-    """A fresh random id: a UUID as 32 hexadecimal digits."""
-    return uuid.uuid4().hex
+def new_id(now: float | None = None) -> str:
+    """A fresh id: 32 hexadecimal digits, of which 12 are the time in milliseconds and 74 bits random.
 
-
-def new_id_after(now: float) -> str:
-    """A fresh id that sorts after those of earlier milliseconds, in the form of `new_id`, with 74 random bits.
-
-    `now` is in seconds since the epoch. Rows that come one after the other lie together by it.
+    Rows that come one after the other lie together by it. `now` is in seconds since the epoch, by default the clock's.
     """
-    return f"{int(now * 1000) & (1 << 48) - 1:012x}{uuid.uuid4().hex[12:]}"
+    milliseconds = int((time.time() if now is None else now) * 1000) & (1 << 48) - 1
+    return f"{milliseconds:012x}{uuid.uuid4().hex[12:]}"
 
 
 def derived_id(purpose: str, *origin: str) -> str:
     """The id of what comes of something, in the form of `new_id`: the same for the same, and for nothing else."""
     return blake3("\0".join((purpose, *origin)).encode()).hexdigest(16)
+
+
+def created_id(request_id: str) -> str:
+    """The id of the paglet that a request creates: the same one, however often it is asked for.
+
+    Of a request id that is a UUID it keeps the beginning, which may be its time.
+    """
+    derived, digits = derived_id("create", request_id), request_id.replace("-", "").lower()
+    return digits[:12] + derived[12:] if _UUID.fullmatch(digits) else derived
 
 
 def clone_id(paglet_id: str, request_id: str) -> str:

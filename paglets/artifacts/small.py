@@ -19,7 +19,7 @@ from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, WriteOut
 from paglets.artifacts.uploads import Moment
 from paglets.digest import Digest
 from paglets.errors import PagletError
-from paglets.values import ArtifactRef, new_id_after
+from paglets.values import ArtifactRef, new_id
 
 __all__ = ["ProvenWrite", "store_all"]
 
@@ -82,7 +82,7 @@ def _store(
     write = item.write
     if item.is_named and (row := find(connection, write.upload_id)) is not None:
         return _repeated(connection, row, item, moment)
-    artifact_id = write.artifact_id or new_id_after(moment.now)
+    artifact_id = write.artifact_id or new_id(moment.now)
     if write.artifact_id:
         uploads.claim_artifact_id(connection, artifact_id, write.upload_id, moment, moment.writing)
     quota.require_room(connection, moment.limits, write.owner, len(item.data))

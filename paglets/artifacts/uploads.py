@@ -18,7 +18,7 @@ from paglets.artifacts.requests import owner_of, ref_of, request_text, require_s
 from paglets.artifacts.store import ArtifactWrite
 from paglets.config import StoreSettings
 from paglets.digest import Digest
-from paglets.values import ArtifactRef, new_id_after
+from paglets.values import ArtifactRef, new_id
 
 __all__ = [
     "KEEP_FINISHED_S",
@@ -253,7 +253,7 @@ def _insert(
         " writer_epoch, boot, created_at, touched_at) VALUES (?, ?, 'open', ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             write.upload_id,
-            write.artifact_id or new_id_after(moment.now),
+            write.artifact_id or new_id(moment.now),
             request_text(write),
             write.size_bytes,
             None if write.expected_digest is None else write.expected_digest.value,

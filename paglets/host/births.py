@@ -29,7 +29,7 @@ from paglets.host.replies import require_same
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
 from paglets.host.settle import settle_write
-from paglets.values import PagletState, check_id, derived_id, new_id
+from paglets.values import PagletState, check_id, created_id, new_id
 
 __all__ = ["BIRTH_POINTS", "Births", "CreateRequest"]
 
@@ -51,7 +51,7 @@ class CreateRequest:
         """The id asked for, or one derived from the request id, or a new one."""
         if self.paglet_id:
             return check_id(self.paglet_id, "paglet_id")
-        return derived_id("create", self.request_id) if self.request_id else new_id()
+        return created_id(self.request_id) if self.request_id else new_id()
 
     @property
     def fingerprint(self) -> bytes:
