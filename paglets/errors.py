@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 __all__ = [
     "AlreadyExistsError",
@@ -26,6 +26,7 @@ __all__ = [
     "NotFoundError",
     "OperationNotFoundError",
     "OutOfRangeError",
+    "Packed",
     "PagletError",
     "PermissionDeniedError",
     "PreconditionError",
@@ -71,12 +72,27 @@ class Resource:
     name: str
 
 
+class Packed(Protocol):
+    """A detail of a status, packed as `google.protobuf.Any`."""
+
+    @property
+    def type_url(self) -> str:
+        """Names the message."""
+        ...
+
+    @property
+    def value(self) -> bytes:
+        """The message, encoded."""
+        ...
+
+
 class PagletError(Exception):
     """Every error that paglets raises on purpose; never raised itself, only its leaves.
 
     `reason` is from the closed list in `paglet/v1/errors.proto`, without its prefix; `metadata` holds details that a
     program can read; `retry_after_s` is how long to wait before trying again, where waiting helps; `field` names the
-    request field at fault.
+    request field at fault. `details` are those of an author's own: a handler raises a leaf with the reason
+    HANDLER_FAILED, and his caller gets code, message and details.
     """
 
     code: ClassVar[Code]
@@ -90,6 +106,7 @@ class PagletError(Exception):
         metadata: Mapping[str, str] | None = None,
         retry_after_s: float | None = None,
         field: str = "",
+        details: Sequence[Packed] = (),
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -98,6 +115,7 @@ class PagletError(Exception):
         self.metadata: dict[str, str] = dict(metadata or {})
         self.retry_after_s = retry_after_s
         self.field = field
+        self.details = tuple(details)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.reason}, {self.message!r})"

@@ -17,6 +17,7 @@ from anyio import from_thread, to_thread
 from google.protobuf.message import Message
 
 from paglets.artifacts.store import ArtifactStore
+from paglets.core.call import OperationCall
 from paglets.core.paglet import Paglet
 from paglets.core.storage import Storage
 from paglets.core.turn import StateCell, Turn, current_turn
@@ -73,15 +74,15 @@ class FakeHome:
 
     # What a test does with it.
 
-    async def call(self, path: str, request: Message) -> Any:  # noqa: ANN401 - as many kinds of reply as there are rpcs
+    async def answer(self, path: str, request: Message) -> Any:  # noqa: ANN401 - as many kinds of reply as there are rpcs
         """Calls an operation, e.g. "/pkg.Service/Method": beside the turns if it is read-only, otherwise as a turn."""
         handler = self.paglet.handlers[path]
         owner = self.paglet if handler.pattern is None else self.paglet.pattern_services[handler.pattern]
-        answer = getattr(owner, handler.attribute)
+        method = getattr(owner, handler.attribute)
         if handler.operation.is_read_only:
-            return await _invoke(answer, request)
+            return await _invoke(method, request)
         async with self.turn():
-            return await _invoke(answer, request)
+            return await _invoke(method, request)
 
     async def hook(self, hook: Callable[..., Any], *arguments: object) -> None:
         """Runs a hook as a turn."""
@@ -130,6 +131,11 @@ class FakeHome:
         if self.store is None:
             raise NotImplementedError("this fake home has no artifact store")
         return self.store
+
+    @property
+    def call(self) -> OperationCall:
+        """There is none."""
+        raise NotImplementedError("a fake home answers no calls")
 
     @property
     def storage(self) -> Storage:

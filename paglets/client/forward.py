@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Sequence
 
 import grpc
 
-from paglets.client.call_end import CallEnd
 from paglets.wire.metadata import TO_KEY
 
 __all__ = ["Forwarder"]
@@ -26,23 +25,16 @@ class Forwarder:
 
     async def unary(
         self, path: str, request: bytes, metadata: RawMetadata, timeout_s: float
-    ) -> tuple[bytes, RawMetadata]:
-        """One unary call: the reply's bytes and its trailing metadata."""
+    ) -> tuple[bytes, RawMetadata, RawMetadata]:
+        """One unary call: the reply's bytes, its initial and its trailing metadata."""
         method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(path)
         call = method(request, metadata=(*metadata, self._to), timeout=timeout_s)
-        return await call, tuple(await call.trailing_metadata())
+        reply = await call
+        return reply, tuple(await call.initial_metadata()), tuple(await call.trailing_metadata())
 
-    async def stream(
+    def open(
         self, path: str, requests: AsyncIterator[bytes], metadata: RawMetadata, timeout_s: float | None
-    ) -> AsyncIterator[bytes]:
-        """A call of any arity, message by message."""
+    ) -> grpc.aio.StreamStreamCall[bytes, bytes]:
+        """Begins a call of any arity; the caller reads, and cancels it at the end."""
         method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(path)
-        call = method(requests, metadata=(*metadata, self._to), timeout=timeout_s)
-        end = CallEnd(call)
-        try:
-            async for message in call:
-                yield message
-        except grpc.aio.AioRpcError as error:
-            raise (await end.error(error) or error) from error
-        finally:
-            call.cancel()
+        return method(requests, metadata=(*metadata, self._to), timeout=timeout_s)

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from paglets.artifacts.store import ArtifactStore
+from paglets.core.call import OperationCall
 from paglets.core.storage import Storage
 from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef, TransferTicket
 
@@ -44,6 +45,14 @@ class Context(Protocol):
     @property
     def storage(self) -> Storage:
         """What the paglets of this class keep together on this host."""
+        ...
+
+    @property
+    def call(self) -> OperationCall:
+        """The call that the running code answers: its metadata and deadline, and what it is told beside the reply.
+
+        Raises NOT_IN_CALL in hooks, posts and the paglet's own background.
+        """
         ...
 
     async def work_folder(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from paglets.operations import ServiceContract, ServiceOperation, snake_case
 __all__ = ["Handler", "bind_handlers", "operation"]
 
 MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+_STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
 _MARK = "__paglets_operation__"
 
 
@@ -84,20 +85,32 @@ def _marked_methods(owner: type, known: set[str]) -> dict[str, str]:
 
 def _check(owner: type, attribute: str, method: object, found: ServiceOperation) -> None:
     request, reply = found.request_class, found.reply_class
-    expected = f"def {attribute}(self, request: {request.__name__}) -> {reply.__name__}"
-    where = f"{owner.__qualname__} must answer {found.full_name} by `{expected}`"
-    if not found.is_unary:
-        raise TypeError(f"{owner.__qualname__}: {found.full_name} is a stream; paglets answer unary operations so far")
+    takes_stream, gives_stream = found.descriptor.client_streaming, found.descriptor.server_streaming
+    takes = f"requests: AsyncIterator[{request.__name__}]" if takes_stream else f"request: {request.__name__}"
+    gives = f"AsyncIterator[{reply.__name__}]" if gives_stream else reply.__name__
+    how = "def" if found.is_unary else "async def"
+    where = f"{owner.__qualname__} must answer {found.full_name} by `{how} {attribute}(self, {takes}) -> {gives}`"
     if not inspect.isfunction(method):
         raise TypeError(f"{where}; it has no such method")
+    if gives_stream and not inspect.isasyncgenfunction(method):
+        raise TypeError(f"{where}, an async generator, which has a `yield`; it is none")
+    if takes_stream and not gives_stream and not inspect.iscoroutinefunction(method):
+        raise TypeError(f"{where}; it is no coroutine function")
     parameters = list(inspect.signature(method).parameters.values())
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     if len(parameters) != 2 or any(parameter.kind not in positional for parameter in parameters):
         raise TypeError(f"{where}; its parameters are {inspect.signature(method)}")
     hints = _hints(method)
-    for name, wanted in ((parameters[1].name, request), ("return", reply)):
-        if name in hints and hints[name] is not wanted:
+    for name, wanted, streams in ((parameters[1].name, request, takes_stream), ("return", reply, gives_stream)):
+        if name in hints and not _fits(hints[name], wanted, streams=streams):
             raise TypeError(f"{where}; it says {hints[name]!r} for {name}")
+
+
+def _fits(hint: object, wanted: type, *, streams: bool) -> bool:
+    """Whether an annotation says the message, or a stream of it."""
+    if not streams:
+        return hint is wanted
+    return typing.get_origin(hint) in _STREAMS and typing.get_args(hint)[:1] == (wanted,)
 
 
 def _hints(method: Callable[..., Any]) -> Mapping[str, Any]:

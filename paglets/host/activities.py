@@ -1,6 +1,7 @@
 """What one paglet does without being called: hooks as turns, and bodies beside the turns.
 
-A body is `run()` or what a turn or another body began. What either asks for is let out when it has ended well.
+A body is `run()`, what a turn or another body began, or a stream, whose caller waits for it. What any of them asks for
+is let out when it has ended well.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+from paglets.core.call import answering
 from paglets.core.turn import OwnRequest, Turn
 from paglets.errors import DeadlineError, InternalError, PagletError, PreconditionError
+from paglets.host.gate import cut_off
 from paglets.host.runner import Runner, attempt
-from paglets.host.threads import leaving_threads, wait_for_threads
+from paglets.host.threads import is_cancelled, leaving_threads, wait_for_threads
 
 __all__ = ["Activities", "hook_failed", "hook_limits"]
 
@@ -117,6 +120,24 @@ class Activities:
         else:
             self._after_turn(lambda: self.on_request(wanted))
 
+    async def stream(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Runs `work` as a body that the caller waits for, and cancels if he is; the gate must be open.
+
+        Raises what it raises, and PAGLET_MOVED, or why the gate is shut, when it was cancelled by the paglet.
+        """
+        body = _Body(work)
+        task = asyncio.create_task(self._run_stream(body))
+        self._bodies[task] = body
+        task.add_done_callback(self._ended)
+        try:
+            await task
+        except asyncio.CancelledError as error:
+            if is_cancelled():
+                raise
+            if body.cancels or body.spared:
+                raise cut_off(self._paglet_id, self._gate.refusal) from error
+            raise RuntimeError("a cancellation came out of what an author wrote") from error
+
     async def cancel(self, timeout_s: float) -> bool:
         """Cancels the bodies and awaits them; False when some do not end within `timeout_s` seconds."""
         self.abandon()
@@ -174,7 +195,8 @@ class Activities:
         _body.set(body)
         wait_for_threads()
         try:
-            await attempt(self._runner.invoke(body.work), f"the background of paglet {self._paglet_id}")
+            with answering(None):
+                await attempt(self._runner.invoke(body.work), f"the background of paglet {self._paglet_id}")
         except PagletError as error:
             body.failed = True
             body.release(well=False)
@@ -189,6 +211,17 @@ class Activities:
             await self._runner.settle()
         finally:
             body.release(well=True)  # it has ended: a move that overtakes it takes along what it asked for
+
+    async def _run_stream(self, body: _Body) -> None:
+        _body.set(body)
+        wait_for_threads()
+        try:
+            await body.work()
+            await self._runner.settle()
+        except BaseException:
+            body.release(well=False)
+            raise
+        body.release(well=True)
 
 
 def hook_failed(hook: str, error: InternalError) -> PreconditionError:

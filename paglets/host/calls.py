@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from google.protobuf.message import DecodeError, Message
 
+from paglets.core.call import OperationCall, answering
 from paglets.core.cause import Cause
 from paglets.core.handlers import Handler
 from paglets.core.mailbox import Ticket
@@ -32,7 +33,7 @@ from paglets.host.runner import Runner, attempt
 from paglets.wire.channel_options import MAX_MESSAGE_BYTES
 from paglets.wire.status import to_status
 
-__all__ = ["MAX_CHAIN", "Call", "Calls", "no_operation"]
+__all__ = ["MAX_CHAIN", "Call", "Calls", "encoded", "method_of", "no_operation", "parsed"]
 
 
 MAX_CHAIN = 16
@@ -41,16 +42,17 @@ MAX_CHAIN = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One unary call: rpc path, encoded request, who asks, request id if any, deadline on the loop's clock.
+    """One call: rpc path, encoded request if it is unary, who asks, request id if any, deadline on the loop's clock.
 
-    `chain` names the paglets whose turns wait for it, the caller last.
+    `told` is what the author sees of it. `chain` names the paglets whose turns wait for it, the caller last.
     """
 
     path: str
-    request: bytes
+    request: bytes = b""
     principal: str = ""
     request_id: str = ""
     deadline: float | None = None
+    told: OperationCall
     chain: tuple[str, ...] = ()
 
 
@@ -80,9 +82,9 @@ class Calls:
         Safe to repeat with a request id, or for a read. Raises OPERATION_NOT_FOUND, MALFORMED_REQUEST, MAILBOX_FULL,
         DEADLINE_BEFORE_RUN, CALL_CYCLE, what the handler raised, or why the gate is shut.
         """
-        handler = self._handler(call.path)
-        request = _parse(handler, call.request)
-        self._require_no_cycle(call.chain)
+        handler = self.handler(call.path)
+        request = parsed(handler, call.request)
+        self.require_no_cycle(call.chain)
         if handler.operation.is_read_only:
             return Reply(await self._reads.run(lambda: self._read(handler, request, call), call.deadline))
         if not call.request_id:
@@ -99,8 +101,8 @@ class Calls:
 
         Raises what the handler raised, of which nothing is kept, or why the gate is shut.
         """
-        handler = self._handler(post.path)
-        request = _parse(handler, post.request)
+        handler = self.handler(post.path)
+        request = parsed(handler, post.request)
         if self._book.knows(post.key, post.fingerprint):
             return True
         reply = await self._once.run(
@@ -111,9 +113,9 @@ class Calls:
     async def _read(self, handler: Handler, request: Message, call: Call) -> bytes:
         """Runs a read. It has no turn that could be waited for, but passes on whose turns wait for it."""
         with passing_on(call.chain):
-            return await self._invoke(handler, request)
+            return await self._invoke(handler, request, call.told)
 
-    def _require_no_cycle(self, chain: tuple[str, ...]) -> None:
+    def require_no_cycle(self, chain: tuple[str, ...]) -> None:
         """Raises CALL_CYCLE when a turn of this very paglet waits for the call, which would wait for that turn."""
         if self._paglet_id in chain or len(chain) > MAX_CHAIN:
             raise call_cycle(self._paglet_id, chain, self._paglet.context.host)
@@ -131,7 +133,7 @@ class Calls:
         ticket = await self._enter(call)
         try:
             cause = Cause(chain=call.chain, deadline=call.deadline)
-            reply, durable = await self._runner.begin(lambda: self._invoke(handler, request), cause=cause)
+            reply, durable = await self._runner.begin(lambda: self._invoke(handler, request, call.told), cause=cause)
         except Exception:
             self._gate.leave(ticket)
             await self._runner.catch_up()  # an error tells of the state too
@@ -153,7 +155,7 @@ class Calls:
         ticket = await self._enter(call)
         try:
             reply, durable = await attempt(
-                self._runner.begin(lambda: self._invoke(handler, request), keep, self._cause(key, call)),
+                self._runner.begin(lambda: self._invoke(handler, request, call.told), keep, self._cause(key, call)),
                 call.path,
             )
         except PagletError as error:
@@ -215,28 +217,14 @@ class Calls:
             raise
         return ticket
 
-    async def _invoke(self, handler: Handler, request: Message) -> bytes:
+    async def _invoke(self, handler: Handler, request: Message, told: OperationCall | None = None) -> bytes:
         """Calls the author's method and encodes what it answers with."""
-        owner = self._paglet if handler.pattern is None else self._paglet.pattern_services[handler.pattern]
-        reply = await self._runner.invoke(getattr(owner, handler.attribute), request)
-        expected = handler.operation.reply_class
-        if not isinstance(reply, expected):
-            raise InternalError(
-                "REPLY_INVALID",
-                f"{handler.operation.full_name} answered with {type(reply).__name__}, not {expected.__name__}",
-                metadata={"operation": handler.operation.full_name},
-            )
-        data = reply.SerializeToString()
-        if len(data) > MAX_MESSAGE_BYTES:
-            raise InternalError(
-                "REPLY_INVALID",
-                f"{handler.operation.full_name} answered with {len(data)} bytes, a message has at most"
-                f" {MAX_MESSAGE_BYTES}; give more as an artifact",
-                metadata={"operation": handler.operation.full_name},
-            )
-        return data
+        with answering(told):
+            reply = await self._runner.invoke(method_of(self._paglet, handler), request)
+        return encoded(handler, reply)
 
-    def _handler(self, path: str) -> Handler:
+    def handler(self, path: str) -> Handler:
+        """The operation of an rpc path. Raises OPERATION_NOT_FOUND."""
         handler = self._paglet.handlers.get(path)
         if handler is None:
             raise no_operation(self._paglet_id, self._paglet.type_name(), path)
@@ -254,7 +242,35 @@ def no_operation(paglet_id: str, type_name: str, path: str) -> OperationNotFound
     )
 
 
-def _parse(handler: Handler, data: bytes) -> Message:
+def method_of(paglet: Paglet[Any], handler: Handler) -> Callable[..., Any]:
+    """The method that answers an operation."""
+    owner = paglet if handler.pattern is None else paglet.pattern_services[handler.pattern]
+    method: Callable[..., Any] = getattr(owner, handler.attribute)
+    return method
+
+
+def encoded(handler: Handler, reply: object) -> bytes:
+    """A message that an author's method answered with. Raises REPLY_INVALID."""
+    expected = handler.operation.reply_class
+    if not isinstance(reply, expected):
+        raise InternalError(
+            "REPLY_INVALID",
+            f"{handler.operation.full_name} answered with {type(reply).__name__}, not {expected.__name__}",
+            metadata={"operation": handler.operation.full_name},
+        )
+    data = reply.SerializeToString()
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise InternalError(
+            "REPLY_INVALID",
+            f"{handler.operation.full_name} answered with {len(data)} bytes, a message has at most"
+            f" {MAX_MESSAGE_BYTES}; give more as an artifact",
+            metadata={"operation": handler.operation.full_name},
+        )
+    return data
+
+
+def parsed(handler: Handler, data: bytes) -> Message:
+    """A request. Raises MALFORMED_REQUEST."""
     try:
         return handler.operation.request_class.FromString(data)
     except DecodeError as error:

@@ -12,6 +12,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from paglets.artifacts.store import ArtifactStore
+from paglets.core.call import OperationCall, current_call
 from paglets.core.cause import OutgoingPost
 from paglets.core.storage import Storage
 from paglets.core.turn import OwnAction, OwnRequest, current_turn, next_request_id
@@ -86,6 +87,18 @@ class HostContext:
     def storage(self) -> Storage:
         """What the paglets of this class keep together."""
         return self._parts.storages.of(self._type_name)
+
+    @property
+    def call(self) -> OperationCall:
+        """The call that the running code answers."""
+        found = current_call()
+        if found is None:
+            raise PreconditionError(
+                "NOT_IN_CALL",
+                f"what paglet {self._paglet_id} does here answers no call",
+                resource=Resource("paglet", self._paglet_id),
+            )
+        return found
 
     async def work_folder(self) -> Path:
         """The paglet's private folder."""

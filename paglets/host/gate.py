@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from paglets.core.mailbox import Mailbox, Ticket
 from paglets.errors import DeadlineError, NotFoundError, PagletError, PreconditionError, Resource, UnavailableError
 
-__all__ = ["Gate", "call_cycle", "moved", "not_found", "shutting_down"]
+__all__ = ["Gate", "call_cycle", "cut_off", "moved", "not_found", "shutting_down"]
 
 
 class Gate:
@@ -27,6 +27,11 @@ class Gate:
     def waiting(self) -> int:
         """How many wait for a turn."""
         return len(self._mailbox)
+
+    @property
+    def refusal(self) -> PagletError | None:
+        """Why all are sent away, for good; None while they are not."""
+        return self._gone
 
     @property
     def is_shut(self) -> bool:
@@ -152,6 +157,20 @@ def moved(paglet_id: str) -> UnavailableError:
         "PAGLET_MOVED",
         f"paglet {paglet_id} moved before the call was run; call again",
         resource=Resource("paglet", paglet_id),
+        retry_after_s=0.05,
+    )
+
+
+def cut_off(paglet_id: str, refusal: PagletError | None) -> PagletError:
+    """Why a stream has ended that was at work: what its gate says, or that the paglet leaves or rests."""
+    if refusal is not None and not isinstance(refusal, UnavailableError):
+        return refusal
+    return UnavailableError(
+        "PAGLET_MOVED" if refusal is None else refusal.reason,
+        f"the stream was cut because paglet {paglet_id} leaves, rests or is stopped with its host; open another one:"
+        " it reaches the paglet wherever it is, and goes on from what the last message said",
+        resource=Resource("paglet", paglet_id),
+        metadata={"begun": "true"},
         retry_after_s=0.05,
     )
 

@@ -101,6 +101,8 @@ def _checked(paglet_type: type[Paglet[object]], paglet_id: str, request: PostReq
     if handler is None:
         raise no_operation(paglet_id, paglet_type.type_name(), request.path)
     operation = handler.operation
+    if not operation.is_unary:
+        raise _malformed("operation", f"{operation.full_name} is a stream, which cannot be posted")
     if operation.is_read_only:
         raise _malformed("operation", f"{operation.full_name} has no side effects, and nobody would get its reply")
     if len(request.request) > MAX_POST_BYTES:

@@ -64,9 +64,10 @@ class TypeRegistry:
         """Full names of the protobuf services that the types answer, sorted."""
         return tuple(sorted({service for found in self._types.values() for service in services_of(found)}))
 
-    def paths(self) -> tuple[str, ...]:
-        """The rpc paths that the types answer, sorted."""
-        return tuple(sorted({path for found in self._types.values() for path in found.handlers}))
+    def unary_paths(self) -> tuple[str, ...]:
+        """The rpc paths of the unary operations that the types answer, sorted."""
+        handlers = (handler for found in self._types.values() for handler in found.handlers.values())
+        return tuple(sorted({handler.operation.path for handler in handlers if handler.operation.is_unary}))
 
 
 @functools.cache

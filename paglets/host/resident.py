@@ -23,6 +23,7 @@ from paglets.host.records import StoredPaglet
 from paglets.host.replies import ReplyBook
 from paglets.host.runner import Runner, attempt
 from paglets.host.sections import Sections
+from paglets.host.streams import Streams
 from paglets.host.threads import leaving_threads
 from paglets.values import DeactivationPolicy, PagletState
 
@@ -60,6 +61,7 @@ class Resident:
         self.gate = runner.gate
         self.calls = Calls(row.paglet_id, paglet, runner, book, self.require_sound)
         self.activities = activities
+        self.streams = Streams(paglet, self.calls, runner.gate, activities, self.require_sound)
         self.book = book
         self.deliveries = deliveries
         self.box = deliveries.box

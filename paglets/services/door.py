@@ -7,21 +7,29 @@ refuses.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import grpc
 
+from paglets.core.call import OperationCall
 from paglets.errors import OperationNotFoundError
 from paglets.host.calls import Call
 from paglets.host.host import Host
+from paglets.services.call_meta import CallMeta
 from paglets.services.flights import Flights
-from paglets.services.guard import GuardedServices, ServerContext, guard_single, guard_stream
+from paglets.services.guard import GuardedServices, guard_single
+from paglets.services.outlet import Outlet, ServerContext
 from paglets.services.reflection import REFLECTION_SERVICES
-from paglets.services.routing import CallMeta, Router, pass_on
+from paglets.services.requests import Requests
+from paglets.services.routing import Router
 from paglets.wire.metadata import PAGLET_ID_KEY, REPLAYED_KEY
 
 __all__ = ["Door"]
+
+Answer: TypeAlias = Callable[[str, CallMeta, Requests, Outlet, ServerContext], Awaitable[bool | None]]
 
 _REFLECTION_PATHS = frozenset(f"/{service}/ServerReflectionInfo" for service in REFLECTION_SERVICES)
 
@@ -35,7 +43,7 @@ class Door(grpc.GenericRpcHandler):
         self._own = own
         settings = host.parts.settings
         self._flights = Flights(settings.max_calls_of_paglet, settings.max_calls_of_caller)
-        self._known = {path: self._unary(path) for path in host.parts.registry.paths()}
+        self._unary_paths = {path: self._unary(path) for path in host.parts.registry.unary_paths()}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
         """The way to the paglet; None for a call of the host itself."""
@@ -43,10 +51,10 @@ class Door(grpc.GenericRpcHandler):
         if not any(key == PAGLET_ID_KEY for key, _ in handler_call_details.invocation_metadata or ()):
             return None if self._own.handler(path) is not None else _nobodys(path)
         if path in _REFLECTION_PATHS:
-            return self._reflection(path)
+            return self._stream(path, self._own_reflection)
         if self._own.service(handler_call_details) is not None:
             return None
-        return self._known.get(path) or self._unary(path)
+        return self._unary_paths.get(path) or self._stream(path, self._operation)
 
     def _unary(self, path: str) -> grpc.RpcMethodHandler[Any, Any]:
         async def answer(request: bytes, context: ServerContext) -> bytes:
@@ -56,68 +64,96 @@ class Door(grpc.GenericRpcHandler):
 
     async def _answer(self, path: str, request: bytes, context: ServerContext) -> bytes:
         meta = self._router.meta(context)
-        call = Call(
-            path=path,
-            request=request,
-            principal=meta.caller,
-            request_id=meta.request_id,
-            deadline=asyncio.get_running_loop().time() + meta.timeout_s,
-            chain=meta.chain,
-        )
+        call = _call(path, meta, request)
 
         async def here() -> bytes | None:
             resident = await self._host.called(meta.paglet_id, awake_only=meta.awake_only)
             if resident is None:
                 return None
-            context.set_trailing_metadata(self._router.signpost(meta.paglet_id))
-            reply = await resident.calls.answer(call)
+            with self._telling(context, meta, call.told):
+                reply = await resident.calls.answer(call)
             if reply.replayed:
                 context.set_trailing_metadata((*self._router.signpost(meta.paglet_id), (REPLAYED_KEY, "true")))
+            if call.told.initial_metadata:
+                await Outlet(context).begin(call.told.initial_metadata)
             return reply.data
 
         with self._flights.one(meta.paglet_id, meta.caller or meta.peer):
             return await self._router.unary(context, meta, path, request, here)
 
-    def _reflection(self, path: str) -> grpc.RpcMethodHandler[Any, Any]:
-        """Reflection about a paglet is answered by its owner."""
-
-        async def describe(requests: AsyncIterator[bytes], context: ServerContext) -> AsyncGenerator[bytes]:
-            meta = self._router.meta(context)
-            await self._host.wait_ready(meta.timeout_s)
-            if meta.paglet_id in self._host.dormant or await self._host.resident(meta.paglet_id) is not None:
-                answers = self._own_reflection(path, requests, context)
-            else:
-                answers = self._forwarded(path, meta, requests)
-            try:
-                async for answer in answers:
-                    yield answer
-            except grpc.aio.AioRpcError as error:
-                await pass_on(context, error)
-
-        return grpc.stream_stream_rpc_method_handler(guard_stream(describe, path))
-
-    async def _forwarded(self, path: str, meta: CallMeta, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        owner = await self._router.elsewhere(meta)
-        forwarder = await self._host.parts.peers.forwarder(owner)
+    @contextmanager
+    def _telling(self, context: ServerContext, meta: CallMeta, told: OperationCall) -> Generator[None]:
+        """Whatever the call in the block ends with, its trailing metadata say who answered, and what he says."""
+        context.set_trailing_metadata(self._router.signpost(meta.paglet_id))
         try:
-            async for answer in forwarder.stream(path, requests, meta.onward(), meta.timeout_s):
-                yield answer
-        except grpc.aio.AioRpcError as error:
-            if (lost := self._router.lost(meta, owner, error)) is not None:
-                raise lost from error
-            raise
+            yield
+        finally:
+            if told.trailing_metadata:
+                context.set_trailing_metadata((*self._router.signpost(meta.paglet_id), *told.trailing_metadata))
+
+    def _stream(self, path: str, answer: Answer) -> grpc.RpcMethodHandler[Any, Any]:
+        """Answers a call of any arity: on the wire a single message is a stream of one."""
+
+        async def serve(source: AsyncIterator[bytes], context: ServerContext) -> None:
+            meta = self._router.meta(context)
+            requests, outlet = Requests(source), Outlet(context)
+
+            async def here() -> bool | None:
+                return await answer(path, meta, requests, outlet, context)
+
+            with self._flights.one(meta.paglet_id, meta.caller or meta.peer):
+                try:
+                    await self._router.stream(context, meta, path, requests, outlet, here)
+                finally:
+                    await requests.close()
+
+        return grpc.stream_stream_rpc_method_handler(guard_single(serve, path))
+
+    async def _operation(
+        self, path: str, meta: CallMeta, requests: Requests, outlet: Outlet, context: ServerContext
+    ) -> bool | None:
+        """Answers by the paglet, if it is here."""
+        resident = await self._host.called(meta.paglet_id, awake_only=meta.awake_only)
+        if resident is None:
+            return None
+        call = _call(path, meta)
+
+        async def send(data: bytes) -> None:
+            await outlet.begin((*self._router.signpost(meta.paglet_id), *call.told.initial_metadata))
+            await outlet.send(data)
+
+        with self._telling(context, meta, call.told):
+            await resident.streams.serve(call, requests.messages(), send)
+        return True
 
     async def _own_reflection(
-        self, path: str, requests: AsyncIterator[bytes], context: ServerContext
-    ) -> AsyncIterator[bytes]:
+        self, path: str, meta: CallMeta, requests: Requests, outlet: Outlet, context: ServerContext
+    ) -> bool | None:
+        """Reflection about a paglet is answered by its owner."""
+        if meta.paglet_id not in self._host.dormant and await self._host.resident(meta.paglet_id) is None:
+            return None
         handler = self._own.handler(path)
         if handler is None or handler.response_serializer is None:
             raise OperationNotFoundError("OPERATION_NOT_FOUND", "this host does not reflect")
         encode = handler.response_serializer
         # The stubs type a handler's behaviours for threads; in an asyncio server they are async generators.
         behavior: Any = handler.stream_stream
-        async for answer in behavior(requests, context):
-            yield encode(answer)
+        async for answer in behavior(requests.messages(), context):
+            await outlet.send(encode(answer))
+        return True
+
+
+def _call(path: str, meta: CallMeta, request: bytes = b"") -> Call:
+    deadline = time.monotonic() + meta.timeout_s if meta.has_deadline else None
+    return Call(
+        path=path,
+        request=request,
+        principal=meta.caller,
+        request_id=meta.request_id,
+        deadline=asyncio.get_running_loop().time() + meta.timeout_s,
+        chain=meta.chain,
+        told=OperationCall(path.removeprefix("/"), meta.own, deadline),
+    )
 
 
 def _nobodys(path: str) -> grpc.RpcMethodHandler[Any, Any]:

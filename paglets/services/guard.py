@@ -1,8 +1,7 @@
 """The guard around every handler: our errors become statuses, unexpected ones an incident id, and nothing else leaks.
 
 It sits in the handlers themselves, not in a stack of interceptors: a call ends in one place. Requests are parsed inside
-it too, since gRPC would tell a caller in its own words of bytes that are no message. It also sends what streams answer,
-for as long as their callers take it.
+it too, since gRPC would tell a caller in its own words of bytes that are no message.
 """
 
 from __future__ import annotations
@@ -17,14 +16,12 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 import grpc
 from google.protobuf.message import DecodeError
 
-from paglets.errors import DeadlineError, InvalidArgumentError, PagletError, as_paglet_error
+from paglets.errors import InvalidArgumentError, PagletError, as_paglet_error
 from paglets.host.threads import is_cancelled
+from paglets.services.outlet import STALL_TIMEOUT_S, Outlet, ServerContext
 from paglets.wire.status import DETAILS_KEY, to_status
 
-__all__ = ["STALL_TIMEOUT_S", "GuardedServices", "ServerContext", "abort_with", "guard_single", "guard_stream"]
-
-STALL_TIMEOUT_S = 60.0
-"""How long a caller may take nothing of what a stream has for him."""
+__all__ = ["GuardedServices", "ServerContext", "abort_with", "guard_single", "guard_stream"]
 
 _log = logging.getLogger(__name__)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -32,7 +29,6 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 ServicerT = TypeVar("ServicerT")
 RequestT = TypeVar("RequestT")
 ReplyT = TypeVar("ReplyT")
-ServerContext: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
@@ -102,23 +98,16 @@ def guard_stream(
 
     async def guarded(request: RequestT, context: ServerContext) -> None:
         try:
+            outlet = Outlet(context, stall_timeout_s)
             async with aclosing(behavior(request, context)) as messages:
                 async for message in messages:
                     data = encode(message)
                     del message  # a caller who stands still holds as little as can be
-                    await _send(context, data, stall_timeout_s)
+                    await outlet.send(data)
         except BaseException as error:
             await _end(context, error, method)
 
     return guarded
-
-
-async def _send(context: ServerContext, data: bytes, stall_timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(stall_timeout_s):
-            await context.write(data)
-    except TimeoutError as error:
-        raise DeadlineError("DEADLINE_EXCEEDED", f"the caller took nothing for {stall_timeout_s} s") from error
 
 
 class GuardedServices(grpc.GenericRpcHandler):

@@ -21,10 +21,11 @@ from paglets.host.host import Host
 from paglets.host.registry import services_of
 from paglets.host.replies import fingerprint_of
 from paglets.host.rest import RestRequest
+from paglets.services.call_meta import CallMeta, check_request_id, remaining_s
 from paglets.services.guard import ServerContext
 from paglets.services.paging import page_number, page_size, page_start, page_token
 from paglets.services.paglet_watch import PagletWatch, paglet_event
-from paglets.services.routing import CallMeta, Router, check_request_id, remaining_s
+from paglets.services.routing import Router
 from paglets.services.watching import Watches
 from paglets.values import PagletInfo, PagletState, check_id
 from paglets.wire.lifecycle import paglet_info_to_message
@@ -93,7 +94,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
         try:
             forwarder = await self._host.parts.peers.forwarder(row.owner)
             timeout_s = min(meta.timeout_s / 2, _OWNER_S)
-            reply, _ = await forwarder.unary(_GET, request.SerializeToString(), meta.onward(), timeout_s)
+            reply, _, _ = await forwarder.unary(_GET, request.SerializeToString(), meta.onward(), timeout_s)
         except (grpc.aio.AioRpcError, PagletError):  # its host does not answer: this is what the directory knows
             self._host.parts.peers.distrust(row.owner)
             return described

@@ -16,9 +16,10 @@ from paglets.errors import InvalidArgumentError
 from paglets.host.host import Host
 from paglets.host.post_records import StoredPost, outgoing_id_of
 from paglets.host.posting import PostRequest
+from paglets.services.call_meta import CallMeta, check_request_id
 from paglets.services.guard import ServerContext
 from paglets.services.paging import page_number, page_size, page_token
-from paglets.services.routing import CallMeta, Router, check_request_id
+from paglets.services.routing import Router
 from paglets.values import check_id
 from paglets.wire.times import time_to_message
 

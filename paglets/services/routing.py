@@ -8,87 +8,26 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import grpc
 
-from paglets.errors import InvalidArgumentError, NotFoundError, PagletError, Resource, UnavailableError
+from paglets.errors import NotFoundError, PagletError, Resource, UnavailableError
 from paglets.host.host import Host
-from paglets.host.post_records import caller_of
-from paglets.services.guard import ServerContext
-from paglets.values import check_id
+from paglets.services.call_meta import MAX_HOPS, CallMeta, RawMetadata
+from paglets.services.outlet import Outlet, ServerContext
+from paglets.services.passing import Passing
+from paglets.services.requests import Requests
 from paglets.wire.metadata import (
-    CHAIN_KEY,
     EPOCH_KEY,
-    HOPS_KEY,
     HOST_KEY,
-    PAGLET_ID_KEY,
-    PEER_KEY,
-    REQUEST_ID_KEY,
-    REQUIRE_ACTIVE_KEY,
-    TO_KEY,
 )
 from paglets.wire.status import DETAILS_KEY, from_rpc_error, has_details
 
-__all__ = ["CallMeta", "Router", "check_request_id", "pass_on", "remaining_s"]
+__all__ = ["Router", "pass_on"]
 
-_MAX_HOPS = 2
+T = TypeVar("T")
 _MAX_PLACES = 10_000
-_MAX_REQUEST_ID = 128
-_KEPT_BACK = frozenset({"user-agent", HOPS_KEY, PEER_KEY, TO_KEY, "grpc-trace-bin", "te", "content-type"})
-
-RawMetadata = tuple[tuple[str, str | bytes], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CallMeta:
-    """What the metadata of a call say: paglet, request id, hops so far; and the seconds that are left for it.
-
-    `to` is the uid of the host that the one before means; empty when a client calls. With `awake_only` an inactive
-    paglet is left alone. `chain` names the paglets whose turns wait, the caller last;
-    `peer` is the connection by which the call came to the first host.
-    """
-
-    paglet_id: str
-    request_id: str
-    hops: int
-    to: str
-    awake_only: bool
-    chain: tuple[str, ...]
-    peer: str
-    timeout_s: float
-    metadata: RawMetadata
-
-    @classmethod
-    def of(cls, context: ServerContext, default_timeout_s: float, paglet_id: str = "") -> CallMeta:
-        """Reads the metadata of a call. Raises INVALID_ID, MALFORMED_REQUEST."""
-        metadata: RawMetadata = tuple(context.invocation_metadata() or ())
-        found = dict(metadata)
-        _require_once(metadata, PAGLET_ID_KEY, REQUEST_ID_KEY, REQUIRE_ACTIVE_KEY, CHAIN_KEY)
-        request_id = check_request_id(str(found.get(REQUEST_ID_KEY, "")), REQUEST_ID_KEY)
-        hops = _hops(str(found.get(HOPS_KEY, "0")))
-        return cls(
-            paglet_id=check_id(paglet_id or str(found.get(PAGLET_ID_KEY, "")), "paglet_id"),
-            request_id=request_id,
-            hops=hops,
-            to=str(found.get(TO_KEY, "")),
-            awake_only=_is_true(str(found.get(REQUIRE_ACTIVE_KEY, "false"))),
-            peer=str(found.get(PEER_KEY, "")) if hops else context.peer(),
-            chain=_chain(str(found.get(CHAIN_KEY, ""))),
-            timeout_s=remaining_s(context, default_timeout_s),
-            metadata=metadata,
-        )
-
-    @property
-    def caller(self) -> str:
-        """The paglet that asks for this in a turn; empty for anybody else."""
-        return caller_of(self.chain[-1]) if self.chain else ""
-
-    def onward(self) -> RawMetadata:
-        """The metadata to forward the call with."""
-        passed = ((key, value) for key, value in self.metadata if key not in _KEPT_BACK and not key.startswith(":"))
-        return (*passed, (HOPS_KEY, str(self.hops + 1)), (PEER_KEY, self.peer))
 
 
 class Router:
@@ -133,7 +72,7 @@ class Router:
             self._require_hop(meta)
             try:
                 forwarder = await self._host.parts.peers.forwarder(owner)
-                reply, trailing = await forwarder.unary(path, request, meta.onward(), meta.timeout_s)
+                reply, initial, trailing = await forwarder.unary(path, request, meta.onward(), meta.timeout_s)
             except NotFoundError:  # no such host: what was remembered is wrong, what the directory says is final
                 if not trust:
                     raise
@@ -147,19 +86,68 @@ class Router:
                 await pass_on(context, error)
             self._learn(meta.paglet_id, dict(trailing))
             context.set_trailing_metadata(_ours(trailing))
+            if initial:
+                await Outlet(context).begin(initial)
             return reply
+        raise await self._nowhere(meta)
+
+    async def stream(
+        self,
+        context: ServerContext,
+        meta: CallMeta,
+        path: str,
+        requests: Requests,
+        outlet: Outlet,
+        here: Callable[[], Awaitable[bool | None]],
+    ) -> None:
+        """Answers a call of any arity: by `here` if that is True, which it is not for a paglet that is elsewhere.
+
+        It is passed on as it comes, and to another host only as long as nobody has begun it. Raises PagletErrors.
+        """
+        await self._host.wait_ready(meta.timeout_s)
+        for trust in (True, False):
+            if await self._here(meta, here):
+                return
+            owner = await self.owner(meta, trust=trust)
+            if owner == self._host.name:
+                continue  # it has just come, or is about to
+            self._require_hop(meta)
+            try:
+                forwarder = await self._host.parts.peers.forwarder(owner)
+            except NotFoundError:
+                if not trust:
+                    raise
+                self._forget(meta.paglet_id, owner)
+                continue
+            timeout_s = meta.timeout_s if meta.has_deadline else None
+            passing = Passing(forwarder.open(path, requests.messages(), meta.onward(), timeout_s), outlet)
+            try:
+                trailing = await passing.run(requests)
+            except grpc.aio.AioRpcError as error:
+                if (lost := self.lost(meta, owner, error)) is not None:
+                    raise lost from error
+                if trust and requests.can_begin_anew and _not_run(from_rpc_error(error), meta.paglet_id):
+                    continue
+                await pass_on(context, error)
+            self._learn(meta.paglet_id, dict(trailing))
+            context.set_trailing_metadata(_ours(trailing))
+            return
+        raise await self._nowhere(meta)
+
+    async def _nowhere(self, meta: CallMeta) -> PagletError:
+        """What is said of a paglet that was nowhere where it was looked for. Raises what keeps it from being served."""
         row = await self._host.row(meta.paglet_id)
         if row.owner == self._host.name:
             await self._host.require_here(row)
-        raise _moved(meta.paglet_id)
+        return _moved(meta.paglet_id)
 
-    async def _here(self, meta: CallMeta, here: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+    async def _here(self, meta: CallMeta, here: Callable[[], Awaitable[T | None]]) -> T | None:
         """The answer of this host; None when the paglet is not here, or left before the call was run."""
         try:
             return await here()
         except UnavailableError as error:
             # What a handler was told of another paglet is an answer: it has run.
-            if error.reason != "PAGLET_MOVED" or error.resource != Resource("paglet", meta.paglet_id):
+            if error.reason != "PAGLET_MOVED" or not _not_run(error, meta.paglet_id):
                 raise
             return None
 
@@ -201,7 +189,7 @@ class Router:
         return row.owner
 
     def _require_hop(self, meta: CallMeta) -> None:
-        if meta.hops >= _MAX_HOPS:
+        if meta.hops >= MAX_HOPS:
             raise _moved(meta.paglet_id)
 
     def _learn(self, paglet_id: str, trailing: dict[str, str | bytes]) -> None:
@@ -229,21 +217,6 @@ class Router:
         return (HOST_KEY, self._host.name), (EPOCH_KEY, epoch)
 
 
-def check_request_id(text: str, field: str) -> str:
-    """Returns a request id that is not too long; raises MALFORMED_REQUEST naming `field` otherwise."""
-    if len(text) > _MAX_REQUEST_ID:
-        raise InvalidArgumentError(
-            "MALFORMED_REQUEST", f"a request id has at most {_MAX_REQUEST_ID} characters, got {len(text)}", field=field
-        )
-    return text
-
-
-def remaining_s(context: ServerContext, default_s: float) -> float:
-    """How long a call may take yet, in seconds; `default_s` for one without a deadline."""
-    remaining: object = context.time_remaining()  # None without a deadline, whatever the stubs say
-    return remaining if isinstance(remaining, float) else default_s
-
-
 async def pass_on(context: ServerContext, error: grpc.aio.AioRpcError) -> NoReturn:
     """Ends a call as another host ended it: code, message, details and trailing metadata untouched."""
     trailing = _ours(tuple(error.trailing_metadata() or ()))
@@ -256,32 +229,12 @@ def _ours(trailing: Iterable[tuple[str, str | bytes]]) -> RawMetadata:
 
 
 def _not_run(failure: PagletError, paglet_id: str) -> bool:
-    """Whether a host said that it does not have this very paglet; of another one, a handler may say so that has run."""
-    lost = failure.reason in {"PAGLET_MOVED", "PAGLET_NOT_FOUND"}
+    """Whether a host said that it does not have this very paglet; of another one, a handler may say so that has run.
+
+    A stream that was at work has run.
+    """
+    lost = failure.reason in {"PAGLET_MOVED", "PAGLET_NOT_FOUND"} and "begun" not in failure.metadata
     return lost and failure.resource == Resource("paglet", paglet_id)
-
-
-def _require_once(metadata: RawMetadata, *keys: str) -> None:
-    """Refuses a key that comes twice: whoever added the second does not know of the first, and one of them is wrong."""
-    for key in keys:
-        if sum(found == key for found, _ in metadata) > 1:
-            raise InvalidArgumentError("MALFORMED_REQUEST", f"the metadata name {key} more than once", field=key)
-
-
-def _is_true(text: str) -> bool:
-    if text not in {"true", "false"}:
-        raise InvalidArgumentError(
-            "MALFORMED_REQUEST", f"{REQUIRE_ACTIVE_KEY} is true or false, got {text!r}", field=REQUIRE_ACTIVE_KEY
-        )
-    return text == "true"
-
-
-def _chain(text: str) -> tuple[str, ...]:
-    return tuple(check_id(paglet_id, CHAIN_KEY) for paglet_id in text.split(",")) if text else ()
-
-
-def _hops(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) < 3 else _MAX_HOPS
 
 
 def _moved(paglet_id: str) -> PagletError:

@@ -52,6 +52,10 @@ DETAILS_KEY = "grpc-status-details-bin"
 MAX_TRAILER_BYTES: Final = 6 * 1024
 """What message and details of an error take up in trailers. A client that was told nothing takes 8 KiB in all."""
 
+_OWN_DETAILS = frozenset(
+    message.DESCRIPTOR.full_name
+    for message in (BadRequest, ErrorInfo, PreconditionFailure, QuotaFailure, ResourceInfo, RetryInfo)
+)
 _TEXT_BYTES = (1024, 512, 256, 128)
 _REASON_BYTES = 128
 _UNESCAPED = bytes(set(range(0x20, 0x7F)) - {ord("%")})
@@ -60,9 +64,9 @@ _UNESCAPED = bytes(set(range(0x20, 0x7F)) - {ord("%")})
 def to_status(error: PagletError) -> Status:
     """The error as a status: ErrorInfo always, the other google.rpc details where they fit.
 
-    It travels in the trailers of a call, which are bounded: texts that are said twice are left out first, then long
-    ones cut, then all details but the reason left out. An error that is none, e.g. one of an author's own class without
-    a code, is INTERNAL: its text stays in the log.
+    An author's own details follow. It travels in the trailers of a call, which are bounded: texts that are said twice
+    are left out first, then long ones cut, then all details but the reason left out. An error that is none, e.g. one of
+    an author's own class without a code, is INTERNAL: its text stays in the log.
     """
     try:
         return _fitting(error)
@@ -76,6 +80,8 @@ def _fitting(error: PagletError) -> Status:
     for text_bytes in _TEXT_BYTES:
         for described in (True, False):
             status = _status(error, text_bytes, described=described)
+            for detail in error.details:
+                status.details.add(type_url=detail.type_url, value=detail.value)
             if trailer_bytes(status) <= MAX_TRAILER_BYTES:
                 return status
     bare = Status(code=Code(error.code), message=_text(error.message, _TEXT_BYTES[-1]))
@@ -151,6 +157,7 @@ def from_status(status: Status) -> PagletError:
         metadata=dict(info.metadata) if ours else None,
         retry_after_s=retry.retry_delay.ToNanoseconds() / 1e9 if type(retry) in found else None,
         field=bad_request.field_violations[0].field if bad_request.field_violations else "",
+        details=[detail for detail in status.details if not (ours and detail.TypeName() in _OWN_DETAILS)],
     )
 
 

@@ -38,13 +38,13 @@ class Door(task_pb2_grpc.TaskServiceServicer):
     ) -> task_pb2.TaskServiceStartResponse:
         """Starts."""
         self.metadata.append(dict(context.invocation_metadata() or ()))
-        return await self.home.call(f"{SERVICE}/Start", request)
+        return await self.home.answer(f"{SERVICE}/Start", request)
 
     async def Get(
         self, request: task_pb2.TaskServiceGetRequest, context: ServerContext
     ) -> task_pb2.TaskServiceGetResponse:
         """Tells."""
-        return await self.home.call(f"{SERVICE}/Get", request)
+        return await self.home.answer(f"{SERVICE}/Get", request)
 
     async def Wait(
         self, request: task_pb2.TaskServiceWaitRequest, context: ServerContext
@@ -55,7 +55,7 @@ class Door(task_pb2_grpc.TaskServiceServicer):
             request = task_pb2.TaskServiceWaitRequest(timeout=Duration())
         else:
             self.waiting.set()
-        return await self.home.call(f"{SERVICE}/Wait", request)
+        return await self.home.answer(f"{SERVICE}/Wait", request)
 
 
 @asynccontextmanager

@@ -14,13 +14,13 @@ SERVICE = "/paglet.examples.counter.v1.CounterService"
 
 async def add(home: FakeHome, amount: int) -> int:
     """Adds."""
-    reply: counter_pb2.AddResponse = await home.call(f"{SERVICE}/Add", counter_pb2.AddRequest(amount=amount))
+    reply: counter_pb2.AddResponse = await home.answer(f"{SERVICE}/Add", counter_pb2.AddRequest(amount=amount))
     return reply.value
 
 
 async def value(home: FakeHome) -> int:
     """Asks."""
-    reply: counter_pb2.GetResponse = await home.call(f"{SERVICE}/Get", counter_pb2.GetRequest())
+    reply: counter_pb2.GetResponse = await home.answer(f"{SERVICE}/Get", counter_pb2.GetRequest())
     return reply.value
 
 

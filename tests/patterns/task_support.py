@@ -68,20 +68,20 @@ def packed(message: Message) -> AnyMessage:
 async def start(home: FakeHome, request: Message | None = None) -> task_pb2.TaskStatus:
     """Starts the task."""
     asked = task_pb2.TaskServiceStartRequest(request=packed(request or StringValue(value="abc")))
-    reply: task_pb2.TaskServiceStartResponse = await home.call(f"{SERVICE}/Start", asked)
+    reply: task_pb2.TaskServiceStartResponse = await home.answer(f"{SERVICE}/Start", asked)
     return reply.task
 
 
 async def get(home: FakeHome) -> task_pb2.TaskStatus:
     """Asks how the task stands."""
-    reply: task_pb2.TaskServiceGetResponse = await home.call(f"{SERVICE}/Get", task_pb2.TaskServiceGetRequest())
+    reply: task_pb2.TaskServiceGetResponse = await home.answer(f"{SERVICE}/Get", task_pb2.TaskServiceGetRequest())
     return reply.task
 
 
 async def wait(home: FakeHome, timeout: Duration | None = None) -> task_pb2.TaskStatus:
     """Waits for the task's end."""
     asked = task_pb2.TaskServiceWaitRequest(timeout=timeout)
-    reply: task_pb2.TaskServiceWaitResponse = await home.call(f"{SERVICE}/Wait", asked)
+    reply: task_pb2.TaskServiceWaitResponse = await home.answer(f"{SERVICE}/Wait", asked)
     return reply.task
 
 

@@ -113,7 +113,7 @@ async def test_task_3_bad_request_is_an_error_of_the_call(request_: AnyMessage) 
     """A start with another request than the task takes is refused, and leaves the task as it was."""
     home = FakeHome(Told)
     with pytest.raises(InvalidArgumentError, match="StringValue") as refused:
-        await home.call(f"{SERVICE}/Start", task_pb2.TaskServiceStartRequest(request=request_))
+        await home.answer(f"{SERVICE}/Start", task_pb2.TaskServiceStartRequest(request=request_))
     assert (refused.value.reason, refused.value.field) == ("MALFORMED_REQUEST", "request")
     assert (await get(home)).phase == task_pb2.TASK_PHASE_NEW
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -19,10 +18,10 @@ import pytest
 from google.protobuf import descriptor_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from environment import GENERATOR, ensure
 from paglets.client.client import Client
 from paglets.testing import HostProcess
 from tests.host.support import refused
+from tests.protoc import generate
 
 pytestmark = pytest.mark.slow
 
@@ -43,24 +42,9 @@ class Acme:
 @pytest.fixture(scope="module")
 def acme(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Acme]:
     """The user's code, made by protoc from his proto."""
-    ensure(GENERATOR)
     folder = tmp_path_factory.mktemp("acme")
-    proto = folder / "acme" / "tally" / "v1" / "tally.proto"
-    proto.parent.mkdir(parents=True)
-    proto.write_text((HERE / "foreign.proto").read_text())
+    generate(HERE / "tally.proto", folder, "acme.tally.v1")
     (folder / "acme_tally.py").write_text((HERE / "foreign_paglet.py.txt").read_text())
-    subprocess.run(
-        [
-            GENERATOR.bin / "python",
-            "-m",
-            "grpc_tools.protoc",
-            f"--proto_path={folder}",
-            f"--python_out={folder}",
-            f"--grpc_python_out={folder}",
-            proto,
-        ],
-        check=True,
-    )
     sys.path.insert(0, str(folder))
     try:
         yield Acme(folder, import_module("acme.tally.v1.tally_pb2"), import_module("acme.tally.v1.tally_pb2_grpc"))

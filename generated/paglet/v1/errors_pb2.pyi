@@ -108,12 +108,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED: the journey was given up before its commit; the paglet is where it was. Metadata: transfer_id."""
     ERROR_REASON_PAGLET_MOVED: _ErrorReason.ValueType  # 38
     """UNAVAILABLE: the paglet moved while the call was on its way, or the call came to another host than was meant; nothing
-    was run. Call again.
+    was run. Call again. With the metadata begun, a stream that was at work has ended: open another one, it goes on from
+    what the last message said.
     """
     ERROR_REASON_HOST_UNREACHABLE: _ErrorReason.ValueType  # 39
     """UNAVAILABLE: a host of the mesh cannot be reached. Metadata: host."""
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 40
-    """UNAVAILABLE: the host is starting or shutting down; nothing was run. Call again."""
+    """UNAVAILABLE: the host is starting or shutting down; nothing was run. Call again. With the metadata begun, as PAGLET_MOVED."""
     ERROR_REASON_DIRECTORY_UNAVAILABLE: _ErrorReason.ValueType  # 41
     """UNAVAILABLE: the mesh's directory cannot be reached. Call again."""
     ERROR_REASON_STORED_BLOB_CORRUPT: _ErrorReason.ValueType  # 42
@@ -207,6 +208,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
     subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.
     """
+    ERROR_REASON_NOT_IN_CALL: _ErrorReason.ValueType  # 100
+    """FAILED_PRECONDITION: a paglet asked for the call that it answers where it answers none."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable, machine-readable cause of an error."""
@@ -293,12 +296,13 @@ ERROR_REASON_JOURNEY_ABORTED: ErrorReason.ValueType  # 37
 """ABORTED: the journey was given up before its commit; the paglet is where it was. Metadata: transfer_id."""
 ERROR_REASON_PAGLET_MOVED: ErrorReason.ValueType  # 38
 """UNAVAILABLE: the paglet moved while the call was on its way, or the call came to another host than was meant; nothing
-was run. Call again.
+was run. Call again. With the metadata begun, a stream that was at work has ended: open another one, it goes on from
+what the last message said.
 """
 ERROR_REASON_HOST_UNREACHABLE: ErrorReason.ValueType  # 39
 """UNAVAILABLE: a host of the mesh cannot be reached. Metadata: host."""
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 40
-"""UNAVAILABLE: the host is starting or shutting down; nothing was run. Call again."""
+"""UNAVAILABLE: the host is starting or shutting down; nothing was run. Call again. With the metadata begun, as PAGLET_MOVED."""
 ERROR_REASON_DIRECTORY_UNAVAILABLE: ErrorReason.ValueType  # 41
 """UNAVAILABLE: the mesh's directory cannot be reached. Call again."""
 ERROR_REASON_STORED_BLOB_CORRUPT: ErrorReason.ValueType  # 42
@@ -392,4 +396,6 @@ ERROR_REASON_STORAGE_QUOTA_EXCEEDED: ErrorReason.ValueType  # 90
 """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
 subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.
 """
+ERROR_REASON_NOT_IN_CALL: ErrorReason.ValueType  # 100
+"""FAILED_PRECONDITION: a paglet asked for the call that it answers where it answers none."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

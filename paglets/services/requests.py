@@ -1,0 +1,63 @@
+"""The requests of a stream on their way to a paglet, which may turn out to be elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+
+__all__ = ["Requests"]
+
+_MAX_KEPT_BYTES = 1 << 20
+
+
+class Requests:
+    """The messages that come from a caller, given out from the first one again until somebody has taken the call.
+
+    What was given out is kept for that, up to 1 MiB; `close` it at the end. One `messages` is read at a time.
+    """
+
+    def __init__(self, source: AsyncIterator[bytes]) -> None:
+        self._source = source
+        self._kept: list[bytes] | None = []
+        self._kept_bytes = 0
+        self._next: asyncio.Task[bytes | None] | None = None
+
+    @property
+    def can_begin_anew(self) -> bool:
+        """Whether all that was given out is kept."""
+        return self._kept is not None
+
+    def settle(self) -> None:
+        """Somebody has taken the call: nothing is kept any more."""
+        self._kept = None
+
+    async def messages(self) -> AsyncGenerator[bytes]:
+        """All messages, as they come."""
+        for message in list(self._kept or ()):
+            yield message
+        while (message := await self._read()) is not None:
+            yield message
+
+    async def close(self) -> None:
+        """Ends a read that is under way."""
+        if self._next is not None:
+            self._next.cancel()
+            await asyncio.wait([self._next])
+
+    async def _read(self) -> bytes | None:
+        """The next message, None at the end. A read that nobody waits for any more is the next one's."""
+        if self._next is None:
+            self._next = asyncio.ensure_future(anext(self._source, None))
+        message = await asyncio.shield(self._next)
+        self._next = None
+        self._keep(message)
+        return message
+
+    def _keep(self, message: bytes | None) -> None:
+        if self._kept is None or message is None:
+            return
+        self._kept_bytes += len(message)
+        if self._kept_bytes > _MAX_KEPT_BYTES:
+            self._kept = None
+        else:
+            self._kept.append(message)

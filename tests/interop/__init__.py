@@ -1,0 +1,1 @@
+"""gRPC's own interoperability cases, with a paglet as the server."""
