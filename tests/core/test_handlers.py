@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
 from paglet.examples.counter.v1 import counter_pb2
-from paglet.v1 import artifact_pb2, task_pb2
+from paglet.v1 import task_pb2
 from paglets.core.handlers import bind_handlers, operation
 from paglets.core.paglet import Paglet, PatternService
 
@@ -115,12 +115,6 @@ def test_mistyped_handler_is_refused(method: str, found: str) -> None:
     """A method of another signature is refused with the one it should have and the one it has."""
     with pytest.raises(TypeError, match=f"{EXPECTED_ADD}; {found}"):
         defined({"add": vars(Wrong)[method], "get": get})
-
-
-def test_stream_is_refused() -> None:
-    """A streaming rpc is no operation of a paglet yet."""
-    with pytest.raises(TypeError, match=r"Broken: paglet\.v1\.ArtifactService/\w+ is a stream"):
-        defined({}, artifact_pb2.DESCRIPTOR.services_by_name["ArtifactService"])
 
 
 def test_colliding_names_are_refused() -> None:

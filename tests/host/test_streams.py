@@ -1,0 +1,371 @@
+"""Streaming operations of a paglet: beside its turns, durable, and never ended without a word."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+from google.rpc.status_pb2 import Status
+
+from paglets.client.client import Client
+from paglets.config import HostSettings
+from paglets.errors import DeadlineError, PagletError
+from paglets.testing import RunningHost, local_host
+from tests.host.stage import STAGE
+from tests.host.streamer import SERVICE, STREAMER_MODULE, STREAMER_TYPE
+from tests.host.support import eventually, refusal_of, refused
+
+ID = "streamer"
+_PATIENCE_S = 20.0
+
+
+class Place:
+    """A running host, and plain calls of the streamer by way of it."""
+
+    def __init__(self, running: RunningHost, client: Client, life: AsyncExitStack) -> None:
+        self.running = running
+        self.client = client
+        self.life = life
+
+    def open(
+        self,
+        name: str,
+        text: str = "",
+        *,
+        timeout_s: float | None = _PATIENCE_S,
+        metadata: Sequence[tuple[str, str | bytes]] = (),
+    ) -> grpc.aio.UnaryStreamCall[StringValue, StringValue]:
+        """A call that is answered by a stream."""
+        rpc: grpc.aio.UnaryStreamMultiCallable[StringValue, StringValue] = self.client.channel.unary_stream(
+            f"/{SERVICE}/{name}", StringValue.SerializeToString, StringValue.FromString
+        )
+        return rpc(StringValue(value=text), metadata=[("paglet-id", ID), *metadata], timeout=timeout_s)
+
+    def chat(self) -> grpc.aio.StreamStreamCall[StringValue, StringValue]:
+        """A call of two streams."""
+        rpc: grpc.aio.StreamStreamMultiCallable[StringValue, StringValue] = self.client.channel.stream_stream(
+            f"/{SERVICE}/Chat", StringValue.SerializeToString, StringValue.FromString
+        )
+        return rpc(metadata=[("paglet-id", ID)], timeout=_PATIENCE_S)
+
+    def collect(self, requests: AsyncIterator[StringValue]) -> grpc.aio.StreamUnaryCall[StringValue, StringValue]:
+        """A stream that is answered once."""
+        rpc: grpc.aio.StreamUnaryMultiCallable[StringValue, StringValue] = self.client.channel.stream_unary(
+            f"/{SERVICE}/Collect", StringValue.SerializeToString, StringValue.FromString
+        )
+        return rpc(requests, metadata=[("paglet-id", ID)], timeout=_PATIENCE_S)
+
+    async def hold(self, spot: str) -> StringValue:
+        """A turn that stays at a spot."""
+        rpc: grpc.aio.UnaryUnaryMultiCallable[StringValue, StringValue] = self.client.channel.unary_unary(
+            f"/{SERVICE}/Hold", StringValue.SerializeToString, StringValue.FromString
+        )
+        return await rpc(StringValue(value=spot), metadata=[("paglet-id", ID)], timeout=_PATIENCE_S)
+
+
+class Places:
+    """Alpha has the streamer, beta knows its class, gamma has never heard of it."""
+
+    def __init__(self, alpha: Place, beta: Place, gamma: Place) -> None:
+        self.alpha = alpha
+        self.beta = beta
+        self.gamma = gamma
+
+
+async def _place(stack: AsyncExitStack, folder: Path, name: str, allow: Sequence[str], join: str = "") -> Place:
+    settings = HostSettings(name=name, data=folder / name, listen="127.0.0.1:0", drain_s=1.0, quiesce_s=1.0)
+    settings = replace(settings, max_calls_of_caller=8)
+    life = await stack.enter_async_context(AsyncExitStack())
+    running = await life.enter_async_context(
+        local_host(name, allow=allow, join=join, data=folder / name, settings=settings)
+    )
+    return Place(running, await stack.enter_async_context(Client(running.address)), life)
+
+
+@pytest.fixture
+async def places(tmp_path: Path) -> AsyncIterator[Places]:
+    """Three hosts, and the streamer."""
+    async with AsyncExitStack() as stack:
+        alpha = await _place(stack, tmp_path, "alpha", [STREAMER_MODULE])
+        address = alpha.running.address
+        beta = await _place(stack, tmp_path, "beta", [STREAMER_MODULE], address)
+        gamma = await _place(stack, tmp_path, "gamma", [], address)
+        await alpha.client.create(STREAMER_TYPE, paglet_id=ID)
+        yield Places(alpha, beta, gamma)
+        STAGE.clear()
+
+
+async def _next(call: grpc.aio.UnaryStreamCall[StringValue, StringValue]) -> str:
+    message = await call.read()
+    assert isinstance(message, StringValue)
+    return message.value
+
+
+async def _all(call: grpc.aio.UnaryStreamCall[StringValue, StringValue]) -> list[str]:
+    return [message.value async for message in call]
+
+
+async def _texts(*texts: str) -> AsyncIterator[StringValue]:
+    for text in texts:
+        yield StringValue(value=text)
+
+
+async def _noted(beginning: str, times: int) -> None:
+    """Waits until so many notes begin with a text."""
+
+    async def are_noted() -> bool:
+        return sum(note.startswith(beginning) for note in STAGE.notes) == times
+
+    await eventually(are_noted)
+
+
+@pytest.mark.parametrize("host", ["alpha", "gamma"])
+async def test_stream_runs_beside_turns_and_streams(places: Places, host: str) -> None:
+    """A turn that takes its time holds up neither a stream that reads nor another one; both see what is durable."""
+    place: Place = getattr(places, host)
+    STAGE.hold("turn")
+    turn = asyncio.create_task(places.alpha.hold("turn"))
+    await STAGE.reached("turn")
+    follow, chat = place.open("Follow"), place.chat()
+    await chat.write(StringValue(value="hello"))
+    answer = await chat.read()
+    assert isinstance(answer, StringValue)
+    assert answer.value == "alpha:hello"
+    STAGE.release("turn")
+    await turn
+    assert await _next(follow) == "alpha:turn"
+    chat.cancel()
+    follow.cancel()
+
+
+async def test_turns_of_a_stream_are_durable_before_it_tells_of_them(places: Places) -> None:
+    """What a stream has said is found by whoever asks next, and after a move."""
+    assert await _all(places.alpha.open("Write", "20")) == [str(number) for number in range(20)]
+    follow = places.alpha.open("Follow")
+    assert [await _next(follow) for _ in range(20)] == [f"alpha:{number}" for number in range(20)]
+    follow.cancel()
+
+
+@pytest.mark.parametrize("host", ["alpha", "beta", "gamma"])
+async def test_stream_that_is_cut_by_a_move_goes_on_where_the_paglet_is(places: Places, host: str) -> None:
+    """The reader is told that the stream had begun and was cut, and opens the next one at the same host."""
+    place: Place = getattr(places, host)
+    await _all(places.alpha.open("Write", "2"))
+    follow = place.open("Follow")
+    assert [await _next(follow) for _ in range(2)] == ["alpha:0", "alpha:1"]
+    await places.alpha.client.dispatch(ID, "beta")
+    refusal = await refused(follow.read())
+    assert refusal.what == (grpc.StatusCode.UNAVAILABLE, "PAGLET_MOVED")
+    assert refusal.metadata["begun"] == "true"
+    assert refusal.resource == ("paglet", ID)
+    assert refusal.trailing["paglet-host"] == "alpha"
+    assert STAGE.notes == ["follow ended on alpha"]
+    follow = place.open("Follow", "1")
+    assert await _next(follow) == "beta:1"
+    follow.cancel()
+
+
+async def test_stream_is_told_of_before_its_first_message(places: Places) -> None:
+    """Initial metadata say who answers, also through a host that passes on, while the stream is at work."""
+    await _all(places.alpha.open("Write", "1"))
+    for place in (places.alpha, places.beta, places.gamma):
+        follow = place.open("Follow")
+        assert dict(await follow.initial_metadata())["paglet-host"] == "alpha"
+        follow.cancel()
+
+
+async def test_stale_way_costs_no_request(places: Places) -> None:
+    """A host that remembers an old place passes the requests that came meanwhile on to the new one, all of them."""
+    assert (await places.gamma.collect(_texts("a"))).value == "alpha:1"
+    await places.alpha.client.dispatch(ID, "beta")
+    for place in (places.gamma, places.alpha, places.beta):
+        assert (await place.collect(_texts("b", "c", "d"))).value == "beta:3"
+
+
+@pytest.mark.parametrize("what", ["deactivate", "dispose"])
+async def test_stream_is_cut_when_its_paglet_rests_or_ends(places: Places, what: str) -> None:
+    """The next one wakes it, or is told that it is gone."""
+    await _all(places.alpha.open("Write", "1"))
+    follow = places.gamma.open("Follow")
+    await _next(follow)
+    await getattr(places.alpha.client, what)(ID)
+    refusal = await refused(follow.read())
+    assert (refusal.what, refusal.metadata["begun"]) == ((grpc.StatusCode.UNAVAILABLE, "PAGLET_MOVED"), "true")
+    again = places.gamma.open("Follow")
+    if what == "deactivate":
+        assert await _next(again) == "alpha:0"
+        again.cancel()
+    else:
+        assert (await refused(again.read())).what == (grpc.StatusCode.NOT_FOUND, "PAGLET_NOT_FOUND")
+
+
+async def test_stream_is_cut_when_its_host_ends(places: Places) -> None:
+    """It does not hold the host up, and its reader learns that he may ask again."""
+    await places.alpha.client.dispatch(ID, "beta")
+    await _all(places.beta.open("Write", "1"))
+    follow = places.alpha.open("Follow")
+    await _next(follow)
+    stop = asyncio.create_task(places.beta.life.aclose())
+    refusal = await refused(follow.read())
+    assert (refusal.what, refusal.metadata["begun"]) == ((grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"), "true")
+    await stop
+
+
+async def test_stream_ends_with_its_reader(places: Places) -> None:
+    """Who leaves, or whose deadline passes, is heard of by the handler, wherever he listens."""
+    await _all(places.alpha.open("Write", "1"))
+    for count, place in enumerate((places.alpha, places.gamma), start=1):
+        follow = place.open("Follow")
+        await _next(follow)
+        follow.cancel()
+        await _noted("follow ended on alpha", count)
+    late = places.gamma.open("Follow", timeout_s=0.5)
+    await _next(late)
+    assert (await refused(late.read())).code is grpc.StatusCode.DEADLINE_EXCEEDED
+    await _noted("follow ended on alpha", 3)
+    await places.alpha.client.dispatch(ID, "beta")  # nothing is left that a move would have to end
+
+
+async def test_stream_that_does_not_end_gives_a_move_up(places: Places) -> None:
+    """As any body does; the stream goes on, and ends well."""
+    STAGE.hold("spot")
+    stubborn = places.alpha.open("Stubborn", "spot")
+    assert await _next(stubborn) == "begun"
+    await STAGE.reached("spot")
+    with pytest.raises(DeadlineError) as caught:
+        await places.alpha.client.dispatch(ID, "beta")
+    assert caught.value.reason == "QUIESCE_TIMEOUT"
+    assert STAGE.notes == ["cancelled"]
+    STAGE.release("spot")
+    assert await stubborn.read() is grpc.aio.EOF
+    await places.alpha.client.dispatch(ID, "beta")
+
+
+async def test_what_a_stream_asks_for_is_done_when_it_has_ended_well(places: Places) -> None:
+    """A move that it asked for waits for its end, and is forgotten when its reader leaves before."""
+    STAGE.hold("leave")
+    for ends_well in (False, True):
+        leave = places.alpha.open("Leave", "beta")
+        assert await _next(leave) == "asked"
+        await STAGE.reached("leave", 1 + ends_well)
+        assert (await places.alpha.client.get(ID)).host == "alpha"
+        if not ends_well:
+            leave.cancel()
+            continue
+        STAGE.release("leave")
+        assert await leave.read() is grpc.aio.EOF
+
+        async def is_there() -> bool:
+            return (await places.alpha.client.get(ID)).host == "beta"
+
+        await eventually(is_there)
+
+
+@pytest.mark.parametrize("host", ["alpha", "gamma"])
+async def test_error_of_a_stream_comes_whole(places: Places, host: str) -> None:
+    """After the messages before it: code, message, the author's own detail, and his trailing metadata."""
+    place: Place = getattr(places, host)
+    fail = place.open("Fail", "not there")
+    assert await _next(fail) == "first"
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await fail.read()
+    refusal = refusal_of(caught.value)
+    assert (refusal.what, refusal.message) == ((grpc.StatusCode.NOT_FOUND, "HANDLER_FAILED"), "not there")
+    encoded = refusal.trailing["grpc-status-details-bin"]
+    assert isinstance(encoded, bytes)
+    status = Status.FromString(encoded)
+    detail = StringValue()
+    assert status.details[-1].Unpack(detail)
+    assert detail.value == "detail"
+    assert (refusal.trailing["x-told"], refusal.trailing["paglet-host"]) == ("at the end", "alpha")
+
+
+@pytest.mark.parametrize(("name", "reason"), [("Quit", "INTERNAL"), ("Wrong", "REPLY_INVALID")])
+async def test_defect_of_a_stream_is_its_own(places: Places, name: str, reason: str) -> None:
+    """Its reader is told, the host and the paglet go on."""
+    broken = places.alpha.open(name, "x")
+    assert await _next(broken) == "x"
+    assert (await refused(broken.read())).what == (grpc.StatusCode.INTERNAL, reason)
+    assert await _all(places.alpha.open("Write", "1")) == ["0"]
+
+
+@pytest.mark.parametrize("host", ["alpha", "gamma"])
+async def test_handler_sees_its_call(places: Places, host: str) -> None:
+    """The caller's own metadata and deadline, and nothing that hosts say among themselves."""
+    place: Place = getattr(places, host)
+    call = place.open("Look", metadata=[("x-mine", "1"), ("x-mine-bin", b"\0")], timeout_s=10.0)
+    operation, remaining = await _all(call)
+    assert operation == f"{SERVICE}/Look"
+    assert 5.0 < float(remaining) < 11.0
+    assert dict(await call.initial_metadata())["x-heard"] == "x-mine,x-mine-bin"
+    assert (await _all(place.open("Look", timeout_s=None)))[1] == ""
+
+
+async def test_stream_cannot_be_asked_for_once(places: Places) -> None:
+    """A request id would promise what a stream cannot keep."""
+    for place in (places.alpha, places.gamma):
+        refusal = await refused(place.open("Follow", metadata=[("paglet-request-id", "r")]).read())
+        assert refusal.what == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST")
+        assert refusal.fields == ["paglet-request-id"]
+
+
+async def test_stream_needs_its_request(places: Places) -> None:
+    """A client that ends its side without the one message is told so."""
+    rpc: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = places.gamma.client.channel.stream_stream(
+        f"/{SERVICE}/Follow"
+    )
+    call = rpc(metadata=[("paglet-id", ID)], timeout=_PATIENCE_S)
+    await call.done_writing()
+    assert (await refused(call.read())).what == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST")
+    call = rpc(metadata=[("paglet-id", ID)], timeout=_PATIENCE_S)
+    await call.write(b"\xff")
+    assert (await refused(call.read())).what == (grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST")
+
+
+async def test_failed_paglet_answers_streams_that_read(places: Places) -> None:
+    """As it does single calls."""
+    await places.alpha.client.create(STREAMER_TYPE, paglet_id="failing", state='{"refuse_at": "beta"}')
+    with pytest.raises(PagletError):
+        await places.alpha.client.dispatch("failing", "beta")
+    chat: grpc.aio.StreamStreamMultiCallable[StringValue, StringValue] = places.alpha.client.channel.stream_stream(
+        f"/{SERVICE}/Chat", StringValue.SerializeToString, StringValue.FromString
+    )
+    call = chat(_texts("a"), metadata=[("paglet-id", "failing")], timeout=_PATIENCE_S)
+    assert (await refused(call.read())).what == (grpc.StatusCode.FAILED_PRECONDITION, "ARRIVAL_FAILED")
+
+
+async def test_streams_are_counted_as_calls_are(places: Places) -> None:
+    """A caller who opens too many has that one refused, and others none."""
+    chats = [places.alpha.chat() for _ in range(8)]
+    for chat in chats:
+        await chat.write(StringValue(value="x"))
+        await chat.read()
+    refusal = await refused(places.alpha.open("Follow").read())
+    assert refusal.what == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_CALLS")
+    for chat in chats:
+        chat.cancel()
+
+    async def are_answered_again() -> bool:
+        with suppress(grpc.aio.AioRpcError):
+            return await _all(places.alpha.open("Write", "1")) == ["0"]
+        return False
+
+    await eventually(are_answered_again)
+
+
+async def test_slow_reader_holds_up_only_himself(places: Places) -> None:
+    """What is sent to one who reads nothing is bounded by what gRPC takes ahead, here and at a host that passes on."""
+    for place in (places.alpha, places.gamma):
+        flood = place.open("Flood")
+        await _next(flood)
+        assert await _all(place.open("Write", "3")) == ["0", "1", "2"]
+        flood.cancel()
+    await _noted("flood", 2)
+    sent = [int(note.split()[1]) for note in STAGE.notes if note.startswith("flood")]
+    assert max(sent) * 65536 < 32 << 20, sent
