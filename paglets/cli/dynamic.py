@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import click
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.json_format import ParseError
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from paglets.cli.dynamic_stream import DynamicStream, only_request, parsed_request
+from paglets.cli.json_requests import JsonRequests
 from paglets.cli.reflection import Reflection
 from paglets.client.proxy import PagletProxy
 from paglets.client.safe_channel import SafeChannel
@@ -20,21 +23,38 @@ from paglets.wire.metadata import PAGLET_ID_KEY, REQUEST_ID_KEY
 __all__ = ["call_operation", "post_operation"]
 
 
-async def call_operation(proxy: PagletProxy, operation: str, text: str, request_id: str = "") -> dict[str, Any]:
-    """Calls `pkg.Service/Method` of a paglet with a request in JSON; the reply as what JSON can hold.
+async def call_operation(
+    proxy: PagletProxy, operation: str, requests: JsonRequests, request_id: str = "", timeout_s: float | None = None
+) -> AsyncGenerator[tuple[dict[str, Any], bool]]:
+    """Calls `pkg.Service/Method` of a paglet; each reply as what JSON can hold, and whether it is one of a stream.
 
+    A call of one request and one reply has the client's deadline and is retried, a stream has `timeout_s` if any.
     Raises OPERATION_NOT_FOUND naming the paglet's services, a usage error for JSON that does not fit the request, and
     whatever the operation raises.
     """
     reflection = _reflection(proxy)
-    method, request = await _request(proxy, reflection, operation, text)
-    reply = await _call(proxy, method, request, request_id)
-    return await _shown(reflection, operation, reply)
+    method = await _find(proxy, reflection, operation)
+    if method.client_streaming or method.server_streaming:
+        if request_id:
+            raise click.UsageError(f"{operation} is a stream, which cannot be run once by a request id")
+        stream = DynamicStream(proxy, reflection, method, timeout_s)
+        async with aclosing(stream.replies(requests)) as replies:
+            async for reply in replies:
+                yield await _shown(reflection, operation, reply), method.server_streaming
+        return
+    if requests.given is None:
+        raise click.UsageError(f"{operation} takes one request, and no --lines")
+    request = await only_request(reflection, method, requests.given)
+    yield await _shown(reflection, operation, await _call(proxy, method, request, request_id)), False
 
 
 async def post_operation(proxy: PagletProxy, operation: str, text: str, request_id: str = "") -> str:
     """Posts `pkg.Service/Method` to a paglet with a request in JSON; the post's id. Raises as `call_operation`."""
-    method, request = await _request(proxy, _reflection(proxy), operation, text)
+    reflection = _reflection(proxy)
+    method = await _find(proxy, reflection, operation)
+    if method.client_streaming or method.server_streaming:
+        raise click.UsageError(f"{operation} is a stream, which cannot be posted")
+    request = await parsed_request(reflection, method, text)
     name = f"{method.containing_service.full_name}/{method.name}"
     return await proxy.post(name, request, request_id=request_id)
 
@@ -42,18 +62,6 @@ async def post_operation(proxy: PagletProxy, operation: str, text: str, request_
 def _reflection(proxy: PagletProxy) -> Reflection:
     metadata = ((PAGLET_ID_KEY, proxy.paglet_id),)
     return Reflection(SafeChannel(proxy.client.channel, metadata=metadata), proxy.client.policy.timeout_s)
-
-
-async def _request(
-    proxy: PagletProxy, reflection: Reflection, operation: str, text: str
-) -> tuple[MethodDescriptor, Message]:
-    method = await _find(proxy, reflection, operation)
-    request = GetMessageClass(method.input_type)()
-    try:
-        await reflection.parse(text, request)
-    except ParseError as error:
-        raise click.UsageError(f"the request does not fit {method.input_type.full_name}: {error}") from error
-    return method, request
 
 
 async def _find(proxy: PagletProxy, reflection: Reflection, operation: str) -> MethodDescriptor:
@@ -66,8 +74,6 @@ async def _find(proxy: PagletProxy, reflection: Reflection, operation: str) -> M
     found = next((method for method in methods if method.name == name), None)
     if found is None:
         raise _not_found(proxy, operation, f"the service has {', '.join(method.name for method in methods)}")
-    if found.client_streaming or found.server_streaming:
-        raise click.UsageError(f"{operation} is a stream; `paglets op` takes operations of one request and one reply")
     return found
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +13,9 @@ from paglets.cli.op_dead import dead
 from paglets.cli.output import write_json
 from paglets.cli.session import Session
 from paglets.cli.types import read_text_argument
+
+if TYPE_CHECKING:
+    from paglets.client.client import Client
 
 __all__ = ["op"]
 
@@ -26,19 +31,35 @@ op.add_command(dead)
 @op.command()
 @click.argument("paglet_id", metavar="ID")
 @click.argument("operation", metavar="PKG.SERVICE/METHOD")
-@click.argument("request", metavar="[JSON|@FILE|-]", default="{}")
+@click.argument("request", metavar="[JSON|@FILE|-]", required=False)
+@click.option("--lines", is_flag=True, help="Take requests from standard input, one a line, as they come.")
 @click.option("--request-id", default="", help="Repeats an earlier call: it is run once. Without it, a fresh one.")
 @click.pass_obj
-def call(session: Session, paglet_id: str, operation: str, request: str, request_id: str) -> None:
+def call(
+    session: Session, paglet_id: str, operation: str, request: str | None, *, lines: bool, request_id: str
+) -> None:
     """Call an operation with a request in JSON, by default an empty one; the reply is JSON too.
 
-    The paglet itself tells what the operation takes; `paglets paglet show ID` names its services.
+    An operation that takes a stream gets all objects of JSON, one after another, by default none; the replies of one
+    that gives a stream are printed as they come, one a line. The paglet itself tells what the operation takes;
+    `paglets op ls ID` names its operations.
     """
     from paglets.cli.dynamic import call_operation
+    from paglets.cli.json_requests import given_requests, lines_of_stdin
 
-    text = read_text_argument(request)
-    reply = session.run(lambda client: call_operation(client.proxy(paglet_id), operation, text, request_id))
-    click.echo(json.dumps(reply, ensure_ascii=False, indent=None if session.json else 2))
+    if lines and request is not None:
+        raise click.UsageError("--lines takes the requests from standard input; give no JSON beside it")
+    requests = lines_of_stdin() if lines else given_requests(None if request is None else read_text_argument(request))
+
+    async def ask(client: Client) -> None:
+        async with aclosing(
+            call_operation(client.proxy(paglet_id), operation, requests, request_id, session.timeout_s)
+        ) as replies:
+            async for reply, of_several in replies:
+                compact = session.json or of_several
+                click.echo(json.dumps(reply, ensure_ascii=False, indent=None if compact else 2))
+
+    session.run(ask)
 
 
 @op.command()
