@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from paglets.core.paglet import Paglet
     from paglets.digest import Digest
     from paglets.errors import PagletError
+    from paglets.patterns.fanout import MeshFanoutMixin
+    from paglets.patterns.fanout_state import MeshFanoutState
     from paglets.patterns.file_mobility import FileMobilityMixin, SingleFileTransferPaglet
     from paglets.patterns.notifications import NotificationMixin
     from paglets.patterns.operations import OperationPaglet
@@ -30,6 +32,8 @@ __all__ = [
     "FileMobilityMixin",
     "FileMode",
     "HostRef",
+    "MeshFanoutMixin",
+    "MeshFanoutState",
     "NotificationMixin",
     "OperationPaglet",
     "OwnerPolicy",
@@ -55,6 +59,8 @@ _ROOMS = {
     "paglets.core.paglet": ("Paglet",),
     "paglets.digest": ("Digest",),
     "paglets.errors": ("PagletError",),
+    "paglets.patterns.fanout": ("MeshFanoutMixin",),
+    "paglets.patterns.fanout_state": ("MeshFanoutState",),
     "paglets.patterns.file_mobility": ("FileMobilityMixin", "SingleFileTransferPaglet"),
     "paglets.patterns.notifications": ("NotificationMixin",),
     "paglets.patterns.operations": ("OperationPaglet",),

@@ -22,8 +22,8 @@ from paglets.core.paglet import Paglet
 from paglets.core.storage import Storage
 from paglets.core.turn import StateCell, Turn, current_turn
 from paglets.core.waits import Waits
-from paglets.errors import NotFoundError, PreconditionError
-from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef, TransferTicket
+from paglets.errors import NotFoundError, PagletError, PreconditionError
+from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef, TransferTicket, clone_id
 from tests.fake_files import confined, copy_in_one_step, describe, destination_below
 
 __all__ = ["FakeHome"]
@@ -65,6 +65,9 @@ class FakeHome:
         self.posts: list[tuple[str, str, Message]] = []
         self.rests: list[DeactivationPolicy | None] = []
         self.disposals = 0
+        self.made: list[tuple[str, Message | None]] = []
+        self.ended: list[str] = []
+        self.refusals: dict[str, PagletError] = {}
         self.mishaps: list[Exception] = []
         self._one_at_a_time = asyncio.Lock()
         self._waits = Waits()
@@ -241,6 +244,21 @@ class FakeHome:
         """Notes the clone when the running turn or body has ended well."""
         self._after(lambda: self.clones.append(target))
         return f"{self.paglet_id}-{target}"
+
+    async def make_clone(
+        self, target: str, parameters: Message | None, ticket: TransferTicket | None, request_id: str
+    ) -> str:
+        """Notes the clone, with what it is for; a test may have it fail."""
+        self.made.append((target, parameters))
+        if (error := self.refusals.get(target)) is not None:
+            raise error
+        return clone_id(self.paglet_id, request_id)
+
+    async def dispose_of(self, paglet_id: str) -> None:
+        """Notes the end of another paglet; a test may have it fail."""
+        if (error := self.refusals.get(paglet_id)) is not None:
+            raise error
+        self.ended.append(paglet_id)
 
     def request_deactivate(self, policy: DeactivationPolicy | None) -> None:
         """Notes the rest when the running turn or body has ended well."""

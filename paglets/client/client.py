@@ -268,11 +268,14 @@ class Client:
         paglet_id: str,
         target: str = "",
         *,
+        parameters: Message | None = None,
         ticket: TransferTicket | None = None,
         request_id: str = "",
         timeout_s: float = math.inf,
     ) -> PagletInfo:
         """Makes a clone of a paglet, with copies of its files, on the host named `target`, or where the original is.
+
+        `parameters`, of at most 64 KiB, are told to the clone's `on_clone`.
 
         Describes the clone, when its first turn has ended; `client.proxy` of that is a handle to it. There is one clone
         however often the call is repeated with the same `request_id`. After any error but ARRIVAL_FAILED,
@@ -284,6 +287,8 @@ class Client:
             target=target,
             ticket=None if ticket is None else ticket_to_message(ticket),
         )
+        if parameters is not None:
+            request.parameters.Pack(parameters)
         reply = await self._mover(target).ClonePaglet(request, timeout=timeout_s)
         return paglet_info_from_message(reply.paglet)
 

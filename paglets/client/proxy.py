@@ -74,6 +74,7 @@ class PagletHome(Protocol):
         paglet_id: str,
         target: str = "",
         *,
+        parameters: Message | None = None,
         ticket: TransferTicket | None = None,
         request_id: str = "",
         timeout_s: float = math.inf,
@@ -190,13 +191,14 @@ class PagletProxy:
         self,
         target: str = "",
         *,
+        parameters: Message | None = None,
         ticket: TransferTicket | None = None,
         request_id: str = "",
         timeout_s: float = math.inf,
     ) -> PagletInfo:
         """Makes a clone of the paglet, and describes it; as `Client.clone`."""
         return await self.client.clone(
-            self.paglet_id, target, ticket=ticket, request_id=request_id, timeout_s=timeout_s
+            self.paglet_id, target, parameters=parameters, ticket=ticket, request_id=request_id, timeout_s=timeout_s
         )
 
     async def deactivate(self, policy: DeactivationPolicy | None = None, *, request_id: str = "") -> PagletInfo:

@@ -112,6 +112,19 @@ class Context(Protocol):
         """Clones the paglet when the running turn or background body has ended and been committed; the clone's id."""
         ...
 
+    async def make_clone(
+        self, target: str, parameters: Message | None, ticket: TransferTicket | None, request_id: str
+    ) -> str:
+        """Makes a clone of the paglet now, and gives its id when it is there: `clone_id(paglet_id, request_id)`.
+
+        Raises WAIT_IN_TURN, and why there is none.
+        """
+        ...
+
+    async def dispose_of(self, paglet_id: str) -> None:
+        """Ends another paglet, wherever it is. Raises PAGLET_NOT_FOUND, and UNAVAILABLE when its host is away."""
+        ...
+
     def request_deactivate(self, policy: DeactivationPolicy | None) -> None:
         """Lets the paglet rest when the running turn or background body has ended and been committed."""
         ...

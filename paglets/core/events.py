@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from google.protobuf.any_pb2 import Any as AnyMessage
+
 from paglets.values import DeactivationPolicy, PagletFileRef
 
 __all__ = [
@@ -46,7 +48,8 @@ class MobilityEvent:
 class CloneEvent:
     """The paglet `original` on the host `source` is cloned: `clone` is the other's id, and `target` the host it is on.
 
-    `attempt` counts the first turns of the clone, from 1; more than one follows a crash.
+    `attempt` counts the first turns of the clone, from 1; more than one follows a crash. `parameters` is what whoever
+    asked for the clone wants it for, told to `on_clone` alone; None for nothing.
     """
 
     original: str
@@ -54,6 +57,7 @@ class CloneEvent:
     source: str
     target: str
     attempt: int = 1
+    parameters: AnyMessage | None = None
 
 
 @dataclass(frozen=True, slots=True)

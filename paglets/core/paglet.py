@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
@@ -46,6 +46,7 @@ from paglets.values import (
     PagletProxyRef,
     TransferTicket,
     check_id,
+    new_id,
 )
 
 __all__ = ["Paglet", "PatternService"]
@@ -118,6 +119,7 @@ class Paglet(Generic[StateT]):
             raise TypeError(f"{cls.__qualname__}.durability is {cls.durability!r}, not one of {get_args(Durability)}")
         if inspect.iscoroutinefunction(cls.check_arrival):
             raise TypeError(f"{cls.__qualname__}.check_arrival is a coroutine function; it has to be a plain one")
+        cls.Patterns = tuple(dict.fromkeys(found for base in cls.__mro__ for found in vars(base).get("Patterns", ())))
         bound = bind_handlers(cls, cls.Services, reserved=reserved_names(cls))
         for index, pattern in enumerate(cls.Patterns):
             brought = bind_handlers(pattern, (pattern.Service,), index)
@@ -303,6 +305,34 @@ class Paglet(Generic[StateT]):
         later calls `on_dispatch_aborted`.
         """
         return PagletProxyRef(self.context.request_clone(target and check_id(target, "target"), ticket))
+
+    async def make_clone(
+        self,
+        target: str = "",
+        *,
+        parameters: Message | None = None,
+        ticket: TransferTicket | None = None,
+        request_id: str = "",
+    ) -> PagletProxyRef:
+        """Makes a clone now on the host named `target`, by default this one, and waits until it is there.
+
+        For the background: the clone is copied between two turns. `parameters`, any message of at most 64 KiB, are told
+        to its `on_clone` alone: what it is for. `ticket` bounds the time. Raises WAIT_IN_TURN in a turn, where `clone`
+        asks for one, HOST_NOT_FOUND, HOST_UNREACHABLE, ARRIVAL_FAILED for a clone that is there and FAILED, and why
+        there is none. With a `request_id` it is safe to repeat, and the clone's id is known before it is there:
+        `clone_id(paglet_id, request_id)`; without one each call makes another clone.
+        """
+        target, request_id = target and check_id(target, "target"), request_id or new_id()
+        return PagletProxyRef(await self.context.make_clone(target, parameters, ticket, request_id))
+
+    async def dispose_of(self, paglet: str | PagletProxyRef) -> None:
+        """Ends another paglet for good, wherever it is; one that is gone already is none of its worries.
+
+        Raises INVALID_ID, UNAVAILABLE when its host is away, DEADLINE_EXCEEDED. Safe to repeat.
+        """
+        paglet_id = check_id(paglet if isinstance(paglet, str) else paglet.paglet_id, "paglet_id")
+        with suppress(NotFoundError):
+            await self.context.dispose_of(paglet_id)
 
     def deactivate(self, policy: DeactivationPolicy | None = None) -> PagletProxyRef:
         """Asks for a rest on the host's disk, begun when this turn or task body has ended and is committed.

@@ -12,7 +12,8 @@ import uuid
 from dataclasses import dataclass, field
 from functools import partial
 
-from paglet.v1 import transfer_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
+
 from paglets.core.events import CloneEvent
 from paglets.core.lifecycle import LifecycleEvent, next_state
 from paglets.directory.contract import PagletRow
@@ -44,7 +45,7 @@ _log = logging.getLogger(__name__)
 class CloneRequest:
     """Who asks for a clone: principal, request id (empty for none) and its fingerprint.
 
-    The clone is to be on the host `target`, or the original's if that is empty.
+    The clone is to be on the host `target`, or the original's if that is empty, and is told `parameters`.
     """
 
     target: str
@@ -52,6 +53,7 @@ class CloneRequest:
     request_id: str = ""
     fingerprint: bytes = b""
     ticket: TransferTicket = field(default_factory=TransferTicket)
+    parameters: AnyMessage | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -112,7 +114,7 @@ class Clones:
             fingerprint=request.fingerprint,
         )
         journey = self._enter(departure)
-        cloning = Cloning(self._parts, journey, Patience(departure), row, found, transfer_pb2.Manifest())
+        cloning = Cloning(self._parts, journey, Patience(departure), row, found, request.parameters)
         self._tasks.start(self._make(original, cloning))
         return journey
 

@@ -6,7 +6,9 @@ which is the change of its owner. The original has nothing to do with it once it
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+from google.protobuf.any_pb2 import Any as AnyMessage
 
 from paglet.v1 import transfer_pb2
 from paglets.core.events import CloneEvent
@@ -48,7 +50,7 @@ Between intent and commit lie those of a journey's steps 3 to 5.
 class Cloning:
     """One clone on its way out; `row` is the clone's, as this host last wrote it.
 
-    `tombstone` is that of a clone of the same id which was given up.
+    `tombstone` is that of a clone of the same id which was given up, `parameters` what the clone is told.
     """
 
     parts: HostParts
@@ -56,7 +58,8 @@ class Cloning:
     patience: Patience
     row: PagletRow
     tombstone: PagletRow | None
-    manifest: transfer_pb2.Manifest
+    parameters: AnyMessage | None
+    manifest: transfer_pb2.Manifest = field(default_factory=transfer_pb2.Manifest)
     snapshot: bytes = b""
 
     async def copy(self, original: Resident) -> None:
@@ -84,6 +87,8 @@ class Cloning:
             deterministic=True
         )
         self.manifest = manifest_of(self.journey.departure, original, self.parts.name)
+        if self.parameters is not None:
+            self.manifest.clone_parameters.CopyFrom(self.parameters)
 
     async def intend(self) -> None:
         """Step 2: the clone's row, which bears the intent from the first. Raises EPOCH_FENCED when there is another."""

@@ -12,6 +12,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from paglets.artifacts.store import ArtifactStore
+from paglets.client.client import Client
 from paglets.core.call import OperationCall, current_call
 from paglets.core.cause import OutgoingPost
 from paglets.core.storage import Storage
@@ -152,6 +153,28 @@ class HostContext:
         request_id = new_id()
         self._activities.request(OwnRequest(OwnAction.CLONE, target, ticket=ticket, request_id=request_id))
         return clone_id(self.paglet_id, request_id)
+
+    async def make_clone(
+        self, target: str, parameters: Message | None, ticket: TransferTicket | None, request_id: str
+    ) -> str:
+        """Makes a clone now, as anybody else would have it made."""
+        if self._sections.own_turn() is not None:
+            raise PreconditionError(
+                "WAIT_IN_TURN",
+                f"paglet {self._paglet_id} cannot be copied in a turn that waits for the copy: use `self.clone()`, or"
+                " make the clone in the background",
+                resource=Resource("paglet", self._paglet_id),
+            )
+        async with Client(self._parts.address) as client:
+            made = await client.clone(
+                self._paglet_id, target, parameters=parameters, ticket=ticket, request_id=request_id
+            )
+        return made.paglet_id
+
+    async def dispose_of(self, paglet_id: str) -> None:
+        """Ends another paglet, as anybody else would."""
+        async with Client(self._parts.address) as client:
+            await client.dispose(paglet_id)
 
     def request_deactivate(self, policy: DeactivationPolicy | None) -> None:
         """Lets the paglet rest when the running turn or body has ended well."""

@@ -308,6 +308,7 @@ def _arrival_hook(incoming: Incoming, paglet: Paglet[Any]) -> tuple[Callable[...
     manifest, attempt = incoming.manifest, incoming.kept.attempt + 1
     source, target = manifest.source, manifest.target
     if manifest.clone_of:
-        return paglet.on_clone, CloneEvent(manifest.clone_of, manifest.paglet_id, source, target, attempt)
+        parameters = manifest.clone_parameters if manifest.HasField("clone_parameters") else None
+        return paglet.on_clone, CloneEvent(manifest.clone_of, manifest.paglet_id, source, target, attempt, parameters)
     reason = "retract" if manifest.retracted else "dispatch"
     return paglet.on_arrival, MobilityEvent(source, target, incoming.transfer_id, attempt, reason)

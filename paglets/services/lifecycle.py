@@ -7,10 +7,11 @@ from contextlib import aclosing
 from typing import TypeAlias
 
 import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from paglet.v1 import lifecycle_pb2 as pb
-from paglet.v1 import lifecycle_pb2_grpc
+from paglet.v1 import lifecycle_pb2_grpc, types_pb2
 from paglets.directory.contract import PagletRow
 from paglets.errors import InvalidArgumentError, PagletError
 from paglets.host.births import CreateRequest
@@ -48,6 +49,7 @@ _KNOWN_TO_OWNER = frozenset({PagletState.ACTIVE, PagletState.DEPARTING})
 _MAX_STATE_JSON = 1024 * 1024
 _REPLY_MARGIN_S = 0.25
 _NO_DEADLINE_S = 7 * 24 * 3600.0
+_MAX_PARAMETERS = 64 * 1024
 
 _Request: TypeAlias = (
     pb.DispatchPagletRequest
@@ -164,6 +166,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
             request_id=request.request_id,
             fingerprint=_fingerprint(request),
             ticket=ticket_from_message(request.ticket, "ticket"),
+            parameters=_parameters(request),
         )
 
         async def here() -> bytes | None:
@@ -319,6 +322,23 @@ def _disposed_by(request: pb.DisposePagletRequest, row: PagletRow) -> bool:
     if row.state is not PagletState.DISPOSED:
         return row.earlier_request_id == request.request_id
     return row.request_id == request.request_id and row.fingerprint == _fingerprint(request)
+
+
+def _parameters(request: pb.ClonePagletRequest) -> AnyMessage | None:
+    """What a clone is to be told. Raises MALFORMED_REQUEST."""
+    if not request.HasField("parameters"):
+        return None
+    if request.parameters.ByteSize() > _MAX_PARAMETERS:
+        raise InvalidArgumentError(
+            "MALFORMED_REQUEST", f"the parameters of a clone have at most {_MAX_PARAMETERS} bytes", field="parameters"
+        )
+    if request.ticket.arrival == types_pb2.ARRIVAL_MODE_INACTIVE:
+        raise InvalidArgumentError(
+            "MALFORMED_REQUEST",
+            "a clone that arrives at rest has no first hook to be told parameters",
+            field="parameters",
+        )
+    return request.parameters
 
 
 def _fingerprint(request: Message) -> bytes:

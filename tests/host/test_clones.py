@@ -7,9 +7,10 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 
 from paglets.directory.contract import Guard, Intent, PagletRow, RowWrite
-from paglets.errors import PagletError
+from paglets.errors import InvalidArgumentError, PagletError
 from paglets.host.registry import TypeRegistry
 from paglets.values import ArrivalMode, PagletState, TransferTicket, clone_id
 from tests.host.conftest import Mesh
@@ -250,3 +251,25 @@ async def _is_gone(mesh: Mesh, paglet_id: str) -> bool:
 
 async def _has_asked_for_nothing(mesh: Mesh) -> bool:
     return await mesh.alpha.host.parts.journal.own_request("probe") is None
+
+
+async def test_parameters_have_a_bound_and_a_hook(mesh: Mesh) -> None:
+    """What is too large, or would be told to nobody, is refused before anything is copied."""
+    await mesh.probe()
+    for parameters, ticket in (
+        (StringValue(value="x" * 70_000), None),
+        (StringValue(value="x"), TransferTicket(arrival=ArrivalMode.INACTIVE)),
+    ):
+        with pytest.raises(InvalidArgumentError) as caught:
+            await mesh.alpha.client.clone("probe", "beta", parameters=parameters, ticket=ticket)
+        assert (caught.value.reason, caught.value.field) == ("MALFORMED_REQUEST", "parameters")
+    assert "on_cloning" not in _hooks()
+
+
+async def test_parameters_are_part_of_the_request(mesh: Mesh) -> None:
+    """Another purpose under the same request id is another request."""
+    await mesh.probe()
+    await mesh.alpha.client.clone("probe", parameters=StringValue(value="a"), request_id="r")
+    with pytest.raises(PagletError) as caught:
+        await mesh.alpha.client.clone("probe", parameters=StringValue(value="b"), request_id="r")
+    assert caught.value.reason == "REQUEST_ID_REUSED"

@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from paglet.v1 import types_pb2 as paglet_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19paglet/v1/lifecycle.proto\x12\tpaglet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15paglet/v1/types.proto\"\xbf\x01\n\x07Journey\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12&\n\x05phase\x18\x04 \x01(\x0e\x32\x17.paglet.v1.JourneyPhase\x12\x12\n\nbytes_done\x18\x05 \x01(\x03\x12\x13\n\x0b\x62ytes_total\x18\x06 \x01(\x03\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x84\x02\n\x06Paglet\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12%\n\x05state\x18\x05 \x01(\x0e\x32\x16.paglet.v1.PagletState\x12\r\n\x05\x65poch\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07journey\x18\x08 \x01(\x0b\x32\x12.paglet.v1.Journey\x12\r\n\x05\x65rror\x18\t \x01(\t\x12\x10\n\x08services\x18\n \x03(\t\x12\r\n\x05stuck\x18\x0f \x01(\x08\"^\n\x13\x43reatePagletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x11\n\tpaglet_id\x18\x03 \x01(\t\x12\x12\n\nstate_json\x18\x04 \x01(\t\"9\n\x14\x43reatePagletResponse\x12!\n\x06paglet\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Paglet\"%\n\x10GetPagletRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\"6\n\x11GetPagletResponse\x12!\n\x06paglet\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Paglet\"W\n\x12ListPagletsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\"R\n\x13ListPagletsResponse\x12\"\n\x07paglets\x18\x01 \x03(\x0b\x32\x11.paglet.v1.Paglet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"y\n\x15\x44ispatchPagletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12)\n\x06ticket\x18\x04 \x01(\x0b\x32\x19.paglet.v1.TransferTicket\";\n\x16\x44ispatchPagletResponse\x12!\n\x06paglet\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Paglet\"x\n\x14RetractPagletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12)\n\x06ticket\x18\x03 \x01(\x0b\x32\x19.paglet.v1.TransferTicket\x12\x0e\n\x06target\x18\x04 \x01(\t\":\n\x15RetractPagletResponse\x12!\n\x06paglet\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Paglet\"v\n\x12\x43lonePagletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12)\n\x06ticket\x18\x04 \x01(\x0b\x32\x19.paglet.v1.TransferTicket\"8\n\x13\x43lonePagletResponse\x12!\n\x06paglet\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Paglet\"o\n\x17\x44\x65\x61\x63tivatePagletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12-\n\x06policy\x18\x03 \x01(\x0b\x32\x1d.paglet.v1.DeactivationPolicy\"=\n\x18\x44\x65\x61\x63tivatePagletResponse\x12!\n\x06paglet\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Paglet\"*\n\x15\x41\x63tivatePagletRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\";\n\x16\x41\x63tivatePagletResponse\x12!\n\x06paglet\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Paglet\"*\n\x15GetPagletStateRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\"R\n\x16GetPagletStateResponse\x12\x12\n\nstate_json\x18\x01 \x01(\t\x12\x15\n\rstate_version\x18\x02 \x01(\x05\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\"=\n\x14\x44isposePagletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\"\x17\n\x15\x44isposePagletResponse\"\xfa\x01\n\x0bPagletEvent\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x13\n\x0b\x66ormer_host\x18\x04 \x01(\t\x12%\n\x05state\x18\x05 \x01(\x0e\x32\x16.paglet.v1.PagletState\x12\r\n\x05\x65poch\x18\x06 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x07 \x01(\t\x12\x13\n\x0btransfer_id\x18\x08 \x01(\t\x12\x0e\n\x06target\x18\t \x01(\t\x12\r\n\x05\x65rror\x18\n \x01(\t\x12.\n\nevent_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\x17GetPagletHistoryRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\x18GetPagletHistoryResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.paglet.v1.PagletEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x13WatchPagletsRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x11\n\tpaglet_id\x18\x05 \x01(\t\"p\n\x14WatchPagletsResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12!\n\x06paglet\x18\x02 \x01(\x0b\x32\x11.paglet.v1.Paglet\x12%\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x16.paglet.v1.PagletEvent*\xc7\x01\n\x0cJourneyPhase\x12\x1d\n\x19JOURNEY_PHASE_UNSPECIFIED\x10\x00\x12\x19\n\x15JOURNEY_PHASE_QUIESCE\x10\x01\x12\x19\n\x15JOURNEY_PHASE_PREPARE\x10\x02\x12\x16\n\x12JOURNEY_PHASE_PUSH\x10\x03\x12\x16\n\x12JOURNEY_PHASE_SEAL\x10\x04\x12\x18\n\x14JOURNEY_PHASE_COMMIT\x10\x05\x12\x18\n\x14JOURNEY_PHASE_ARRIVE\x10\x06\x32\x9f\x08\n\x10LifecycleService\x12O\n\x0c\x43reatePaglet\x12\x1e.paglet.v1.CreatePagletRequest\x1a\x1f.paglet.v1.CreatePagletResponse\x12K\n\tGetPaglet\x12\x1b.paglet.v1.GetPagletRequest\x1a\x1c.paglet.v1.GetPagletResponse\"\x03\x90\x02\x01\x12Q\n\x0bListPaglets\x12\x1d.paglet.v1.ListPagletsRequest\x1a\x1e.paglet.v1.ListPagletsResponse\"\x03\x90\x02\x01\x12U\n\x0e\x44ispatchPaglet\x12 .paglet.v1.DispatchPagletRequest\x1a!.paglet.v1.DispatchPagletResponse\x12R\n\rRetractPaglet\x12\x1f.paglet.v1.RetractPagletRequest\x1a .paglet.v1.RetractPagletResponse\x12L\n\x0b\x43lonePaglet\x12\x1d.paglet.v1.ClonePagletRequest\x1a\x1e.paglet.v1.ClonePagletResponse\x12[\n\x10\x44\x65\x61\x63tivatePaglet\x12\".paglet.v1.DeactivatePagletRequest\x1a#.paglet.v1.DeactivatePagletResponse\x12Z\n\x0e\x41\x63tivatePaglet\x12 .paglet.v1.ActivatePagletRequest\x1a!.paglet.v1.ActivatePagletResponse\"\x03\x90\x02\x02\x12Z\n\x0eGetPagletState\x12 .paglet.v1.GetPagletStateRequest\x1a!.paglet.v1.GetPagletStateResponse\"\x03\x90\x02\x01\x12R\n\rDisposePaglet\x12\x1f.paglet.v1.DisposePagletRequest\x1a .paglet.v1.DisposePagletResponse\x12`\n\x10GetPagletHistory\x12\".paglet.v1.GetPagletHistoryRequest\x1a#.paglet.v1.GetPagletHistoryResponse\"\x03\x90\x02\x01\x12V\n\x0cWatchPaglets\x12\x1e.paglet.v1.WatchPagletsRequest\x1a\x1f.paglet.v1.WatchPagletsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19paglet/v1/lifecycle.proto\x12\tpaglet.v1\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15paglet/v1/types.proto\"\xbf\x01\n\x07Journey\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12&\n\x05phase\x18\x04 \x01(\x0e\x32\x17.paglet.v1.JourneyPhase\x12\x12\n\nbytes_done\x18\x05 \x01(\x03\x12\x13\n\x0b\x62ytes_total\x18\x06 \x01(\x03\x12.\n\nstart_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x84\x02\n\x06Paglet\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12%\n\x05state\x18\x05 \x01(\x0e\x32\x16.paglet.v1.PagletState\x12\r\n\x05\x65poch\x18\x06 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x07journey\x18\x08 \x01(\x0b\x32\x12.paglet.v1.Journey\x12\r\n\x05\x65rror\x18\t \x01(\t\x12\x10\n\x08services\x18\n \x03(\t\x12\r\n\x05stuck\x18\x0f \x01(\x08\"^\n\x13\x43reatePagletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x11\n\tpaglet_id\x18\x03 \x01(\t\x12\x12\n\nstate_json\x18\x04 \x01(\t\"9\n\x14\x43reatePagletResponse\x12!\n\x06paglet\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Paglet\"%\n\x10GetPagletRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\"6\n\x11GetPagletResponse\x12!\n\x06paglet\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Paglet\"W\n\x12ListPagletsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\"R\n\x13ListPagletsResponse\x12\"\n\x07paglets\x18\x01 \x03(\x0b\x32\x11.paglet.v1.Paglet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"y\n\x15\x44ispatchPagletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12)\n\x06ticket\x18\x04 \x01(\x0b\x32\x19.paglet.v1.TransferTicket\";\n\x16\x44ispatchPagletResponse\x12!\n\x06paglet\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Paglet\"x\n\x14RetractPagletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12)\n\x06ticket\x18\x03 \x01(\x0b\x32\x19.paglet.v1.TransferTicket\x12\x0e\n\x06target\x18\x04 \x01(\t\":\n\x15RetractPagletResponse\x12!\n\x06paglet\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Paglet\"\xa0\x01\n\x12\x43lonePagletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12)\n\x06ticket\x18\x04 \x01(\x0b\x32\x19.paglet.v1.TransferTicket\x12(\n\nparameters\x18\x05 \x01(\x0b\x32\x14.google.protobuf.Any\"8\n\x13\x43lonePagletResponse\x12!\n\x06paglet\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Paglet\"o\n\x17\x44\x65\x61\x63tivatePagletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12-\n\x06policy\x18\x03 \x01(\x0b\x32\x1d.paglet.v1.DeactivationPolicy\"=\n\x18\x44\x65\x61\x63tivatePagletResponse\x12!\n\x06paglet\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Paglet\"*\n\x15\x41\x63tivatePagletRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\";\n\x16\x41\x63tivatePagletResponse\x12!\n\x06paglet\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Paglet\"*\n\x15GetPagletStateRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\"R\n\x16GetPagletStateResponse\x12\x12\n\nstate_json\x18\x01 \x01(\t\x12\x15\n\rstate_version\x18\x02 \x01(\x05\x12\r\n\x05\x65poch\x18\x03 \x01(\x03\"=\n\x14\x44isposePagletRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\"\x17\n\x15\x44isposePagletResponse\"\xfa\x01\n\x0bPagletEvent\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x13\n\x0b\x66ormer_host\x18\x04 \x01(\t\x12%\n\x05state\x18\x05 \x01(\x0e\x32\x16.paglet.v1.PagletState\x12\r\n\x05\x65poch\x18\x06 \x01(\x03\x12\r\n\x05\x63\x61use\x18\x07 \x01(\t\x12\x13\n\x0btransfer_id\x18\x08 \x01(\t\x12\x0e\n\x06target\x18\t \x01(\t\x12\r\n\x05\x65rror\x18\n \x01(\t\x12.\n\nevent_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\x17GetPagletHistoryRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\x18GetPagletHistoryResponse\x12&\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x16.paglet.v1.PagletEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x13WatchPagletsRequest\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12\x10\n\x08snapshot\x18\x02 \x01(\x08\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x11\n\tpaglet_id\x18\x05 \x01(\t\"p\n\x14WatchPagletsResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12!\n\x06paglet\x18\x02 \x01(\x0b\x32\x11.paglet.v1.Paglet\x12%\n\x05\x65vent\x18\x03 \x01(\x0b\x32\x16.paglet.v1.PagletEvent*\xc7\x01\n\x0cJourneyPhase\x12\x1d\n\x19JOURNEY_PHASE_UNSPECIFIED\x10\x00\x12\x19\n\x15JOURNEY_PHASE_QUIESCE\x10\x01\x12\x19\n\x15JOURNEY_PHASE_PREPARE\x10\x02\x12\x16\n\x12JOURNEY_PHASE_PUSH\x10\x03\x12\x16\n\x12JOURNEY_PHASE_SEAL\x10\x04\x12\x18\n\x14JOURNEY_PHASE_COMMIT\x10\x05\x12\x18\n\x14JOURNEY_PHASE_ARRIVE\x10\x06\x32\x9f\x08\n\x10LifecycleService\x12O\n\x0c\x43reatePaglet\x12\x1e.paglet.v1.CreatePagletRequest\x1a\x1f.paglet.v1.CreatePagletResponse\x12K\n\tGetPaglet\x12\x1b.paglet.v1.GetPagletRequest\x1a\x1c.paglet.v1.GetPagletResponse\"\x03\x90\x02\x01\x12Q\n\x0bListPaglets\x12\x1d.paglet.v1.ListPagletsRequest\x1a\x1e.paglet.v1.ListPagletsResponse\"\x03\x90\x02\x01\x12U\n\x0e\x44ispatchPaglet\x12 .paglet.v1.DispatchPagletRequest\x1a!.paglet.v1.DispatchPagletResponse\x12R\n\rRetractPaglet\x12\x1f.paglet.v1.RetractPagletRequest\x1a .paglet.v1.RetractPagletResponse\x12L\n\x0b\x43lonePaglet\x12\x1d.paglet.v1.ClonePagletRequest\x1a\x1e.paglet.v1.ClonePagletResponse\x12[\n\x10\x44\x65\x61\x63tivatePaglet\x12\".paglet.v1.DeactivatePagletRequest\x1a#.paglet.v1.DeactivatePagletResponse\x12Z\n\x0e\x41\x63tivatePaglet\x12 .paglet.v1.ActivatePagletRequest\x1a!.paglet.v1.ActivatePagletResponse\"\x03\x90\x02\x02\x12Z\n\x0eGetPagletState\x12 .paglet.v1.GetPagletStateRequest\x1a!.paglet.v1.GetPagletStateResponse\"\x03\x90\x02\x01\x12R\n\rDisposePaglet\x12\x1f.paglet.v1.DisposePagletRequest\x1a .paglet.v1.DisposePagletResponse\x12`\n\x10GetPagletHistory\x12\".paglet.v1.GetPagletHistoryRequest\x1a#.paglet.v1.GetPagletHistoryResponse\"\x03\x90\x02\x01\x12V\n\x0cWatchPaglets\x12\x1e.paglet.v1.WatchPagletsRequest\x1a\x1f.paglet.v1.WatchPagletsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,62 +46,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LIFECYCLESERVICE'].methods_by_name['GetPagletHistory']._serialized_options = b'\220\002\001'
   _globals['_LIFECYCLESERVICE'].methods_by_name['WatchPaglets']._loaded_options = None
   _globals['_LIFECYCLESERVICE'].methods_by_name['WatchPaglets']._serialized_options = b'\220\002\001'
-  _globals['_JOURNEYPHASE']._serialized_start=2667
-  _globals['_JOURNEYPHASE']._serialized_end=2866
-  _globals['_JOURNEY']._serialized_start=97
-  _globals['_JOURNEY']._serialized_end=288
-  _globals['_PAGLET']._serialized_start=291
-  _globals['_PAGLET']._serialized_end=551
-  _globals['_CREATEPAGLETREQUEST']._serialized_start=553
-  _globals['_CREATEPAGLETREQUEST']._serialized_end=647
-  _globals['_CREATEPAGLETRESPONSE']._serialized_start=649
-  _globals['_CREATEPAGLETRESPONSE']._serialized_end=706
-  _globals['_GETPAGLETREQUEST']._serialized_start=708
-  _globals['_GETPAGLETREQUEST']._serialized_end=745
-  _globals['_GETPAGLETRESPONSE']._serialized_start=747
-  _globals['_GETPAGLETRESPONSE']._serialized_end=801
-  _globals['_LISTPAGLETSREQUEST']._serialized_start=803
-  _globals['_LISTPAGLETSREQUEST']._serialized_end=890
-  _globals['_LISTPAGLETSRESPONSE']._serialized_start=892
-  _globals['_LISTPAGLETSRESPONSE']._serialized_end=974
-  _globals['_DISPATCHPAGLETREQUEST']._serialized_start=976
-  _globals['_DISPATCHPAGLETREQUEST']._serialized_end=1097
-  _globals['_DISPATCHPAGLETRESPONSE']._serialized_start=1099
-  _globals['_DISPATCHPAGLETRESPONSE']._serialized_end=1158
-  _globals['_RETRACTPAGLETREQUEST']._serialized_start=1160
-  _globals['_RETRACTPAGLETREQUEST']._serialized_end=1280
-  _globals['_RETRACTPAGLETRESPONSE']._serialized_start=1282
-  _globals['_RETRACTPAGLETRESPONSE']._serialized_end=1340
-  _globals['_CLONEPAGLETREQUEST']._serialized_start=1342
-  _globals['_CLONEPAGLETREQUEST']._serialized_end=1460
-  _globals['_CLONEPAGLETRESPONSE']._serialized_start=1462
-  _globals['_CLONEPAGLETRESPONSE']._serialized_end=1518
-  _globals['_DEACTIVATEPAGLETREQUEST']._serialized_start=1520
-  _globals['_DEACTIVATEPAGLETREQUEST']._serialized_end=1631
-  _globals['_DEACTIVATEPAGLETRESPONSE']._serialized_start=1633
-  _globals['_DEACTIVATEPAGLETRESPONSE']._serialized_end=1694
-  _globals['_ACTIVATEPAGLETREQUEST']._serialized_start=1696
-  _globals['_ACTIVATEPAGLETREQUEST']._serialized_end=1738
-  _globals['_ACTIVATEPAGLETRESPONSE']._serialized_start=1740
-  _globals['_ACTIVATEPAGLETRESPONSE']._serialized_end=1799
-  _globals['_GETPAGLETSTATEREQUEST']._serialized_start=1801
-  _globals['_GETPAGLETSTATEREQUEST']._serialized_end=1843
-  _globals['_GETPAGLETSTATERESPONSE']._serialized_start=1845
-  _globals['_GETPAGLETSTATERESPONSE']._serialized_end=1927
-  _globals['_DISPOSEPAGLETREQUEST']._serialized_start=1929
-  _globals['_DISPOSEPAGLETREQUEST']._serialized_end=1990
-  _globals['_DISPOSEPAGLETRESPONSE']._serialized_start=1992
-  _globals['_DISPOSEPAGLETRESPONSE']._serialized_end=2015
-  _globals['_PAGLETEVENT']._serialized_start=2018
-  _globals['_PAGLETEVENT']._serialized_end=2268
-  _globals['_GETPAGLETHISTORYREQUEST']._serialized_start=2270
-  _globals['_GETPAGLETHISTORYREQUEST']._serialized_end=2353
-  _globals['_GETPAGLETHISTORYRESPONSE']._serialized_start=2355
-  _globals['_GETPAGLETHISTORYRESPONSE']._serialized_end=2446
-  _globals['_WATCHPAGLETSREQUEST']._serialized_start=2448
-  _globals['_WATCHPAGLETSREQUEST']._serialized_end=2550
-  _globals['_WATCHPAGLETSRESPONSE']._serialized_start=2552
-  _globals['_WATCHPAGLETSRESPONSE']._serialized_end=2664
-  _globals['_LIFECYCLESERVICE']._serialized_start=2869
-  _globals['_LIFECYCLESERVICE']._serialized_end=3924
+  _globals['_JOURNEYPHASE']._serialized_start=2737
+  _globals['_JOURNEYPHASE']._serialized_end=2936
+  _globals['_JOURNEY']._serialized_start=124
+  _globals['_JOURNEY']._serialized_end=315
+  _globals['_PAGLET']._serialized_start=318
+  _globals['_PAGLET']._serialized_end=578
+  _globals['_CREATEPAGLETREQUEST']._serialized_start=580
+  _globals['_CREATEPAGLETREQUEST']._serialized_end=674
+  _globals['_CREATEPAGLETRESPONSE']._serialized_start=676
+  _globals['_CREATEPAGLETRESPONSE']._serialized_end=733
+  _globals['_GETPAGLETREQUEST']._serialized_start=735
+  _globals['_GETPAGLETREQUEST']._serialized_end=772
+  _globals['_GETPAGLETRESPONSE']._serialized_start=774
+  _globals['_GETPAGLETRESPONSE']._serialized_end=828
+  _globals['_LISTPAGLETSREQUEST']._serialized_start=830
+  _globals['_LISTPAGLETSREQUEST']._serialized_end=917
+  _globals['_LISTPAGLETSRESPONSE']._serialized_start=919
+  _globals['_LISTPAGLETSRESPONSE']._serialized_end=1001
+  _globals['_DISPATCHPAGLETREQUEST']._serialized_start=1003
+  _globals['_DISPATCHPAGLETREQUEST']._serialized_end=1124
+  _globals['_DISPATCHPAGLETRESPONSE']._serialized_start=1126
+  _globals['_DISPATCHPAGLETRESPONSE']._serialized_end=1185
+  _globals['_RETRACTPAGLETREQUEST']._serialized_start=1187
+  _globals['_RETRACTPAGLETREQUEST']._serialized_end=1307
+  _globals['_RETRACTPAGLETRESPONSE']._serialized_start=1309
+  _globals['_RETRACTPAGLETRESPONSE']._serialized_end=1367
+  _globals['_CLONEPAGLETREQUEST']._serialized_start=1370
+  _globals['_CLONEPAGLETREQUEST']._serialized_end=1530
+  _globals['_CLONEPAGLETRESPONSE']._serialized_start=1532
+  _globals['_CLONEPAGLETRESPONSE']._serialized_end=1588
+  _globals['_DEACTIVATEPAGLETREQUEST']._serialized_start=1590
+  _globals['_DEACTIVATEPAGLETREQUEST']._serialized_end=1701
+  _globals['_DEACTIVATEPAGLETRESPONSE']._serialized_start=1703
+  _globals['_DEACTIVATEPAGLETRESPONSE']._serialized_end=1764
+  _globals['_ACTIVATEPAGLETREQUEST']._serialized_start=1766
+  _globals['_ACTIVATEPAGLETREQUEST']._serialized_end=1808
+  _globals['_ACTIVATEPAGLETRESPONSE']._serialized_start=1810
+  _globals['_ACTIVATEPAGLETRESPONSE']._serialized_end=1869
+  _globals['_GETPAGLETSTATEREQUEST']._serialized_start=1871
+  _globals['_GETPAGLETSTATEREQUEST']._serialized_end=1913
+  _globals['_GETPAGLETSTATERESPONSE']._serialized_start=1915
+  _globals['_GETPAGLETSTATERESPONSE']._serialized_end=1997
+  _globals['_DISPOSEPAGLETREQUEST']._serialized_start=1999
+  _globals['_DISPOSEPAGLETREQUEST']._serialized_end=2060
+  _globals['_DISPOSEPAGLETRESPONSE']._serialized_start=2062
+  _globals['_DISPOSEPAGLETRESPONSE']._serialized_end=2085
+  _globals['_PAGLETEVENT']._serialized_start=2088
+  _globals['_PAGLETEVENT']._serialized_end=2338
+  _globals['_GETPAGLETHISTORYREQUEST']._serialized_start=2340
+  _globals['_GETPAGLETHISTORYREQUEST']._serialized_end=2423
+  _globals['_GETPAGLETHISTORYRESPONSE']._serialized_start=2425
+  _globals['_GETPAGLETHISTORYRESPONSE']._serialized_end=2516
+  _globals['_WATCHPAGLETSREQUEST']._serialized_start=2518
+  _globals['_WATCHPAGLETSREQUEST']._serialized_end=2620
+  _globals['_WATCHPAGLETSRESPONSE']._serialized_start=2622
+  _globals['_WATCHPAGLETSRESPONSE']._serialized_end=2734
+  _globals['_LIFECYCLESERVICE']._serialized_start=2939
+  _globals['_LIFECYCLESERVICE']._serialized_end=3994
 # @@protoc_insertion_point(module_scope)

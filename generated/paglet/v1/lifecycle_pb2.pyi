@@ -4,6 +4,7 @@ isort:skip_file
 The life of paglets: create, find, move, dispose."""
 
 from collections import abc as _abc
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -475,6 +476,7 @@ class ClonePagletRequest(_message.Message):
     PAGLET_ID_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     TICKET_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the request safe to repeat: any text of at most 128 characters, e.g. a UUID; empty for none. The clone's id is
     derived from it and the original's.
@@ -487,6 +489,12 @@ class ClonePagletRequest(_message.Message):
     def ticket(self) -> _types_pb2.TransferTicket:
         """What the way there asks for; unset for nothing."""
 
+    @_builtins.property
+    def parameters(self) -> _any_pb2.Any:
+        """Given to the clone's first hook, `on_clone`, and to nobody else: what the clone is for. Any message of at most 64 KiB;
+        not for a clone that arrives INACTIVE, whose hook is not run.
+        """
+
     def __init__(
         self,
         *,
@@ -494,10 +502,11 @@ class ClonePagletRequest(_message.Message):
         paglet_id: _builtins.str = ...,
         target: _builtins.str = ...,
         ticket: _types_pb2.TransferTicket | None = ...,
+        parameters: _any_pb2.Any | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ticket", b"ticket"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "ticket", b"ticket"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["paglet_id", b"paglet_id", "request_id", b"request_id", "target", b"target", "ticket", b"ticket"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paglet_id", b"paglet_id", "parameters", b"parameters", "request_id", b"request_id", "target", b"target", "ticket", b"ticket"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

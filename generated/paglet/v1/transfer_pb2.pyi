@@ -4,6 +4,7 @@ isort:skip_file
 What two hosts say to each other to move a paglet."""
 
 from collections import abc as _abc
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -432,6 +433,7 @@ class Manifest(_message.Message):
     TICKET_FIELD_NUMBER: _builtins.int
     RETRACTED_FIELD_NUMBER: _builtins.int
     CLONE_OF_FIELD_NUMBER: _builtins.int
+    CLONE_PARAMETERS_FIELD_NUMBER: _builtins.int
     transfer_id: _builtins.str
     """Identifies the transfer: a UUID made by the source."""
     paglet_id: _builtins.str
@@ -464,6 +466,10 @@ class Manifest(_message.Message):
     def ticket(self) -> _types_pb2.TransferTicket:
         """What the move asks of the target: its state version and arrival mode are looked at."""
 
+    @_builtins.property
+    def clone_parameters(self) -> _any_pb2.Any:
+        """What the clone is for, told to its first hook; unset for nothing."""
+
     def __init__(
         self,
         *,
@@ -481,10 +487,11 @@ class Manifest(_message.Message):
         ticket: _types_pb2.TransferTicket | None = ...,
         retracted: _builtins.bool = ...,
         clone_of: _builtins.str = ...,
+        clone_parameters: _any_pb2.Any | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ticket", b"ticket"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clone_parameters", b"clone_parameters", "ticket", b"ticket"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clone_of", b"clone_of", "epoch", b"epoch", "files", b"files", "fingerprint", b"fingerprint", "paglet_id", b"paglet_id", "principal", b"principal", "request_id", b"request_id", "retracted", b"retracted", "source", b"source", "state_version", b"state_version", "target", b"target", "ticket", b"ticket", "transfer_id", b"transfer_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clone_of", b"clone_of", "clone_parameters", b"clone_parameters", "epoch", b"epoch", "files", b"files", "fingerprint", b"fingerprint", "paglet_id", b"paglet_id", "principal", b"principal", "request_id", b"request_id", "retracted", b"retracted", "source", b"source", "state_version", b"state_version", "target", b"target", "ticket", b"ticket", "transfer_id", b"transfer_id", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

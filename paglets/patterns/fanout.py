@@ -1,0 +1,245 @@
+"""Work that is spread over hosts: clones of a paglet do it there, and tell their parent what they find.
+
+The parent alone keeps the time, and ends its children. It knows a child's id before the child is there, durably: what
+was asked for is ended also when nobody heard whether it came to be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import typing_extensions
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
+
+from paglet.v1 import fanout_pb2
+from paglets.core.events import ActivationEvent, CloneEvent, MobilityEvent
+from paglets.core.paglet import Paglet, PatternService
+from paglets.errors import PagletError
+from paglets.patterns.fanout_state import FanoutRole, MeshFanoutState
+from paglets.patterns.task_state import error_text
+from paglets.values import PagletProxyRef, TransferTicket, clone_id, new_id
+from paglets.wire.times import duration_from_message, duration_to_message
+
+__all__ = ["FanoutOperations", "MeshFanoutMixin"]
+
+FanoutStateT = typing_extensions.TypeVar("FanoutStateT", bound=MeshFanoutState, default=MeshFanoutState)
+
+_SERVICE = fanout_pb2.DESCRIPTOR.services_by_name["FanoutService"]
+_REPORT = f"{_SERVICE.full_name}/Report"
+_NOT_VISIBLE = "target host is not online or not visible in the mesh"
+_LINGER_S = 60.0
+"""How long a child that nobody ended outlives the time that its parent had for it."""
+
+
+class FanoutOperations(PatternService["MeshFanoutMixin[MeshFanoutState]"]):
+    """`paglet.v1.FanoutService`, answered for a parent."""
+
+    Service = _SERVICE
+
+    async def report(self, request: fanout_pb2.FanoutServiceReportRequest) -> fanout_pb2.FanoutServiceReportResponse:
+        """Takes what a child has found."""
+        await self.paglet.take_report(request)
+        return fanout_pb2.FanoutServiceReportResponse()
+
+
+class MeshFanoutMixin(Paglet[FanoutStateT]):
+    """A paglet that does work on many hosts at once; name it before other bases, so that its hooks see all.
+
+    `await self.fan_out(request, timeout_s=...)` in the background does the whole of it. `run_child` is the work, done
+    at each host by a clone; `on_child_result` is told what the clones find, as it comes. What became of each host is in
+    the state, of which derive `MeshFanoutState`. The methods `fanout_...` are the single steps.
+
+    A child is a clone, so it begins with what its parent had; it neither moves nor goes on after a restart of its host,
+    which is an error that it tells its parent. A parent that was restarted, or moved, has its children still, but not
+    its body: it calls `fanout_cleanup_children` where its work is taken up or given up.
+    """
+
+    Patterns = (FanoutOperations,)
+
+    # What an author writes.
+
+    async def run_child(self, request: AnyMessage) -> Message | None:
+        """The work of a child, in its background: `request` is what the parent gave to `fan_out`.
+
+        What it returns is the last result; `report_to_parent` sends others before. An exception is the host's error.
+        """
+        raise NotImplementedError(f"{type(self).__qualname__} does not define run_child")
+
+    async def on_child_result(self, host: str, result: AnyMessage) -> None:
+        """A turn of the parent for each result: once, in the order of the child's reports, while it is waited for."""
+
+    # The whole of it.
+
+    async def fan_out(
+        self, request: Message, *, hosts: Sequence[str] = (), timeout_s: float, include_self: bool = True
+    ) -> None:
+        """Has the work done on these hosts, by default on all that are online; returns when all are done or failed.
+
+        It takes `timeout_s` seconds at most, and a moment to end the children. Errors of hosts are in `state.errors`.
+        For the background. Raises WAIT_IN_TURN in a turn.
+        """
+        await self.fanout_reset(timeout_s)
+        chosen = await self.fanout_select_hosts(hosts, include_self=include_self)
+        try:
+            await asyncio.gather(*(self.fanout_clone(host, request) for host in chosen))
+            await self.fanout_wait_for(lambda state: not state.pending)
+            await self.fanout_expire_pending()
+        finally:
+            await self.fanout_cleanup_children()
+
+    # Its steps.
+
+    async def fanout_reset(self, timeout_s: float) -> None:
+        """Begins a fan-out that has `timeout_s` seconds from now."""
+        async with self.turn() as state:
+            state.reset(new_id(), timeout_s, time.time())
+
+    async def fanout_available_hosts(self, *, include_self: bool = True) -> list[str]:
+        """The names of the hosts that are online."""
+        return [host.name for host in await self.context.available_hosts(include_self=include_self)]
+
+    async def fanout_select_hosts(self, hosts: Sequence[str] = (), *, include_self: bool = True) -> list[str]:
+        """Those of `hosts` that are online, by default all, in their order and each once; the others have an error."""
+        online = await self.fanout_available_hosts(include_self=include_self)
+        if not hosts:
+            return online
+        missing = [host for host in hosts if host not in online]
+        if missing:
+            async with self.turn() as state:
+                for host in missing:
+                    state.record_error(host, _NOT_VISIBLE)
+        return list(dict.fromkeys(host for host in hosts if host in online))
+
+    async def fanout_clone(self, host: str, request: Message) -> PagletProxyRef | None:
+        """Makes the child of a host, in the time that is left; None when that fails, which is the host's error."""
+        asked = new_id()
+        async with self.turn() as state:
+            state.expect(host, clone_id(self.paglet_id, asked))
+            left_s, fanout_id = state.time_left_s(time.time()), state.fanout_id
+        child = fanout_pb2.FanoutChild(
+            parent=self.paglet_id, fanout_id=fanout_id, host=host, timeout=duration_to_message(left_s)
+        )
+        child.request.Pack(request)
+        try:
+            async with asyncio.timeout(left_s):
+                return await self.make_clone(
+                    host, parameters=child, ticket=TransferTicket(deadline_s=left_s), request_id=asked
+                )
+        except (PagletError, TimeoutError) as error:
+            if isinstance(error, PagletError):  # else it is overdue
+                await self.fanout_record_error(host, error)
+            return None
+
+    async def fanout_record_done(self, host: str) -> None:
+        """The child of a host has done all; safe to repeat."""
+        async with self.turn() as state:
+            state.record_done(host)
+
+    async def fanout_record_error(self, host: str, error: str | BaseException) -> None:
+        """The child of a host has failed; the last word counts."""
+        async with self.turn() as state:
+            state.record_error(host, error_text(error))
+
+    async def fanout_expire_pending(self) -> bool:
+        """Once the time is over gives up all hosts that are pending; whether it is over."""
+        async with self.turn() as state:
+            return state.expire(time.time())
+
+    async def fanout_wait_for(self, predicate: Callable[[FanoutStateT], bool], timeout_s: float = float("inf")) -> bool:
+        """Waits until the durable state satisfies `predicate`, for what is left of the time at most."""
+        return await self.wait_state(predicate, min(max(0.0, timeout_s), self.state.time_left_s(time.time())))
+
+    async def fanout_cleanup_children(self) -> None:
+        """Ends all children; those that could not be ended are in `state.cleanup_errors`, and tried again next time."""
+        children = self.state.children
+        failed = dict(await asyncio.gather(*(self._end_child(host, child) for host, child in children.items())))
+        async with self.turn() as state:
+            state.cleanup_errors = {host: error for host, error in failed.items() if error}
+
+    async def _end_child(self, host: str, child: str) -> tuple[str, str]:
+        try:
+            await self.dispose_of(child)
+        except PagletError as error:
+            return host, error_text(error)
+        return host, ""
+
+    # The parent's ear.
+
+    async def take_report(self, report: fanout_pb2.FanoutServiceReportRequest) -> None:
+        """Takes what a child has found, in a turn; what is not, or no longer, waited for is dropped."""
+        state = self.state
+        if report.fanout_id != state.fanout_id or report.host not in state.pending:
+            return
+        for result in report.results:
+            await self.on_child_result(report.host, result)
+        if report.error:
+            state.record_error(report.host, report.error)
+        elif report.done:
+            state.record_done(report.host)
+
+    # The child.
+
+    async def report_to_parent(self, *results: Message) -> None:
+        """Tells the parent what this child has found so far; durable on return. TypeError for one that is no child."""
+        await self._report(results)
+
+    async def _report(self, results: Sequence[Message], *, done: bool = False, error: str = "") -> None:
+        async with self.turn() as state:
+            if state.role is not FanoutRole.CHILD:
+                raise TypeError(f"paglet {self.paglet_id} is no child that could report to a parent")
+            report = fanout_pb2.FanoutServiceReportRequest(
+                fanout_id=state.fanout_id, host=state.target_host, done=done, error=error
+            )
+            for result in results:
+                report.results.add().Pack(result)
+            self.post(state.parent, _REPORT, report)
+
+    async def _work(self, request: AnyMessage) -> None:
+        try:
+            result = await self.run_child(request)
+        except Exception as error:
+            await self._report((), error=error_text(error))
+            raise
+        await self._report(() if result is None else (result,), done=True)
+
+    def _linger(self, time_s: float) -> None:
+        """Ends a child that its parent has not ended: the parent may be gone, and nobody else knows of it."""
+
+        async def end() -> None:
+            self.dispose()
+
+        self.call_later(time_s + _LINGER_S, end)
+
+    # Hooks.
+
+    async def on_clone(self, event: CloneEvent) -> None:
+        """A clone that is made to be a child becomes one; any other is a parent without children."""
+        await super().on_clone(event)
+        child = fanout_pb2.FanoutChild()
+        if event.parameters is None or not event.parameters.Unpack(child):
+            self.state.reset("", 0.0, time.time())
+            return
+        self.state.become_child(child.parent, child.fanout_id, child.host)
+        self.start_background(partial(self._work, child.request))
+        self._linger(duration_from_message(child.timeout))
+
+    async def on_activation(self, event: ActivationEvent) -> None:
+        """A child whose host was restarted has lost its work, and says so."""
+        await super().on_activation(event)
+        if self.state.role is FanoutRole.CHILD:
+            await self._report((), error=f"host {event.host} was restarted")
+            self._linger(0.0)
+
+    async def on_dispatching(self, event: MobilityEvent) -> None:
+        """The time that is left travels as such: clocks of hosts differ."""
+        await super().on_dispatching(event)
+        self.state.recount(time.time())
+
+    async def on_arrival(self, event: MobilityEvent) -> None:
+        """And is counted by the clock here."""
+        await super().on_arrival(event)
+        self.state.counted_at = time.time()

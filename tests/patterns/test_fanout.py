@@ -1,0 +1,236 @@
+"""The book-keeping of a fan-out, one row of what is promised after another, without a host."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.wrappers_pb2 import StringValue
+
+from paglet.v1 import fanout_pb2
+from paglets.core.events import ActivationEvent, CloneEvent, MobilityEvent
+from paglets.errors import UnavailableError
+from paglets.patterns.fanout_state import FanoutRole, MeshFanoutState
+from tests.fake_home import FakeHome
+from tests.patterns.spreader import Spreader
+
+REPORT = "/paglet.v1.FanoutService/Report"
+
+
+@pytest.fixture
+async def home() -> AsyncIterator[FakeHome]:
+    """A spreader at a host of its own."""
+    found = FakeHome(Spreader)
+    yield found
+    await found.quiesce()
+
+
+def _paglet(home: FakeHome) -> Spreader:
+    assert isinstance(home.paglet, Spreader)
+    return home.paglet
+
+
+def _state(home: FakeHome) -> MeshFanoutState:
+    return _paglet(home).state
+
+
+async def _report(
+    home: FakeHome, host: str, text: str, *, done: bool = False, error: str = "", fanout_id: str = ""
+) -> None:
+    request = fanout_pb2.FanoutServiceReportRequest(
+        fanout_id=fanout_id or _state(home).fanout_id, host=host, done=done, error=error
+    )
+    request.results.add().Pack(StringValue(value=text))
+    await home.answer(REPORT, request)
+
+
+async def test_fan_1_reset(home: FakeHome) -> None:
+    """A fan-out begins as a parent, with its time, and nothing of the one before."""
+    spreader = _paglet(home)
+    async with spreader.turn() as state:
+        state.become_child("p", "old", "x")
+        state.expect("beta", "c")
+        state.record_done("gamma")
+        state.record_error("delta", "broken")
+        state.cleanup_errors["beta"] = "away"
+    await spreader.fanout_reset(10.0)
+    state = spreader.state
+    assert (state.role, state.parent, state.target_host) == (FanoutRole.PARENT, "", "")
+    assert (state.pending, state.done, state.children, state.errors, state.cleanup_errors) == ([], [], {}, {}, {})
+    assert state.fanout_id not in {"", "old"}
+    assert 9.0 < state.time_left_s(state.counted_at) <= 10.0
+    await spreader.fanout_reset(-5.0)
+    assert spreader.state.remaining_s == 0.0
+
+
+async def test_fan_2_select_hosts(home: FakeHome) -> None:
+    """All that are online by default; others by name, in order and once, with an error for who is not there."""
+    spreader = _paglet(home)
+    assert await spreader.fanout_select_hosts() == ["alpha"]
+    assert await spreader.fanout_select_hosts(include_self=False) == []
+    assert await spreader.fanout_select_hosts(["nowhere", "alpha", "alpha"]) == ["alpha"]
+    assert _state(home).errors == {"nowhere": "target host is not online or not visible in the mesh"}
+
+
+async def test_fan_3_clone(home: FakeHome) -> None:
+    """A child is known before it is there; a clone that fails is the host's error, and the parent stays one."""
+    spreader = _paglet(home)
+    await spreader.fanout_reset(10.0)
+    made = await spreader.fanout_clone("beta", StringValue(value="word"))
+    assert made is not None
+    ((host, parameters),) = home.made
+    assert (host, _state(home).pending, _state(home).children) == ("beta", ["beta"], {"beta": made.paglet_id})
+    assert isinstance(parameters, fanout_pb2.FanoutChild)
+    assert (parameters.parent, parameters.fanout_id, parameters.host) == (
+        home.paglet_id,
+        _state(home).fanout_id,
+        "beta",
+    )
+    home.refusals["gamma"] = UnavailableError("HOST_UNREACHABLE", "host gamma cannot be reached")
+    assert await spreader.fanout_clone("gamma", StringValue()) is None
+    assert (_state(home).pending, _state(home).role) == (["beta"], FanoutRole.PARENT)
+    assert "gamma cannot be reached" in _state(home).errors["gamma"]
+    assert set(_state(home).children) == {"beta", "gamma"}  # it may have come to be all the same
+
+
+async def test_fan_4_records(home: FakeHome) -> None:
+    """Done once, however often it is said; of errors the last; neither is pending."""
+    spreader = _paglet(home)
+    for host in ("beta", "gamma"):
+        await spreader.fanout_clone(host, StringValue())
+    for host in ("beta", "beta", ""):
+        await spreader.fanout_record_done(host)
+    for error in ("first", ValueError("second")):
+        await spreader.fanout_record_error("gamma", error)
+    state = _state(home)
+    assert (state.pending, state.done, state.errors) == ([], ["beta"], {"gamma": "second"})
+
+
+async def test_fan_4_reports(home: FakeHome) -> None:
+    """Results come while they are waited for; what is late, or of another fan-out, is dropped."""
+    spreader = _paglet(home)
+    await spreader.fanout_reset(10.0)
+    await spreader.fanout_clone("beta", StringValue())
+    await _report(home, "beta", "a")
+    await _report(home, "beta", "b", done=True)
+    await _report(home, "beta", "late", done=True)
+    await _report(home, "gamma", "stranger")
+    await spreader.fanout_clone("gamma", StringValue())
+    await _report(home, "gamma", "x", fanout_id="other")
+    await _report(home, "gamma", "c", error="broken")
+    assert spreader.state.found == ["beta: a", "beta: b", "gamma: c"]
+    assert (spreader.state.done, spreader.state.errors) == (["beta"], {"gamma": "broken"})
+
+
+async def test_fan_5_expiry(home: FakeHome) -> None:
+    """Nothing before the time is over; then every host that is pending has failed."""
+    spreader = _paglet(home)
+    await spreader.fanout_reset(10.0)
+    await spreader.fanout_clone("beta", StringValue())
+    assert not await spreader.fanout_expire_pending()
+    assert _state(home).pending == ["beta"]
+    async with spreader.turn() as state:
+        state.remaining_s = 0.0
+    assert await spreader.fanout_expire_pending()
+    assert (_state(home).pending, _state(home).errors) == ([], {"beta": "did not answer before the deadline"})
+
+
+async def test_fan_6_wait(home: FakeHome) -> None:
+    """For what is left of the time at most, or less if that is asked for."""
+    spreader = _paglet(home)
+    await spreader.fanout_reset(0.05)
+    assert not await spreader.fanout_wait_for(lambda state: bool(state.done))
+    await spreader.fanout_reset(3600.0)
+    assert not await spreader.fanout_wait_for(lambda state: bool(state.done), -1.0)
+    assert await spreader.fanout_wait_for(lambda state: not state.done)
+
+
+async def test_fan_7_cleanup(home: FakeHome) -> None:
+    """All children are ended; who cannot be is told of, and tried again."""
+    spreader = _paglet(home)
+    await spreader.fanout_reset(10.0)
+    beta, gamma = [await spreader.fanout_clone(host, StringValue()) for host in ("beta", "gamma")]
+    assert beta is not None
+    assert gamma is not None
+    home.refusals[gamma.paglet_id] = UnavailableError("HOST_UNREACHABLE", "host gamma cannot be reached")
+    await spreader.fanout_cleanup_children()
+    assert home.ended == [beta.paglet_id]
+    assert "gamma cannot be reached" in _state(home).cleanup_errors["gamma"]
+    assert set(_state(home).children) == {"beta", "gamma"}
+    home.refusals.clear()
+    await spreader.fanout_cleanup_children()
+    assert home.ended == [beta.paglet_id, beta.paglet_id, gamma.paglet_id]
+    assert _state(home).cleanup_errors == {}
+
+
+async def test_time_travels_as_what_is_left(home: FakeHome) -> None:
+    """Not as a time of day, which is another one elsewhere; a clock that goes back gives no more."""
+    spreader = _paglet(home)
+    await spreader.fanout_reset(100.0)
+    async with spreader.turn() as state:
+        state.counted_at -= 40.0
+    move = MobilityEvent("alpha", "beta", "t")
+    await home.hook(spreader.on_dispatching, move)
+    assert 59.0 < _state(home).remaining_s <= 60.0
+    async with spreader.turn() as state:
+        state.counted_at = 0.0  # that of another host
+    await home.hook(spreader.on_arrival, move)
+    assert 59.0 < _state(home).time_left_s(_state(home).counted_at) <= 60.0
+    assert _state(home).time_left_s(0.0) == _state(home).remaining_s
+
+
+def _made(home: FakeHome, word: str) -> CloneEvent:
+    child = fanout_pb2.FanoutChild(parent="parent", fanout_id="f", host="alpha")
+    child.request.Pack(StringValue(value=word))
+    parameters = AnyMessage()
+    parameters.Pack(child)
+    return CloneEvent("parent", home.paglet_id, "beta", "alpha", parameters=parameters)
+
+
+def _posts(home: FakeHome) -> list[fanout_pb2.FanoutServiceReportRequest]:
+    found: list[fanout_pb2.FanoutServiceReportRequest] = []
+    for receiver, operation, request in home.posts:
+        assert (receiver, operation) == ("parent", REPORT.removeprefix("/"))
+        assert isinstance(request, fanout_pb2.FanoutServiceReportRequest)
+        found.append(request)
+    return found
+
+
+@pytest.mark.parametrize(("word", "parts", "error"), [("word", 2, ""), ("fail at alpha", 1, "it was told to fail")])
+async def test_child_does_the_work_and_reports(home: FakeHome, word: str, parts: int, error: str) -> None:
+    """Its last report says that it is done, or why it failed; it keeps nothing of the parent's own book."""
+    spreader = _paglet(home)
+    async with spreader.turn() as state:
+        state.expect("beta", "c")
+    await home.hook(spreader.on_clone, _made(home, word))
+    await _until_posted(home, parts)
+    reports = _posts(home)
+    assert {(report.fanout_id, report.host) for report in reports} == {("f", "alpha")}
+    assert (reports[-1].done, reports[-1].error) == (not error, error)
+    assert (_state(home).role, _state(home).pending, _state(home).children) == (FanoutRole.CHILD, [], {})
+
+
+async def _until_posted(home: FakeHome, count: int) -> None:
+    assert await _paglet(home).wait_state(lambda _: len(home.posts) == count, 5.0)
+
+
+async def test_child_of_a_restarted_host_says_so(home: FakeHome) -> None:
+    """Its work is lost; a parent that is restarted has none to lose."""
+    spreader = _paglet(home)
+    await home.hook(spreader.on_activation, ActivationEvent("alpha", "restart"))
+    assert home.posts == []
+    await home.hook(spreader.on_clone, _made(home, "stay at alpha"))
+    await home.hook(spreader.on_activation, ActivationEvent("alpha", "restart"))
+    assert [report.error for report in _posts(home)] == ["host alpha was restarted"]
+
+
+async def test_clone_for_another_purpose_is_no_child(home: FakeHome) -> None:
+    """It is a parent of its own, with no children."""
+    spreader = _paglet(home)
+    async with spreader.turn() as state:
+        state.expect("beta", "c")
+    await home.hook(spreader.on_clone, CloneEvent("parent", home.paglet_id, "beta", "alpha"))
+    assert (_state(home).role, _state(home).children) == (FanoutRole.PARENT, {})
+    with pytest.raises(TypeError, match="is no child"):
+        await spreader.report_to_parent()
