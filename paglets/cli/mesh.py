@@ -66,7 +66,7 @@ def rebuild(session: Session, dry_run: bool) -> int:  # noqa: FBT001 - click giv
     """Register again what a directory that was lost knew, from the journals of all hosts that answer.
 
     Nothing that a host keeps is deleted; repeat it at will. Exit code 1 when something is in conflict or undecided, or
-    a host of the mesh was not heard.
+    a host of the mesh was not heard. With --json the first line tells of the hosts, each further one of a paglet.
     """
 
     async def rebuilt(client: Client) -> rebuild_pb2.RebuildDirectoryResponse:
@@ -78,7 +78,9 @@ def rebuild(session: Session, dry_run: bool) -> int:  # noqa: FBT001 - click giv
     records = [_record(found) for found in reply.paglets]
     registered = sum(record["outcome"] == "registered" for record in records)
     if session.json:
-        write_json({"dry_run": dry_run, "paglets": records, "heard": list(reply.heard), "unheard": list(reply.unheard)})
+        write_json({"dry_run": dry_run, "heard": list(reply.heard), "unheard": list(reply.unheard)})
+        for record in records:
+            write_json(record)
     else:
         if records:
             write_table(

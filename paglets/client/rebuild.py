@@ -21,9 +21,17 @@ class RebuildPeer:
         self._deadline_s = deadline_s
 
     async def rebuild(self, *, dry_run: bool, timeout_s: float | None = None) -> pb.RebuildDirectoryResponse:
-        """Registers what the mesh's directory has lost, or tells what would be; waits as long as it takes."""
+        """Registers what the mesh's directory has lost, or tells what would be; waits as long as it takes.
+
+        All messages of the answer are made one. When it breaks all of it may have been done; repeat it.
+        """
+        told = pb.RebuildDirectoryResponse()
         with errors_of_calls():
-            return await self._stub.RebuildDirectory(pb.RebuildDirectoryRequest(dry_run=dry_run), timeout=timeout_s)
+            async for message in self._stub.RebuildDirectory(
+                pb.RebuildDirectoryRequest(dry_run=dry_run), timeout=timeout_s
+            ):
+                told.MergeFrom(message)
+        return told
 
     async def journal(self) -> tuple[Sequence[pb.JournalEntry], int]:
         """All paglets that the host's journal has, and the greatest revision that it has seen."""

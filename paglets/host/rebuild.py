@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from paglet.v1 import rebuild_pb2 as pb
@@ -18,7 +19,7 @@ from paglets.host.parts import HostParts
 from paglets.host.rebuild_plan import Offer, Plan, undone
 from paglets.host.settle import until_reached
 
-__all__ = ["REBUILD_POINTS", "Rebuild"]
+__all__ = ["REBUILD_POINTS", "Rebuild", "Rebuilt"]
 
 _log = logging.getLogger(__name__)
 _BATCH = 200
@@ -34,13 +35,22 @@ REBUILD_POINTS = (
 """The named points of a rebuild, at the host that was asked for it."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """What a rebuild did: paglets in the order of their ids, and the hosts that told of theirs, or did not."""
+
+    paglets: Sequence[pb.RebuiltPaglet]
+    heard: Sequence[str]
+    unheard: Sequence[str]
+
+
 class Rebuild:
     """The rebuilding of the mesh's directory by this host. Safe to repeat, and to run on several hosts at once."""
 
     def __init__(self, parts: HostParts) -> None:
         self._parts = parts
 
-    async def run(self, *, dry_run: bool) -> pb.RebuildDirectoryResponse:
+    async def run(self, *, dry_run: bool) -> Rebuilt:
         """Registers what the directory does not know, and has its hosts serve it; with `dry_run` only tells.
 
         A host that did not answer is told of as unheard: what it has is not registered, and what may be on its way to
@@ -67,7 +77,7 @@ class Rebuild:
             await self._register(plan, above)
             await self._take_up(plan)
         told = sorted(plan.told, key=lambda found: found.paglet_id)
-        return pb.RebuildDirectoryResponse(paglets=told, heard=heard, unheard=unheard)
+        return Rebuilt(paglets=told, heard=heard, unheard=unheard)
 
     async def _rows(self, offered: Iterable[str]) -> Mapping[str, PagletRow]:
         """The rows of what is offered, read after the journals: an epoch there is never ahead of its row."""

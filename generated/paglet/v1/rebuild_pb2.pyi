@@ -167,7 +167,7 @@ Global___RebuildDirectoryRequest: _TypeAlias = RebuildDirectoryRequest  # noqa: 
 
 @_typing.final
 class RebuildDirectoryResponse(_message.Message):
-    """RebuildDirectoryResponse tells what was done."""
+    """RebuildDirectoryResponse tells what was done with at most 1000 paglets."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -176,15 +176,15 @@ class RebuildDirectoryResponse(_message.Message):
     UNHEARD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def paglets(self) -> _containers.RepeatedCompositeFieldContainer[Global___RebuiltPaglet]:
-        """The paglets, in the order of their ids, but for those that had ended; none when nothing was lost."""
+        """The paglets, over all messages in the order of their ids, but for those that had ended; none when nothing was lost."""
 
     @_builtins.property
     def heard(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Hosts that were asked and answered."""
+        """Hosts that were asked and answered; in the first message only."""
 
     @_builtins.property
     def unheard(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Hosts of the directory that were not heard: what they have is still missing."""
+        """Hosts of the directory that were not heard: what they have is still missing. In the first message only."""
 
     def __init__(
         self,

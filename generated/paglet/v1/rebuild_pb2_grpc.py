@@ -35,7 +35,7 @@ class RebuildServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
-        self.RebuildDirectory = channel.unary_unary(
+        self.RebuildDirectory = channel.unary_stream(
                 '/paglet.v1.RebuildService/RebuildDirectory',
                 request_serializer=paglet_dot_v1_dot_rebuild__pb2.RebuildDirectoryRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_rebuild__pb2.RebuildDirectoryResponse.FromString,
@@ -58,7 +58,8 @@ class RebuildServiceServicer(object):
 
     def RebuildDirectory(self, request, context):
         """RebuildDirectory asks every host that has a lease for what its journal has, and registers what the directory does not
-        know. Nothing that a host keeps is deleted. Safe to repeat, and on a mesh that has lost nothing.
+        know; it answers when that is done, in as many messages as the paglets need, and in one at least. Nothing that a host
+        keeps is deleted. Safe to repeat, also after a stream that broke, and on a mesh that has lost nothing.
 
         Errors: UNAVAILABLE (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
         """
@@ -88,7 +89,7 @@ class RebuildServiceServicer(object):
 
 def add_RebuildServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'RebuildDirectory': grpc.unary_unary_rpc_method_handler(
+            'RebuildDirectory': grpc.unary_stream_rpc_method_handler(
                     servicer.RebuildDirectory,
                     request_deserializer=paglet_dot_v1_dot_rebuild__pb2.RebuildDirectoryRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_rebuild__pb2.RebuildDirectoryResponse.SerializeToString,
@@ -126,7 +127,7 @@ class RebuildService(object):
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/paglet.v1.RebuildService/RebuildDirectory',

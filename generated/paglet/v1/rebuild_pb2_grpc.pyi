@@ -33,9 +33,10 @@ class RebuildServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RebuildServiceAsyncStub: ...
-    RebuildDirectory: _grpc.UnaryUnaryMultiCallable[_rebuild_pb2.RebuildDirectoryRequest, _rebuild_pb2.RebuildDirectoryResponse]
+    RebuildDirectory: _grpc.UnaryStreamMultiCallable[_rebuild_pb2.RebuildDirectoryRequest, _rebuild_pb2.RebuildDirectoryResponse]
     """RebuildDirectory asks every host that has a lease for what its journal has, and registers what the directory does not
-    know. Nothing that a host keeps is deleted. Safe to repeat, and on a mesh that has lost nothing.
+    know; it answers when that is done, in as many messages as the paglets need, and in one at least. Nothing that a host
+    keeps is deleted. Safe to repeat, also after a stream that broke, and on a mesh that has lost nothing.
 
     Errors: UNAVAILABLE (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
     """
@@ -56,9 +57,10 @@ class RebuildServiceAsyncStub(RebuildServiceStub):
     """RebuildService makes a directory that has lost its rows know again what the hosts' journals have."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    RebuildDirectory: _aio.UnaryUnaryMultiCallable[_rebuild_pb2.RebuildDirectoryRequest, _rebuild_pb2.RebuildDirectoryResponse]  # type: ignore[assignment]
+    RebuildDirectory: _aio.UnaryStreamMultiCallable[_rebuild_pb2.RebuildDirectoryRequest, _rebuild_pb2.RebuildDirectoryResponse]  # type: ignore[assignment]
     """RebuildDirectory asks every host that has a lease for what its journal has, and registers what the directory does not
-    know. Nothing that a host keeps is deleted. Safe to repeat, and on a mesh that has lost nothing.
+    know; it answers when that is done, in as many messages as the paglets need, and in one at least. Nothing that a host
+    keeps is deleted. Safe to repeat, also after a stream that broke, and on a mesh that has lost nothing.
 
     Errors: UNAVAILABLE (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
     """
@@ -82,9 +84,10 @@ class RebuildServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _rebuild_pb2.RebuildDirectoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_rebuild_pb2.RebuildDirectoryResponse, _abc.Awaitable[_rebuild_pb2.RebuildDirectoryResponse]]:
+    ) -> _typing.Union[_abc.Iterator[_rebuild_pb2.RebuildDirectoryResponse], _abc.AsyncIterator[_rebuild_pb2.RebuildDirectoryResponse]]:
         """RebuildDirectory asks every host that has a lease for what its journal has, and registers what the directory does not
-        know. Nothing that a host keeps is deleted. Safe to repeat, and on a mesh that has lost nothing.
+        know; it answers when that is done, in as many messages as the paglets need, and in one at least. Nothing that a host
+        keeps is deleted. Safe to repeat, also after a stream that broke, and on a mesh that has lost nothing.
 
         Errors: UNAVAILABLE (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
         """
