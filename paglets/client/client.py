@@ -153,7 +153,7 @@ class Client:
 
         `type` is a Paglet class or `module.Class`; `state` a dataclass or JSON text, empty for the defaults. Repeat it
         with the same `request_id` and there is one paglet. Raises STATE_INVALID, PAGLET_EXISTS, TYPE_NOT_ALLOWED,
-        HOOK_FAILED, INVALID_ID.
+        HOOK_FAILED, QUIESCE_TIMEOUT for an `on_creation` that does not end, INVALID_ID.
         """
         request = lifecycle_pb2.CreatePagletRequest(
             request_id=request_id or next_request_id(),

@@ -162,7 +162,7 @@ class Paglet(Generic[StateT]):
     # Hooks. Each is a turn; `def` or `async def`.
 
     async def on_creation(self, event: CreationEvent) -> None:
-        """The paglet begins to exist; an exception refuses the creation."""
+        """The paglet begins to exist; an exception, or not to end in the host's quiesce time, refuses the creation."""
 
     async def on_dispatching(self, event: MobilityEvent) -> None:
         """The last turn before a move; an exception gives the move up."""

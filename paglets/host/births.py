@@ -17,13 +17,12 @@ from paglets.directory.contract import Guard, PagletRow
 from paglets.errors import (
     AlreadyExistsError,
     ConflictError,
-    InternalError,
     InvalidArgumentError,
     PreconditionError,
     Resource,
 )
 from paglets.faults import point
-from paglets.host.activities import hook_failed
+from paglets.host.activities import hook_limits
 from paglets.host.parts import HostParts
 from paglets.host.replies import require_same
 from paglets.host.resident import Resident
@@ -70,7 +69,7 @@ class Births:
     async def create(self, request: CreateRequest) -> PagletRow:
         """Creates a paglet, or finds the one that the same request created.
 
-        Raises TYPE_NOT_ALLOWED, STATE_INVALID, PAGLET_EXISTS, REQUEST_ID_REUSED, HOOK_FAILED.
+        Raises TYPE_NOT_ALLOWED, STATE_INVALID, PAGLET_EXISTS, REQUEST_ID_REUSED, HOOK_FAILED, QUIESCE_TIMEOUT.
         """
         paglet_type = self._parts.registry.get(request.type)
         paglet_id = request.effective_id
@@ -98,14 +97,13 @@ class Births:
             finally:
                 if self._residents.get(paglet_id) is not resident:
                     await resident.let_go(self._parts.settings.quiesce_s)
+                    resident.leave()  # what a thread of its hook still does must not be done to the next of this id
                     await self._parts.work.drop(paglet_id)
 
     async def _bear(self, resident: Resident, request: CreateRequest, tombstone: PagletRow | None) -> PagletRow:
         event = CreationEvent(self._parts.name)
-        try:
+        async with hook_limits("on_creation", self._parts.settings.quiesce_s):
             first = await resident.activities.first_hook(resident.paglet.on_creation, event)
-        except InternalError as error:
-            raise hook_failed("on_creation", error) from error
         stored, guard = resident.stored(), Guard.after(resident.paglet_id, tombstone)  # of epoch 0: not confirmed
         try:
             point("create.journal.before")

@@ -6,6 +6,7 @@ import logging
 
 from paglets.core.turn import OwnRequest
 from paglets.errors import ConflictError, PagletError, Resource, UnavailableError
+from paglets.host.activities import hook_limits
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
 from paglets.host.records import Departure
@@ -33,13 +34,14 @@ async def give_up(parts: HostParts, resident: Resident, journey: Journey, error:
     """A frozen paglet, whose row bears no intent, goes on; the error is kept for whoever asked for its journey."""
     await keep_error(resident, journey.departure, error)
     await drop_request(parts, resident, journey.own_request)
-    await resume(resident, error)
+    await resume(parts, resident, error)
 
 
-async def resume(resident: Resident, error: PagletError) -> None:
-    """Lets a paglet whose journey was given up go on; it is told first."""
+async def resume(parts: HostParts, resident: Resident, error: PagletError) -> None:
+    """Lets a paglet whose journey was given up go on; it is told first, and has the quiesce time for that."""
     try:
-        await resident.activities.hook(resident.paglet.on_dispatch_aborted, error)
+        async with hook_limits("on_dispatch_aborted", parts.settings.quiesce_s):
+            await resident.activities.hook(resident.paglet.on_dispatch_aborted, error)
     except PagletError as failed:
         _log.error("on_dispatch_aborted of paglet %s failed: %s", resident.paglet_id, failed)
     resident.open()

@@ -112,7 +112,7 @@ class Recovery:
         async def told() -> None:
             async with resident.life:
                 begun.set()
-                await resume(resident, cut_journey(departure))
+                await resume(self._parts, resident, cut_journey(departure))
 
         self._tasks.start(told())
         await begun.wait()

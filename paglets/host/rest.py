@@ -100,7 +100,7 @@ class Rests:
     async def _go_on(self, resident: Resident, request: RestRequest, error: BaseException) -> None:
         """A paglet that was quieted and stays goes on: its bodies are gone, and it is told why."""
         if isinstance(error, PagletError) and request.own is None:
-            await resume(resident, error)
+            await resume(self._parts, resident, error)
         else:
             resident.open()
 

@@ -188,6 +188,62 @@ async def test_paglet_of_a_thread_without_end_can_be_disposed_of(
     STAGE.release("thread")
 
 
+@pytest.mark.parametrize("way", ["loop", "thread"])
+async def test_creation_without_end_is_given_up(strict: Mesh, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """Its id is free again; what a thread of it does later is not done to the next paglet of the id."""
+    cut = asyncio.Event()
+
+    async def on_loop(_worker: Worker, _event: object) -> None:
+        try:
+            await STAGE.at(way)
+        finally:
+            cut.set()
+
+    def in_thread(worker: Worker, _event: object) -> None:
+        STAGE.at_in_thread(way)
+        try:
+            worker.blocking(worker.work_folder())
+        except asyncio.CancelledError:
+            loop.call_soon_threadsafe(cut.set)
+
+    loop, client = asyncio.get_running_loop(), strict.alpha.client
+    STAGE.hold(way)
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "on_creation", on_loop if way == "loop" else in_thread)
+        async with asyncio.timeout(2 * _AT_ONCE_S):
+            with pytest.raises(DeadlineError, match="on_creation did not end within 1 s") as caught:
+                await client.create(WORKER_TYPE, paglet_id="worker", request_id="c-1")
+    assert caught.value.reason == "QUIESCE_TIMEOUT"
+    with pytest.raises(PagletError, match="worker"):
+        await client.get("worker")
+    await client.create(WORKER_TYPE, paglet_id="worker", request_id="c-1")
+    STAGE.release(way)
+    async with asyncio.timeout(_AT_ONCE_S):
+        await cut.wait()
+    assert not strict.alpha.host.parts.work.where("worker").exists()
+    assert not (await client.get("worker")).stuck
+
+
+@pytest.mark.parametrize("way", ["loop", "thread"])
+async def test_giving_up_tells_the_paglet_for_a_time(strict: Mesh, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """An `on_dispatch_aborted` that does not end keeps nobody from ending the paglet."""
+
+    async def on_loop(_probe: Probe, _error: object) -> None:
+        await STAGE.at("thread")
+
+    await strict.probe(state='{"refuse": {"check_arrival": "refused"}}')
+    monkeypatch.setattr(Probe, "on_dispatch_aborted", on_loop if way == "loop" else _in_thread)
+    STAGE.hold("thread")
+    moving = asyncio.create_task(strict.beta.client.dispatch("probe", "beta"))
+    await STAGE.reached("thread")
+    async with asyncio.timeout(2 * _AT_ONCE_S):
+        await strict.beta.client.dispose("probe")
+        with pytest.raises(PagletError) as caught:
+            await moving
+    assert caught.value.reason == "TASK_RUNNING"
+    STAGE.release("thread")
+
+
 async def test_body_that_a_hook_began_is_waited_for(strict: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread of a body is no hook's, also when it was begun by one: the paglet stays where that is at work."""
 

@@ -107,8 +107,8 @@ class LifecycleServiceServicer(object):
         Safe to repeat with the same request_id: the paglet made first is returned.
 
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, STATE_INVALID), ALREADY_EXISTS (PAGLET_EXISTS),
-        FAILED_PRECONDITION (TYPE_NOT_ALLOWED, REQUEST_ID_REUSED, HOOK_FAILED), UNAVAILABLE (DIRECTORY_UNAVAILABLE,
-        SHUTTING_DOWN).
+        FAILED_PRECONDITION (TYPE_NOT_ALLOWED, REQUEST_ID_REUSED, HOOK_FAILED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT: the
+        paglet's first turn did not end, and there is no paglet), UNAVAILABLE (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,8 +39,8 @@ class LifecycleServiceStub:
     Safe to repeat with the same request_id: the paglet made first is returned.
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, STATE_INVALID), ALREADY_EXISTS (PAGLET_EXISTS),
-    FAILED_PRECONDITION (TYPE_NOT_ALLOWED, REQUEST_ID_REUSED, HOOK_FAILED), UNAVAILABLE (DIRECTORY_UNAVAILABLE,
-    SHUTTING_DOWN).
+    FAILED_PRECONDITION (TYPE_NOT_ALLOWED, REQUEST_ID_REUSED, HOOK_FAILED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT: the
+    paglet's first turn did not end, and there is no paglet), UNAVAILABLE (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
     """
     GetPaglet: _grpc.UnaryUnaryMultiCallable[_lifecycle_pb2.GetPagletRequest, _lifecycle_pb2.GetPagletResponse]
     """GetPaglet describes a paglet, wherever it is, with the phase and bytes of a running journey: as the paglet's own host
@@ -156,8 +156,8 @@ class LifecycleServiceAsyncStub(LifecycleServiceStub):
     Safe to repeat with the same request_id: the paglet made first is returned.
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, STATE_INVALID), ALREADY_EXISTS (PAGLET_EXISTS),
-    FAILED_PRECONDITION (TYPE_NOT_ALLOWED, REQUEST_ID_REUSED, HOOK_FAILED), UNAVAILABLE (DIRECTORY_UNAVAILABLE,
-    SHUTTING_DOWN).
+    FAILED_PRECONDITION (TYPE_NOT_ALLOWED, REQUEST_ID_REUSED, HOOK_FAILED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT: the
+    paglet's first turn did not end, and there is no paglet), UNAVAILABLE (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
     """
     GetPaglet: _aio.UnaryUnaryMultiCallable[_lifecycle_pb2.GetPagletRequest, _lifecycle_pb2.GetPagletResponse]  # type: ignore[assignment]
     """GetPaglet describes a paglet, wherever it is, with the phase and bytes of a running journey: as the paglet's own host
@@ -276,8 +276,8 @@ class LifecycleServiceServicer(metaclass=_abc_1.ABCMeta):
         Safe to repeat with the same request_id: the paglet made first is returned.
 
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST, INVALID_ID, STATE_INVALID), ALREADY_EXISTS (PAGLET_EXISTS),
-        FAILED_PRECONDITION (TYPE_NOT_ALLOWED, REQUEST_ID_REUSED, HOOK_FAILED), UNAVAILABLE (DIRECTORY_UNAVAILABLE,
-        SHUTTING_DOWN).
+        FAILED_PRECONDITION (TYPE_NOT_ALLOWED, REQUEST_ID_REUSED, HOOK_FAILED), DEADLINE_EXCEEDED (QUIESCE_TIMEOUT: the
+        paglet's first turn did not end, and there is no paglet), UNAVAILABLE (DIRECTORY_UNAVAILABLE, SHUTTING_DOWN).
         """
 
     @_abc_1.abstractmethod
