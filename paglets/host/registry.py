@@ -5,13 +5,18 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import logging
+import traceback
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import Any, TypeGuard
 
 from paglets.core.paglet import Paglet
 from paglets.errors import InvalidArgumentError, PreconditionError, Resource
 
 __all__ = ["BUILT_IN", "TypeRegistry", "services_of"]
+
+_log = logging.getLogger(__name__)
 
 BUILT_IN = ("paglets.patterns.file_mobility",)
 """Always allowed: what it may do is bounded by the host's file roots, of which there are none unless given."""
@@ -28,13 +33,13 @@ class TypeRegistry:
     def load(cls, host: str, modules: Iterable[str]) -> TypeRegistry:
         """Imports the allowed modules and finds the paglet types that they define.
 
-        Raises INVALID_ARGUMENT for a module that cannot be imported or defines none.
+        Raises MALFORMED_REQUEST for a module that cannot be imported or defines none.
         """
         types: dict[str, type[Paglet[Any]]] = {}
         for name in (*BUILT_IN, *modules):
             found = _types_of(name)
             if not found:
-                raise InvalidArgumentError("MALFORMED_REQUEST", f"module {name} defines no paglet type", field="allow")
+                raise _refused(name, "defines no paglet type; allow the module that has the class itself")
             types.update(found)
         return cls(host, types)
 
@@ -77,19 +82,41 @@ def services_of(paglet_type: type[Paglet[Any]]) -> tuple[str, ...]:
 
 
 def _types_of(module_name: str) -> dict[str, type[Paglet[Any]]]:
-    try:
-        if not all(map(str.isidentifier, module_name.split("."))):
-            raise ImportError("a module's name is identifiers with dots between")
-        module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise InvalidArgumentError(
-            "MALFORMED_REQUEST", f"module {module_name} cannot be imported: {error}", field="allow"
-        ) from error
+    module = _imported(module_name)
     return {
         found.type_name(): found
         for _, found in inspect.getmembers(module, inspect.isclass)
         if found.__module__ == module_name and _is_type(found)
     }
+
+
+def _imported(name: str) -> ModuleType:
+    """The module; whatever its author's code raises, or a class of it that is no paglet type, refuses it."""
+    if not all(map(str.isidentifier, name.split("."))):
+        raise _refused(name, "cannot be imported: a module's name is identifiers with dots between")
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and f"{name}.".startswith(f"{error.name}."):
+            what = f"{error}; install it, or have PYTHONPATH name the folder that it is in"
+        else:
+            _log.debug("module %s cannot be imported", name, exc_info=error)
+            what = f"{type(error).__name__}: {error}{_place(error, name)}; the debug log has the traceback"
+        raise _refused(name, f"cannot be imported: {what}") from error
+
+
+def _place(error: BaseException, module_name: str) -> str:
+    """Where in the module, or its package, an error came up; empty for one that says so itself."""
+    package = module_name.partition(".")[0]
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [found for found in frames if found.f_globals.get("__name__", "").partition(".")[0] == package]
+    return f", at {own[-1].f_code.co_filename}:{own[-1].f_lineno}" if own else ""
+
+
+def _refused(module_name: str, why: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "MALFORMED_REQUEST", f"module {module_name} {why}", field="allow", metadata={"module": module_name}
+    )
 
 
 def _is_type(found: type) -> TypeGuard[type[Paglet[Any]]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 
 import psutil
 import pytest
@@ -95,7 +97,11 @@ def test_property_that_the_configuration_file_gives_twice(cli: Cli) -> None:
         (["--listen", "0.0.0.0:0"], 71, "--insecure"),
         (["--listen", "nowhere"], 2, "--listen"),
         (["--name", "No Good"], 67, "name"),
-        (["--allow", "no.such.module"], 67, "no.such.module"),
+        (
+            ["--allow", "no.such.module"],
+            67,
+            "module no.such.module cannot be imported: No module named 'no'; install it",
+        ),
         (["--allow", ".."], 67, "identifiers"),
         (["--file-root", "/nowhere"], 2, "/nowhere"),
         (["--max-connections", "0"], 2, "--max-connections"),
@@ -111,6 +117,59 @@ def test_refusal_to_start_says_what_to_change(cli: Cli, options: list[str], code
     assert (ran.code, ran.out) == (code, "")
     assert told in ran.err
     assert "Traceback" not in ran.err
+
+
+_BROKEN = ("host", "serve", "--name", "solo", "--data", "data", "--listen", "127.0.0.1:0", "--allow", "broken_shop")
+_COUNTER = "from paglets.examples.counter import Counter\n\n"
+_TILL = "def open_till():\n    return {}['money']\n\nopen_till()\n"
+_ADD = "Shop must answer paglet.examples.counter.v1.CounterService/Add by"
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (f"{_COUNTER}class Shop(Counter):\n    add = None\n", f"TypeError: {_ADD} `def add("),
+        (f"{_COUNTER}class Shop(Counter):\n    add = None\n", "it has no such method, at {path}:3;"),
+        (f"{_COUNTER}class Shop(Counter):\n    State = dict\n", "class dict must be a dataclass, at {path}:3;"),
+        (_TILL, "KeyError: 'money', at {path}:2;"),
+        ("import no_such_till\n", "No module named 'no_such_till', at {path}:1;"),
+        ("class Shop\n", "SyntaxError: expected ':' (broken_shop.py, line 1);"),
+        ("import sys\nsys.exit('closed')\n", "SystemExit: closed, at {path}:2;"),
+        ("raise ValueError('two\\nlines')\n", r"ValueError: two\nlines, at {path}:1;"),
+        (_COUNTER, "defines no paglet type; allow the module"),
+    ],
+)
+def test_module_that_cannot_be_allowed_is_told(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, source: str, told: str
+) -> None:
+    """What is wrong with it, and where: in a line, whatever its author's code raises."""
+    path = cli.home / "broken_shop.py"
+    path.write_text(source)
+    monkeypatch.setattr(sys, "path", [str(cli.home), *sys.path])
+    monkeypatch.delitem(sys.modules, "broken_shop", raising=False)
+    importlib.invalidate_caches()
+    ran = cli(*_BROKEN)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (67, "", 1)
+    assert "module broken_shop" in ran.err
+    assert told.format(path=path) in ran.err
+
+
+def test_module_that_cannot_be_allowed_is_told_to_programs(cli: Cli) -> None:
+    """As any other refusal: with its reason, and which module it is."""
+    (cli.home / "broken_shop.py").write_text(_TILL)
+    ran = cli.process(*_BROKEN, "--json", env={"PYTHONPATH": str(cli.home)})
+    error = json.loads(ran.err)["error"]
+    assert (ran.code, error["reason"], error["metadata"]) == (67, "MALFORMED_REQUEST", {"module": "broken_shop"})
+    assert "KeyError: 'money'" in error["message"]
+
+
+def test_traceback_of_a_module_is_in_the_debug_log(cli: Cli) -> None:
+    """For what the place of an error does not explain."""
+    (cli.home / "broken_shop.py").write_text(_TILL)
+    ran = cli.process(*_BROKEN, "--log-level", "debug", env={"PYTHONPATH": str(cli.home)})
+    assert ran.code == 67
+    assert "Traceback" in ran.err
+    assert ", in open_till" in ran.err
 
 
 def test_taken_port_is_told(cli: Cli) -> None:
