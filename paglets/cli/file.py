@@ -65,21 +65,67 @@ def push(
         dry_run=dry_run,
         overwrite=overwrite,
     )
-    result = session.run(lambda client: _push(client, request, session))
+    _tell(session, session.run(lambda client: _transfer(client, request, session)))
+
+
+@file.command()
+@click.argument("source", metavar="SRC")
+@click.option("--from", "origin", metavar="HOST", required=True, help="The name of the host to fetch it from.")
+@click.option("--dest", metavar="PATH", default="", help="Where it goes here; a folder puts it inside.")
+@click.option("--mode", type=click.Choice(("copy", "move")), default="copy", show_default=True, help="What of SRC.")
+@click.option("--overwrite", is_flag=True, help="Replace the destination if it is there.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
+@click.pass_obj
+def pull(
+    session: Session,
+    source: str,
+    origin: str,
+    dest: str,
+    mode: str,
+    overwrite: bool,  # noqa: FBT001 - click gives it by name
+    dry_run: bool,  # noqa: FBT001 - click gives it by name
+) -> None:
+    """Fetch the file SRC of another host to the host that is asked; whole and proven, or not at all.
+
+    Both hosts need a `--file-root` that the path is in.
+    """
+    from paglet.v1.file_transfer_pb2 import FileTransferRequest
+    from paglets.values import FileMode
+    from paglets.wire.files import file_mode_to_message
+
+    async def fetch(client: Client) -> FileTransferResult:
+        request = FileTransferRequest(
+            source_path=source,
+            destination_path=dest,
+            target_host=(await client.host()).name,
+            mode=file_mode_to_message(FileMode(mode)),
+            dry_run=dry_run,
+            overwrite=overwrite,
+        )
+        return await _transfer(client, request, session, origin)
+
+    _tell(session, session.run(fetch))
+
+
+def _tell(session: Session, result: FileTransferResult) -> None:
     if session.json:
         write_json(_record(result))
     else:
         click.echo(_sentence(result))
 
 
-async def _push(client: Client, request: FileTransferRequest, session: Session) -> FileTransferResult:
-    """Makes a paglet, has it carry the file, and disposes of it whatever came of that.
+async def _transfer(
+    client: Client, request: FileTransferRequest, session: Session, origin: str = ""
+) -> FileTransferResult:
+    """Makes a paglet, has it carry the file, from `origin` if it is not here, and disposes of it whatever came of that.
 
     Raises a failure with the paglet's own words, code and reason; DEADLINE_EXCEEDED when the time is over, and
     the transfer goes on.
     """
     proxy, timeout_s = await client.create(CARRIER), session.move_timeout_s
     try:
+        if origin:
+            await proxy.dispatch(origin, timeout_s=timeout_s)
         snapshot = await carry(proxy, request, timeout_s)
     except BaseException:
         # In a task of its own: in one that is being cancelled, timeouts of Python before 3.11.4 end as cancellations.

@@ -32,6 +32,7 @@ class _Paglets(Nouns):
         "op": "paglets.cli.op:op",
         "artifact": "paglets.cli.artifact:artifact",
         "file": "paglets.cli.file:file",
+        "search": "paglets.cli.search:search",
         "demo": "paglets.cli.demo:demo",
         "bench": "paglets.cli.bench:bench",
         "version": "paglets.cli.version:version",
