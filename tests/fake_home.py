@@ -68,6 +68,7 @@ class FakeHome:
         self.made: list[tuple[str, Message | None]] = []
         self.ended: list[str] = []
         self.refusals: dict[str, PagletError] = {}
+        self.stubs: dict[str, Any] = {}
         self.mishaps: list[Exception] = []
         self._one_at_a_time = asyncio.Lock()
         self._waits = Waits()
@@ -244,6 +245,11 @@ class FakeHome:
         """Notes the clone when the running turn or body has ended well."""
         self._after(lambda: self.clones.append(target))
         return f"{self.paglet_id}-{target}"
+
+    def stub(self, paglet_id: str, make: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - what the test gave
+        """What the test gave for a paglet."""
+        del make
+        return self.stubs[paglet_id]
 
     async def make_clone(
         self, target: str, parameters: Message | None, ticket: TransferTicket | None, request_id: str

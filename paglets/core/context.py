@@ -17,6 +17,7 @@ from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef,
 __all__ = ["Context"]
 
 T = TypeVar("T")
+StubT = TypeVar("StubT")
 
 
 class Context(Protocol):
@@ -110,6 +111,10 @@ class Context(Protocol):
 
     def request_clone(self, target: str, ticket: TransferTicket | None = None) -> str:
         """Clones the paglet when the running turn or background body has ended and been committed; the clone's id."""
+        ...
+
+    def stub(self, paglet_id: str, make: Callable[[Any], StubT]) -> StubT:
+        """A generated stub bound to a paglet, wherever that is."""
         ...
 
     async def make_clone(

@@ -53,6 +53,7 @@ __all__ = ["Paglet", "PatternService"]
 
 T = TypeVar("T")
 StateT = TypeVar("StateT")
+StubT = TypeVar("StubT")
 PagletT = TypeVar("PagletT", bound="Paglet[Any]")
 
 _NOTHING_MORE = ArtifactWrite()
@@ -287,6 +288,15 @@ class Paglet(Generic[StateT]):
         INVALID_ID, POSTS_FULL, MALFORMED_REQUEST for a request over 1 MiB.
         """
         self.context.post(paglet if isinstance(paglet, str) else paglet.paglet_id, operation, request)
+
+    def stub(self, paglet: str | PagletProxyRef, make: Callable[[Any], StubT]) -> StubT:
+        """A generated stub bound to a paglet: `await self.stub(ref, CounterServiceStub).Add(AddRequest(amount=1))`.
+
+        As `PagletProxy.stub`, by way of this host. What a turn calls leaves at once, not with its commit; if the turn
+        has a request id and is run again, its calls are not: their ids follow from it, and their order. A call that
+        would wait for this very turn is refused. Raises INVALID_ID; calls raise PagletErrors.
+        """
+        return self.context.stub(check_id(paglet if isinstance(paglet, str) else paglet.paglet_id, "paglet_id"), make)
 
     def dispatch(self, target: str, *, ticket: TransferTicket | None = None) -> PagletProxyRef:
         """Asks for a move to the host named `target`, begun when this turn or task body has ended and is committed.

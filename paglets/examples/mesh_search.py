@@ -17,10 +17,12 @@ from pathlib import Path
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from paglet.examples.mesh_search.v1.mesh_search_pb2 import DESCRIPTOR, Found, SearchRequest, SearchResponse
-from paglets import MeshFanoutMixin, MeshFanoutState, OperationPaglet
 from paglets.core.context import Context
 from paglets.core.turn import StateCell
 from paglets.errors import InvalidArgumentError, PreconditionError
+from paglets.patterns.fanout import MeshFanoutMixin
+from paglets.patterns.fanout_state import MeshFanoutState
+from paglets.patterns.operations import OperationPaglet
 
 __all__ = ["MeshSearch", "SearchState"]
 

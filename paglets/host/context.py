@@ -12,7 +12,6 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from paglets.artifacts.store import ArtifactStore
-from paglets.client.client import Client
 from paglets.core.call import OperationCall, current_call
 from paglets.core.cause import OutgoingPost
 from paglets.core.storage import Storage
@@ -41,6 +40,7 @@ from paglets.values import (
 __all__ = ["HostContext"]
 
 T = TypeVar("T")
+StubT = TypeVar("StubT")
 
 
 class HostContext:
@@ -154,6 +154,10 @@ class HostContext:
         self._activities.request(OwnRequest(OwnAction.CLONE, target, ticket=ticket, request_id=request_id))
         return clone_id(self.paglet_id, request_id)
 
+    def stub(self, paglet_id: str, make: Callable[[Any], StubT]) -> StubT:
+        """A stub by way of this host, which finds the paglet."""
+        return self._parts.peers.client(self._parts.address).proxy(paglet_id).stub(make)
+
     async def make_clone(
         self, target: str, parameters: Message | None, ticket: TransferTicket | None, request_id: str
     ) -> str:
@@ -165,16 +169,13 @@ class HostContext:
                 " make the clone in the background",
                 resource=Resource("paglet", self._paglet_id),
             )
-        async with Client(self._parts.address) as client:
-            made = await client.clone(
-                self._paglet_id, target, parameters=parameters, ticket=ticket, request_id=request_id
-            )
+        client = self._parts.peers.client(self._parts.address)
+        made = await client.clone(self._paglet_id, target, parameters=parameters, ticket=ticket, request_id=request_id)
         return made.paglet_id
 
     async def dispose_of(self, paglet_id: str) -> None:
         """Ends another paglet, as anybody else would."""
-        async with Client(self._parts.address) as client:
-            await client.dispose(paglet_id)
+        await self._parts.peers.client(self._parts.address).dispose(paglet_id)
 
     def request_deactivate(self, policy: DeactivationPolicy | None) -> None:
         """Lets the paglet rest when the running turn or body has ended well."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from paglets.client.artifacts import RemoteArtifactStore
 from paglets.client.channel import Channel, open_channel
+from paglets.client.client import Client
 from paglets.client.forward import Forwarder
 from paglets.client.post_peer import PostPeer
 from paglets.client.rebuild import RebuildPeer
@@ -27,6 +28,13 @@ class Peers:
         self._directory = directory
         self._hosts: dict[str, HostRef] = {}
         self._channels: dict[tuple[str, str], Channel] = {}
+        self._clients: dict[str, Client] = {}
+
+    def client(self, address: str) -> Client:
+        """The SDK, for what the paglets of this host ask of others; it stays open as long as the host."""
+        if address not in self._clients:
+            self._clients[address] = Client(address)
+        return self._clients[address]
 
     async def hosts(self) -> Sequence[HostRef]:
         """All hosts of the mesh, in the order of their names, as they are now."""
@@ -102,6 +110,9 @@ class Peers:
         channels, self._channels = self._channels, {}
         for channel in channels.values():
             await channel.close()
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await client.close()
 
     async def _known(self, name: str) -> HostRef:
         """One host as it was when it was last looked up; now, if it was not there."""

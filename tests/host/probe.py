@@ -14,7 +14,6 @@ import grpc
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.wrappers_pb2 import StringValue
 
-from paglets.client.client import Client
 from paglets.core.events import (
     ActivationEvent,
     ArrivalTarget,
@@ -197,13 +196,12 @@ class Probe(OperationPaglet[ProbeState]):
 
     async def _relayed(self, line: str) -> str:
         paglet_id, operation_, text = line.split(" ", 2)
-        async with Client(self.context.address, timeout_s=5) as client:
 
-            def bind(channel: grpc.aio.Channel) -> grpc.aio.UnaryUnaryMultiCallable[StringValue, StringValue]:
-                path = f"/{PROBE.full_name}/{operation_}"
-                return channel.unary_unary(path, StringValue.SerializeToString, StringValue.FromString)
+        def bind(channel: grpc.aio.Channel) -> grpc.aio.UnaryUnaryMultiCallable[StringValue, StringValue]:
+            path = f"/{PROBE.full_name}/{operation_}"
+            return channel.unary_unary(path, StringValue.SerializeToString, StringValue.FromString)
 
-            return (await client.proxy(paglet_id).stub(bind)(StringValue(value=text))).value
+        return (await self.stub(paglet_id, bind)(StringValue(value=text), timeout=5)).value
 
     async def wrong(self, request: StringValue) -> StringValue:
         """Answers with a message of another type."""
