@@ -28,6 +28,7 @@ from paglets.core.events import (
     MobilityEvent,
 )
 from paglets.core.handlers import Handler, bind_handlers
+from paglets.core.raw_call import RawCall
 from paglets.core.resources import Resources
 from paglets.core.sending import SENT_TTL_S, sent_write
 from paglets.core.sources import checked_mode, safe_name
@@ -205,6 +206,16 @@ class Paglet(Generic[StateT]):
     def deactivation_policy(self, request: DeactivationRequest) -> DeactivationPolicy:
         """Asked before a rest what is to bring the paglet back: by default what was asked for, else the defaults."""
         return request.policy or DeactivationPolicy()
+
+    def handle_operation_message(self, call: RawCall) -> Awaitable[bytes | None] | bytes | None:
+        """Answers a unary call of an operation that none of the class's services has; `def` or `async def`.
+
+        For a bridge to services that it has no descriptors of. A class that overrides this gets each such call, and
+        each such post, as a turn, and returns the encoded reply; after None or `NotImplemented` the call fails with
+        OPERATION_NOT_FOUND, and the turn is as if it had not been. A request id holds for the bytes as they came: the
+        same message in another encoding is another request.
+        """
+        return None
 
     @classmethod
     def check_arrival(cls, state: StateT, target: ArrivalTarget) -> None:

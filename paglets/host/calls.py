@@ -7,33 +7,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from google.protobuf.message import DecodeError, Message
-
 from paglets.core.call import OperationCall, answering
 from paglets.core.cause import Cause
 from paglets.core.handlers import Handler
 from paglets.core.mailbox import Ticket
 from paglets.core.paglet import Paglet
 from paglets.core.turn import passing_on
-from paglets.errors import (
-    InternalError,
-    InvalidArgumentError,
-    OperationNotFoundError,
-    PagletError,
-    Resource,
-    UnavailableError,
-)
+from paglets.errors import PagletError, UnavailableError
 from paglets.host.gate import call_cycle
 from paglets.host.once import Once, Reply
+from paglets.host.parsing import ParsedRequest, no_operation, parse_request
 from paglets.host.post_records import StoredPost
 from paglets.host.reads import Reads
 from paglets.host.records import StoredReply
-from paglets.host.replies import ReplyBook, fingerprint_of
+from paglets.host.replies import ReplyBook
 from paglets.host.runner import Runner, attempt
-from paglets.wire.channel_options import MAX_MESSAGE_BYTES
 from paglets.wire.status import to_status
 
-__all__ = ["MAX_CHAIN", "Call", "Calls", "encoded", "method_of", "no_operation", "parsed"]
+__all__ = ["MAX_CHAIN", "Call", "Calls"]
 
 
 MAX_CHAIN = 16
@@ -44,11 +35,13 @@ MAX_CHAIN = 16
 class Call:
     """One call: rpc path, encoded request if it is unary, who asks, request id if any, deadline on the loop's clock.
 
-    `told` is what the author sees of it. `chain` names the paglets whose turns wait for it, the caller last.
+    `type_url` is the request's type as `Any` has it, None by the native door. `told` is what the author sees of the
+    call. `chain` names the paglets whose turns wait for it, the caller last.
     """
 
     path: str
     request: bytes = b""
+    type_url: str | None = None
     principal: str = ""
     request_id: str = ""
     deadline: float | None = None
@@ -82,16 +75,15 @@ class Calls:
         Safe to repeat with a request id, or for a read. Raises OPERATION_NOT_FOUND, MALFORMED_REQUEST, MAILBOX_FULL,
         DEADLINE_BEFORE_RUN, CALL_CYCLE, what the handler raised, or why the gate is shut.
         """
-        handler = self.handler(call.path)
-        request = parsed(handler, call.request)
+        request = self._parse(call.path, call.request, call.type_url)
         self.require_no_cycle(call.chain)
-        if handler.operation.is_read_only:
-            return Reply(await self._reads.run(lambda: self._read(handler, request, call), call.deadline))
+        if request.is_read_only:
+            return Reply(await self._reads.run(lambda: self._read(request, call), call.deadline))
         if not call.request_id:
-            return Reply(await self._turn(handler, request, call))
-        key, fingerprint = (call.principal, call.request_id), fingerprint_of(call.path, request)
+            return Reply(await self._turn(request, call))
+        key, fingerprint = (call.principal, call.request_id), request.fingerprint()
         return await self._once.run(
-            key, fingerprint, call.deadline, lambda: self._turn_once(handler, request, call, key, fingerprint)
+            key, fingerprint, call.deadline, lambda: self._turn_once(request, call, key, fingerprint)
         )
 
     async def deliver(self, post: StoredPost, timeout_s: float) -> bool:
@@ -101,19 +93,18 @@ class Calls:
 
         Raises what the handler raised, of which nothing is kept, or why the gate is shut.
         """
-        handler = self.handler(post.path)
-        request = parsed(handler, post.request)
+        request = self._parse(post.path, post.request, post.type_url)
         if self._book.knows(post.key, post.fingerprint):
             return True
         reply = await self._once.run(
-            post.key, post.fingerprint, None, lambda: self._post_turn(handler, request, post, timeout_s)
+            post.key, post.fingerprint, None, lambda: self._post_turn(request, post, timeout_s)
         )
         return reply.replayed
 
-    async def _read(self, handler: Handler, request: Message, call: Call) -> bytes:
+    async def _read(self, request: ParsedRequest, call: Call) -> bytes:
         """Runs a read. It has no turn that could be waited for, but passes on whose turns wait for it."""
         with passing_on(call.chain):
-            return await self._invoke(handler, request, call.told)
+            return await self._invoke(request, call.told)
 
     def require_no_cycle(self, chain: tuple[str, ...]) -> None:
         """Raises CALL_CYCLE when a turn of this very paglet waits for the call, which would wait for that turn."""
@@ -129,11 +120,11 @@ class Calls:
         await self._once.stop(timeout_s)
         self._reads.interrupt()
 
-    async def _turn(self, handler: Handler, request: Message, call: Call) -> bytes:
+    async def _turn(self, request: ParsedRequest, call: Call) -> bytes:
         ticket = await self._enter(call)
         try:
             cause = Cause(chain=call.chain, deadline=call.deadline)
-            reply, durable = await self._runner.begin(lambda: self._invoke(handler, request, call.told), cause=cause)
+            reply, durable = await self._runner.begin(lambda: self._invoke(request, call.told), cause=cause)
         except Exception:
             self._gate.leave(ticket)
             await self._runner.catch_up()  # an error tells of the state too
@@ -146,16 +137,14 @@ class Calls:
             await asyncio.shield(durable)
         return reply
 
-    async def _turn_once(
-        self, handler: Handler, request: Message, call: Call, key: tuple[str, str], fingerprint: bytes
-    ) -> bytes:
+    async def _turn_once(self, request: ParsedRequest, call: Call, key: tuple[str, str], fingerprint: bytes) -> bytes:
         def keep(reply: bytes) -> tuple[StoredReply, list[tuple[str, str]]]:
             return self._keep(key, fingerprint, reply)
 
         ticket = await self._enter(call)
         try:
             reply, durable = await attempt(
-                self._runner.begin(lambda: self._invoke(handler, request, call.told), keep, self._cause(key, call)),
+                self._runner.begin(lambda: self._invoke(request, call.told), keep, self._cause(key, call)),
                 call.path,
             )
         except PagletError as error:
@@ -166,7 +155,7 @@ class Calls:
             await durable
         return reply
 
-    async def _post_turn(self, handler: Handler, request: Message, post: StoredPost, timeout_s: float) -> bytes:
+    async def _post_turn(self, request: ParsedRequest, post: StoredPost, timeout_s: float) -> bytes:
         def keep(reply: bytes) -> tuple[StoredReply, list[tuple[str, str]]]:
             return self._keep(post.key, post.fingerprint, reply)
 
@@ -174,7 +163,7 @@ class Calls:
         deadline = asyncio.get_running_loop().time() + timeout_s
         cause = Cause(self._origin(post.key), post=post.number, deadline=deadline)
         try:
-            turn = self._runner.begin(lambda: self._invoke(handler, request), keep, cause)
+            turn = self._runner.begin(lambda: self._invoke(request), keep, cause)
             reply, durable = await attempt(turn, post.path)
         finally:
             self._gate.leave(ticket)
@@ -217,11 +206,10 @@ class Calls:
             raise
         return ticket
 
-    async def _invoke(self, handler: Handler, request: Message, told: OperationCall | None = None) -> bytes:
+    async def _invoke(self, request: ParsedRequest, told: OperationCall | None = None) -> bytes:
         """Calls the author's method and encodes what it answers with."""
         with answering(told):
-            reply = await self._runner.invoke(method_of(self._paglet, handler), request)
-        return encoded(handler, reply)
+            return request.encode(await self._runner.invoke(request.method_of(self._paglet), request.argument))
 
     def handler(self, path: str) -> Handler:
         """The operation of an rpc path. Raises OPERATION_NOT_FOUND."""
@@ -230,52 +218,5 @@ class Calls:
             raise no_operation(self._paglet_id, self._paglet.type_name(), path)
         return handler
 
-
-def no_operation(paglet_id: str, type_name: str, path: str) -> OperationNotFoundError:
-    """What is said of an operation that a paglet does not have."""
-    name = path.removeprefix("/")
-    return OperationNotFoundError(
-        "OPERATION_NOT_FOUND",
-        f"paglet {paglet_id} of type {type_name} has no operation {name}",
-        resource=Resource("paglet", paglet_id),
-        metadata={"operation": name, "type": type_name},
-    )
-
-
-def method_of(paglet: Paglet[Any], handler: Handler) -> Callable[..., Any]:
-    """The method that answers an operation."""
-    owner = paglet if handler.pattern is None else paglet.pattern_services[handler.pattern]
-    method: Callable[..., Any] = getattr(owner, handler.attribute)
-    return method
-
-
-def encoded(handler: Handler, reply: object) -> bytes:
-    """A message that an author's method answered with. Raises REPLY_INVALID."""
-    expected = handler.operation.reply_class
-    if not isinstance(reply, expected):
-        raise InternalError(
-            "REPLY_INVALID",
-            f"{handler.operation.full_name} answered with {type(reply).__name__}, not {expected.__name__}",
-            metadata={"operation": handler.operation.full_name},
-        )
-    data = reply.SerializeToString()
-    if len(data) > MAX_MESSAGE_BYTES:
-        raise InternalError(
-            "REPLY_INVALID",
-            f"{handler.operation.full_name} answered with {len(data)} bytes, a message has at most"
-            f" {MAX_MESSAGE_BYTES}; give more as an artifact",
-            metadata={"operation": handler.operation.full_name},
-        )
-    return data
-
-
-def parsed(handler: Handler, data: bytes) -> Message:
-    """A request. Raises MALFORMED_REQUEST."""
-    try:
-        return handler.operation.request_class.FromString(data)
-    except DecodeError as error:
-        raise InvalidArgumentError(
-            "MALFORMED_REQUEST",
-            f"the request is no {handler.operation.request_class.DESCRIPTOR.full_name}",
-            field="request",
-        ) from error
+    def _parse(self, path: str, data: bytes, type_url: str | None) -> ParsedRequest:
+        return parse_request(self._paglet_id, type(self._paglet), path, data, type_url)

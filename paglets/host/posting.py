@@ -7,18 +7,16 @@ import logging
 import time
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError
-
 from paglets.core.paglet import Paglet
 from paglets.errors import InvalidArgumentError, PagletError
 from paglets.faults import point
-from paglets.host.calls import no_operation
 from paglets.host.desk import Desk, Desks
 from paglets.host.dormant import Dormant
+from paglets.host.parsing import parse_request
 from paglets.host.parts import HostParts
 from paglets.host.post_records import MAX_POST_BYTES, StoredPost, post_id_of
 from paglets.host.postbox import PostBox
-from paglets.host.replies import ReplyBook, fingerprint_of
+from paglets.host.replies import ReplyBook
 from paglets.values import new_id
 
 __all__ = ["POSTING_POINTS", "PostRequest", "Posting"]
@@ -97,23 +95,11 @@ def _take(post: StoredPost, box: PostBox, book: ReplyBook) -> StoredPost | None:
 
 def _checked(paglet_type: type[Paglet[object]], paglet_id: str, request: PostRequest) -> StoredPost:
     """The post, if the paglet's type has such an operation that takes such a request."""
-    handler = paglet_type.handlers.get(request.path)
-    if handler is None:
-        raise no_operation(paglet_id, paglet_type.type_name(), request.path)
-    operation = handler.operation
-    if not operation.is_unary:
-        raise _malformed("operation", f"{operation.full_name} is a stream, which cannot be posted")
-    if operation.is_read_only:
-        raise _malformed("operation", f"{operation.full_name} has no side effects, and nobody would get its reply")
+    parsed = parse_request(paglet_id, paglet_type, request.path, request.request, request.type_url)
+    if parsed.is_read_only:
+        raise _malformed("operation", f"{request.path[1:]} has no side effects, and nobody would get its reply")
     if len(request.request) > MAX_POST_BYTES:
         raise _malformed("request", f"a post has at most {MAX_POST_BYTES} bytes; send more as an artifact")
-    wanted = operation.request_class.DESCRIPTOR.full_name
-    if request.type_url.rpartition("/")[2] != wanted:
-        raise _malformed("request", f"{operation.full_name} takes a {wanted}, got {request.type_url!r}")
-    try:
-        message = operation.request_class.FromString(request.request)
-    except DecodeError as error:
-        raise _malformed("request", f"the request is no {wanted}") from error
     request_id = request.request_id or new_id()
     return StoredPost(
         post_id=post_id_of(paglet_id, request.principal, request_id),
@@ -123,7 +109,7 @@ def _checked(paglet_type: type[Paglet[object]], paglet_id: str, request: PostReq
         path=request.path,
         type_url=request.type_url,
         request=request.request,
-        fingerprint=fingerprint_of(request.path, message),
+        fingerprint=parsed.fingerprint(),
         create_ms=time.time_ns() // 1_000_000,
     )
 

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from paglets.errors import PreconditionError, Resource
 from paglets.host.records import StoredReply
 
-__all__ = ["ReplyBook", "ReplyLimits", "fingerprint_of", "require_same"]
+__all__ = ["ReplyBook", "ReplyLimits", "fingerprint_of", "raw_fingerprint_of", "require_same"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,12 @@ class ReplyBook:
 
 def fingerprint_of(path: str, request: Message) -> bytes:
     """What makes two requests the same: the method, and the request re-encoded deterministically."""
-    return blake3(path.encode() + b"\0" + request.SerializeToString(deterministic=True)).digest()
+    return raw_fingerprint_of(path, request.SerializeToString(deterministic=True))
+
+
+def raw_fingerprint_of(path: str, request: bytes) -> bytes:
+    """As `fingerprint_of`, of a request that nobody can re-encode: its bytes as they came."""
+    return blake3(path.encode() + b"\0" + request).digest()
 
 
 def require_same(kept: bytes, fingerprint: bytes, key: tuple[str, str], paglet_id: str) -> None:

@@ -15,8 +15,9 @@ from paglets.core.paglet import Paglet
 from paglets.core.turn import passing_on
 from paglets.errors import InvalidArgumentError
 from paglets.host.activities import Activities
-from paglets.host.calls import Call, Calls, encoded, method_of, parsed
+from paglets.host.calls import Call, Calls
 from paglets.host.gate import Gate
+from paglets.host.parsing import encoded, method_of, parsed
 from paglets.host.runner import attempt
 
 __all__ = ["Streams"]

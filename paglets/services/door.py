@@ -6,18 +6,15 @@ refuses.
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import grpc
 
-from paglets.core.call import OperationCall
 from paglets.errors import OperationNotFoundError
-from paglets.host.calls import Call
 from paglets.host.host import Host
+from paglets.host.parsing import is_raw
+from paglets.services.answer import answer_unary, call_of, telling
 from paglets.services.call_meta import CallMeta
 from paglets.services.flights import Flights
 from paglets.services.guard import GuardedServices, guard_single
@@ -25,11 +22,11 @@ from paglets.services.outlet import Outlet, ServerContext
 from paglets.services.reflection import REFLECTION_SERVICES
 from paglets.services.requests import Requests
 from paglets.services.routing import Router
-from paglets.wire.metadata import PAGLET_ID_KEY, REPLAYED_KEY
+from paglets.wire.metadata import PAGLET_ID_KEY
 
 __all__ = ["Door"]
 
-Answer: TypeAlias = Callable[[str, CallMeta, Requests, Outlet, ServerContext], Awaitable[bool | None]]
+Serving: TypeAlias = Callable[[str, CallMeta, Requests, Outlet, ServerContext], Awaitable[bool | None]]
 
 _REFLECTION_PATHS = frozenset(f"/{service}/ServerReflectionInfo" for service in REFLECTION_SERVICES)
 
@@ -57,41 +54,25 @@ class Door(grpc.GenericRpcHandler):
         return self._unary_paths.get(path) or self._stream(path, self._operation)
 
     def _unary(self, path: str) -> grpc.RpcMethodHandler[Any, Any]:
-        async def answer(request: bytes, context: ServerContext) -> bytes:
+        async def serve(request: bytes, context: ServerContext) -> bytes:
             return await self._answer(path, request, context)
 
-        return grpc.unary_unary_rpc_method_handler(guard_single(answer, path))
+        return grpc.unary_unary_rpc_method_handler(guard_single(serve, path))
 
     async def _answer(self, path: str, request: bytes, context: ServerContext) -> bytes:
         meta = self._router.meta(context)
-        call = _call(path, meta, request)
+        call = call_of(meta, path, request)
 
         async def here() -> bytes | None:
             resident = await self._host.called(meta.paglet_id, awake_only=meta.awake_only)
             if resident is None:
                 return None
-            with self._telling(context, meta, call.told):
-                reply = await resident.calls.answer(call)
-            if reply.replayed:
-                context.set_trailing_metadata((*self._router.signpost(meta.paglet_id), (REPLAYED_KEY, "true")))
-            if call.told.initial_metadata:
-                await Outlet(context).begin(call.told.initial_metadata)
-            return reply.data
+            return (await answer_unary(resident, self._router, context, meta, call, Outlet(context))).data
 
         with self._flights.one(meta.paglet_id, meta.caller or meta.peer):
             return await self._router.unary(context, meta, path, request, here)
 
-    @contextmanager
-    def _telling(self, context: ServerContext, meta: CallMeta, told: OperationCall) -> Generator[None]:
-        """Whatever the call in the block ends with, its trailing metadata say who answered, and what he says."""
-        context.set_trailing_metadata(self._router.signpost(meta.paglet_id))
-        try:
-            yield
-        finally:
-            if told.trailing_metadata:
-                context.set_trailing_metadata((*self._router.signpost(meta.paglet_id), *told.trailing_metadata))
-
-    def _stream(self, path: str, answer: Answer) -> grpc.RpcMethodHandler[Any, Any]:
+    def _stream(self, path: str, serving: Serving) -> grpc.RpcMethodHandler[Any, Any]:
         """Answers a call of any arity: on the wire a single message is a stream of one."""
 
         async def serve(source: AsyncIterator[bytes], context: ServerContext) -> None:
@@ -99,7 +80,7 @@ class Door(grpc.GenericRpcHandler):
             requests, outlet = Requests(source), Outlet(context)
 
             async def here() -> bool | None:
-                return await answer(path, meta, requests, outlet, context)
+                return await serving(path, meta, requests, outlet, context)
 
             with self._flights.one(meta.paglet_id, meta.caller or meta.peer):
                 try:
@@ -116,13 +97,17 @@ class Door(grpc.GenericRpcHandler):
         resident = await self._host.called(meta.paglet_id, awake_only=meta.awake_only)
         if resident is None:
             return None
-        call = _call(path, meta)
+        if is_raw(type(resident.paglet), path):
+            call = call_of(meta, path, await requests.only(meta.timeout_s))
+            await outlet.send((await answer_unary(resident, self._router, context, meta, call, outlet)).data)
+            return True
+        call = call_of(meta, path)
 
         async def send(data: bytes) -> None:
             await outlet.begin((*self._router.signpost(meta.paglet_id), *call.told.initial_metadata))
             await outlet.send(data)
 
-        with self._telling(context, meta, call.told):
+        with telling(self._router, context, meta, call.told):
             await resident.streams.serve(call, requests.messages(), send)
         return True
 
@@ -141,19 +126,6 @@ class Door(grpc.GenericRpcHandler):
         async for answer in behavior(requests.messages(), context):
             await outlet.send(encode(answer))
         return True
-
-
-def _call(path: str, meta: CallMeta, request: bytes = b"") -> Call:
-    deadline = time.monotonic() + meta.timeout_s if meta.has_deadline else None
-    return Call(
-        path=path,
-        request=request,
-        principal=meta.caller,
-        request_id=meta.request_id,
-        deadline=asyncio.get_running_loop().time() + meta.timeout_s,
-        chain=meta.chain,
-        told=OperationCall(path.removeprefix("/"), meta.own, deadline),
-    )
 
 
 def _nobodys(path: str) -> grpc.RpcMethodHandler[Any, Any]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+from paglets.errors import DeadlineError, InvalidArgumentError
 
 __all__ = ["Requests"]
 
@@ -37,6 +40,27 @@ class Requests:
             yield message
         while (message := await self._read()) is not None:
             yield message
+
+    async def only(self, timeout_s: float) -> bytes:
+        """The one message of a unary call, kept whatever its size. Raises MALFORMED_REQUEST for none, or for more.
+
+        Raises DEADLINE_BEFORE_RUN when the caller has not said within `timeout_s` seconds that there are no more.
+        """
+        found: list[bytes] = []
+        try:
+            async with asyncio.timeout(timeout_s), aclosing(self.messages()) as messages:
+                async for message in messages:
+                    found.append(message)
+                    if len(found) > 1:
+                        break
+        except TimeoutError as error:
+            raise DeadlineError("DEADLINE_BEFORE_RUN", "the call has one request, and did not end with it") from error
+        if len(found) != 1:
+            raise InvalidArgumentError(
+                "MALFORMED_REQUEST", "the operation takes one request, and there were none or more", field="request"
+            )
+        self._kept = found
+        return found[0]
 
     async def close(self) -> None:
         """Ends a read that is under way."""

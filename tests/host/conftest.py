@@ -16,6 +16,7 @@ from paglets.config import HostSettings, StoreSettings
 from paglets.host.host import Host
 from paglets.server import RunningHost
 from paglets.testing import local_host
+from tests.host.bridge import BRIDGE_MODULE
 from tests.host.porter import PORTER_MODULE
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_MODULE, PROBE_TYPE
@@ -66,7 +67,7 @@ async def site(
     running = await stack.enter_async_context(
         local_host(
             name,
-            allow=[PROBE_MODULE, PORTER_MODULE, WORKER_MODULE],
+            allow=[PROBE_MODULE, PORTER_MODULE, WORKER_MODULE, BRIDGE_MODULE],
             file_roots=[files],
             join=join,
             data=folder / name,

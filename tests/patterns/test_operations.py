@@ -8,6 +8,7 @@ from typing import TypeVar
 import pytest
 
 from paglet.examples.counter.v1 import counter_pb2
+from paglets.core.raw_call import RawCall
 from paglets.patterns.operations import OperationPaglet
 
 StateT = TypeVar("StateT")
@@ -39,3 +40,16 @@ def test_op_1_open_class_may_wait() -> None:
 
     with pytest.raises(TypeError, match="Closed answers no service"):
         type("Closed", (Open,), {"State": Nothing})
+
+
+def test_taking_other_operations_is_enough() -> None:
+    """A class that answers what it has no descriptors of needs to name no service."""
+
+    class Relay(OperationPaglet[Nothing]):
+        """Answers whatever comes."""
+
+        def handle_operation_message(self, call: RawCall) -> bytes:
+            """In a thread."""
+            return call.request
+
+    assert Relay.handlers == {}
