@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -11,7 +12,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-__all__ = ["ServiceContract", "ServiceOperation", "snake_case"]
+__all__ = ["Idempotency", "OperationInfo", "ServiceContract", "ServiceOperation", "snake_case"]
 
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -19,6 +20,32 @@ _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 def snake_case(name: str) -> str:
     """`GetHTTPStatus` as `get_http_status`: the Python name of an rpc."""
     return _WORD_START.sub("_", name).lower()
+
+
+class Idempotency(StrEnum):
+    """What a proto says of a repetition, by its option `idempotency_level`."""
+
+    UNSPECIFIED = "unspecified"
+    NO_SIDE_EFFECTS = "no_side_effects"
+    IDEMPOTENT = "idempotent"
+
+
+_IDEMPOTENCY = {
+    MethodOptions.NO_SIDE_EFFECTS: Idempotency.NO_SIDE_EFFECTS,
+    MethodOptions.IDEMPOTENT: Idempotency.IDEMPOTENT,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationInfo:
+    """What is told of an operation to whoever has no descriptor of it: names of messages, arity and idempotency."""
+
+    name: str
+    request_type: str
+    reply_type: str
+    client_streaming: bool = False
+    server_streaming: bool = False
+    idempotency: Idempotency = Idempotency.UNSPECIFIED
 
 
 @dataclass(frozen=True)
@@ -55,7 +82,24 @@ class ServiceOperation:
     @cached_property
     def is_read_only(self) -> bool:
         """Whether the proto says that the operation has no side effects."""
-        return self.descriptor.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS
+        return self.idempotency is Idempotency.NO_SIDE_EFFECTS
+
+    @cached_property
+    def idempotency(self) -> Idempotency:
+        """What the proto says of a repetition."""
+        return _IDEMPOTENCY.get(self.descriptor.GetOptions().idempotency_level, Idempotency.UNSPECIFIED)
+
+    @cached_property
+    def info(self) -> OperationInfo:
+        """What is told of it."""
+        return OperationInfo(
+            name=self.full_name,
+            request_type=self.descriptor.input_type.full_name,
+            reply_type=self.descriptor.output_type.full_name,
+            client_streaming=self.descriptor.client_streaming,
+            server_streaming=self.descriptor.server_streaming,
+            idempotency=self.idempotency,
+        )
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ from paglets.host.work import WorkFolders
 from paglets.services.artifact import ArtifactServicer, add_artifacts
 from paglets.services.directory import DirectoryServicer
 from paglets.services.door import Door
+from paglets.services.flights import Flights
 from paglets.services.guard import GuardedServices
 from paglets.services.health import HealthServicer
 from paglets.services.lifecycle import LifecycleServicer
@@ -149,12 +150,16 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
         health = HealthServicer()
         watches = Watches(settings.max_watches)
         router = Router(host, uid)
+        flights = Flights(settings.max_calls_of_paglet, settings.max_calls_of_caller)
         services.add(
             lifecycle_pb2_grpc.add_LifecycleServiceServicer_to_server, LifecycleServicer(host, router, watches)
         )
-        services.add(operation_pb2_grpc.add_OperationServiceServicer_to_server, OperationServicer(host, router))
+        services.add(
+            operation_pb2_grpc.add_OperationServiceServicer_to_server, OperationServicer(host, router, flights)
+        )
         _add_services(services, host, health, watches, await ReadTickets.of(parts.journal))
-        server = await _listen(settings, host, Door(host, router, services), services)
+        door = Door(host, router, services, flights)
+        server = await _listen(settings, host, door, services)
         await server.start()
         stack.push_async_callback(_stop, server, parts, health, watches)
         stack.push_async_callback(host.close)

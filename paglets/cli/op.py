@@ -1,4 +1,4 @@
-"""`paglets op`: calls an operation of a paglet, or posts one, without having its stub."""
+"""`paglets op`: lists the operations of a paglet, calls one, or posts one, without having its stub."""
 
 from __future__ import annotations
 
@@ -10,22 +10,41 @@ import click
 
 from paglets.cli.nouns import Noun
 from paglets.cli.op_dead import dead
-from paglets.cli.output import write_json
+from paglets.cli.output import Record, write_json, write_table
 from paglets.cli.session import Session
 from paglets.cli.types import read_text_argument
 
 if TYPE_CHECKING:
     from paglets.client.client import Client
+    from paglets.operations import OperationInfo
 
 __all__ = ["op"]
+
+_COLUMNS = ("operation", "request", "reply", "idempotency")
 
 
 @click.group(cls=Noun)
 def op() -> None:
-    """Call the operations of paglets, or post them."""
+    """List, call or post the operations of paglets."""
 
 
 op.add_command(dead)
+
+
+@op.command("ls")
+@click.argument("paglet_id", metavar="[ID]", default="")
+@click.option("--type", "type_name", default="", metavar="MODULE.CLASS", help="Those of a type of the host instead.")
+@click.pass_obj
+def list_operations(session: Session, paglet_id: str, type_name: str) -> None:
+    """List what a paglet answers, in the order of the names; one that is inactive stays so."""
+    if bool(paglet_id) == bool(type_name):
+        raise click.UsageError("name a paglet, or give --type")
+    found = session.run(lambda client: client.operations(paglet_id, type=type_name))
+    if session.json:
+        for info in found:
+            write_json(_record(info))
+    else:
+        write_table(_COLUMNS, [_row(info) for info in found])
 
 
 @op.command()
@@ -81,3 +100,24 @@ def post(session: Session, paglet_id: str, operation: str, request: str, request
         write_json({"post_id": post_id})
     else:
         click.echo(post_id)
+
+
+def _record(info: OperationInfo) -> Record:
+    return {
+        "operation": info.name,
+        "request": info.request_type,
+        "reply": info.reply_type,
+        "client_streaming": info.client_streaming,
+        "server_streaming": info.server_streaming,
+        "idempotency": info.idempotency.value,
+    }
+
+
+def _row(info: OperationInfo) -> Record:
+    """For people: streams as a proto has them, and nothing where the proto says nothing."""
+    return {
+        "operation": info.name,
+        "request": f"stream {info.request_type}" if info.client_streaming else info.request_type,
+        "reply": f"stream {info.reply_type}" if info.server_streaming else info.reply_type,
+        "idempotency": "" if info.idempotency == "unspecified" else info.idempotency.value,
+    }

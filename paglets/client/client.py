@@ -33,6 +33,7 @@ from paglets.client.safe_channel import SafeChannel
 from paglets.core.paglet import Paglet
 from paglets.core.turn import next_request_id
 from paglets.errors import InvalidArgumentError, UnavailableError
+from paglets.operations import OperationInfo
 from paglets.state import json_text
 from paglets.values import (
     DeactivationPolicy,
@@ -48,6 +49,7 @@ from paglets.values import (
 )
 from paglets.wire.lifecycle import paglet_info_from_message
 from paglets.wire.mesh import host_from_message
+from paglets.wire.operation import operation_from_message
 from paglets.wire.paglet_events import paglet_event_from_message
 from paglets.wire.policy import policy_to_message
 from paglets.wire.ticket import ticket_to_message
@@ -339,6 +341,24 @@ class Client:
         """
         request = lifecycle_pb2.GetPagletStateRequest(paglet_id=paglet_id)
         return (await self._lifecycle.GetPagletState(request)).state_json
+
+    async def operations(self, paglet_id: str = "", *, type: str = "") -> Sequence[OperationInfo]:
+        """What a paglet answers, in the order of the names; or what a type of the host that is asked does.
+
+        An inactive paglet stays so. Raises PAGLET_NOT_FOUND, TYPE_NOT_ALLOWED, STATE_UNREADABLE.
+        """
+        found: builtins.list[OperationInfo] = []
+        request = operation_pb2.ListOperationsRequest(page_size=1000)
+        if type:
+            request.type = type
+        else:
+            request.paglet_id = paglet_id
+        while True:
+            reply = await self._operations.ListOperations(request)
+            found.extend(map(operation_from_message, reply.operations))
+            if not reply.next_page_token:
+                return found
+            request.page_token = reply.next_page_token
 
     async def post(self, paglet_id: str, operation: str, request: Message, *, request_id: str = "") -> str:
         """Leaves an operation, `pkg.Service/Method`, with a paglet, and does not wait for it; returns the post's id.

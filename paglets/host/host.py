@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
+from paglets.core.paglet import Paglet
 from paglets.directory.contract import HostRegistration, PagletRow
 from paglets.errors import (
     NotFoundError,
@@ -312,6 +314,16 @@ class Host:
             return None
         cell = resident.runner.cell
         return state_text(paglet_id, cell.codec, cell.view, resident.row.epoch)
+
+    async def paglet_type(self, paglet_id: str) -> type[Paglet[Any]] | None:
+        """The class of a paglet of this host; an inactive one stays inactive. None for one that is elsewhere.
+
+        Raises TYPE_NOT_ALLOWED.
+        """
+        if paglet_id in self.dormant:
+            return self.parts.registry.get((await self.parts.journal.required(paglet_id)).type)
+        resident = await self.resident(paglet_id)
+        return None if resident is None else type(resident.paglet)
 
     def _fulfil(self, resident: Resident) -> None:
         """Begins what a paglet asked to be done with itself."""

@@ -99,7 +99,7 @@ def parse_request(
 ) -> ParsedRequest:
     """What `data` asks of a paglet of this class; `type_url` is the request's type as `Any` has it, None if unsaid.
 
-    Raises OPERATION_NOT_FOUND, and MALFORMED_REQUEST for a stream, or what is not the operation's request.
+    Raises OPERATION_NOT_FOUND, OPERATION_STREAMS, and MALFORMED_REQUEST for what is not the operation's request.
     """
     if is_raw(paglet_type, path):
         return _RawRequest(paglet_id, paglet_type.type_name(), RawCall(path.removeprefix("/"), data))
@@ -109,7 +109,11 @@ def parse_request(
     operation = handler.operation
     if not operation.is_unary:
         raise InvalidArgumentError(
-            "MALFORMED_REQUEST", f"{operation.full_name} is a stream, and this has one request", field="operation"
+            "OPERATION_STREAMS",
+            f"{operation.full_name} takes or gives a stream, and this has one request and one reply: call it by its own"
+            " rpc, with the metadata paglet-id",
+            metadata={"operation": operation.full_name},
+            field="operation",
         )
     wanted = operation.request_class.DESCRIPTOR.full_name
     if type_url is not None and type_url.rpartition("/")[2] != wanted:

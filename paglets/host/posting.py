@@ -51,8 +51,8 @@ class Posting:
 
         It brings an inactive paglet back if its policy says so, else it waits if that says so. A paglet on a journey
         takes none: the post waits until it is known where that leads, until `deadline`, a time of the loop's clock.
-        Raises OPERATION_NOT_FOUND, MALFORMED_REQUEST, REQUEST_ID_REUSED, POSTS_FULL, ARRIVAL_FAILED, PAGLET_INACTIVE,
-        DEADLINE_BEFORE_RUN, or why the paglet is not here any more.
+        Raises OPERATION_NOT_FOUND, OPERATION_STREAMS, MALFORMED_REQUEST, REQUEST_ID_REUSED, POSTS_FULL, ARRIVAL_FAILED,
+        PAGLET_INACTIVE, DEADLINE_BEFORE_RUN, or why the paglet is not here any more.
         """
         if paglet_id in self._dormant:
             await self._wake(paglet_id)

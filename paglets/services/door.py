@@ -34,12 +34,11 @@ _REFLECTION_PATHS = frozenset(f"/{service}/ServerReflectionInfo" for service in 
 class Door(grpc.GenericRpcHandler):
     """Routes calls that name a paglet. Give it to the server before the host's own services."""
 
-    def __init__(self, host: Host, router: Router, own: GuardedServices) -> None:
+    def __init__(self, host: Host, router: Router, own: GuardedServices, flights: Flights) -> None:
         self._host = host
         self._router = router
         self._own = own
-        settings = host.parts.settings
-        self._flights = Flights(settings.max_calls_of_paglet, settings.max_calls_of_caller)
+        self._flights = flights
         self._unary_paths = {path: self._unary(path) for path in host.parts.registry.unary_paths()}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:

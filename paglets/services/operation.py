@@ -16,9 +16,14 @@ from paglets.errors import InvalidArgumentError
 from paglets.host.host import Host
 from paglets.host.post_records import StoredPost, outgoing_id_of
 from paglets.host.posting import PostRequest
+from paglets.services.answer import answer_unary, call_of
 from paglets.services.call_meta import CallMeta, check_request_id
+from paglets.services.envelope import enveloped, opened
+from paglets.services.flights import Flights
 from paglets.services.guard import ServerContext
-from paglets.services.paging import page_number, page_size, page_token
+from paglets.services.operation_page import operation_page
+from paglets.services.outlet import Outlet
+from paglets.services.paging import page_number, page_size, page_start, page_token
 from paglets.services.routing import Router
 from paglets.values import check_id
 from paglets.wire.times import time_to_message
@@ -26,6 +31,7 @@ from paglets.wire.times import time_to_message
 __all__ = ["OperationServicer"]
 
 _SERVICE = "/paglet.v1.OperationService"
+_INVOKE = f"{_SERVICE}/InvokeOperation"
 _PAGE_BYTES = 2 * 1024 * 1024
 _MAX_POST_IDS = 1000
 
@@ -36,9 +42,29 @@ Work: TypeAlias = Callable[[float], Awaitable[Message | None]]
 class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
     """Answers for one host; put it behind the guard."""
 
-    def __init__(self, host: Host, router: Router) -> None:
+    def __init__(self, host: Host, router: Router, flights: Flights) -> None:
         self._host = host
         self._router = router
+        self._flights = flights
+
+    async def InvokeOperation(
+        self, request: pb.InvokeOperationRequest, context: ServerContext
+    ) -> pb.InvokeOperationResponse:
+        """Calls an operation: the same call as by the native door, in an envelope."""
+        meta = opened(self._router.meta(context, check_id(request.paglet_id, "paglet_id")), request)
+        path = _path(request.operation)
+        call = call_of(meta, path, request.request.value, request.request.type_url)
+
+        async def here() -> bytes | None:
+            resident = await self._host.called(meta.paglet_id, awake_only=meta.awake_only)
+            if resident is None:
+                return None
+            reply = await answer_unary(resident, self._router, context, meta, call, Outlet(context))
+            return enveloped(path, type(resident.paglet), reply.data)
+
+        with self._flights.one(meta.paglet_id, meta.caller or meta.peer):
+            reply = await self._router.unary(context, meta, _INVOKE, request.SerializeToString(), here)
+        return pb.InvokeOperationResponse.FromString(reply)
 
     async def PostOperation(self, request: pb.PostOperationRequest, context: ServerContext) -> pb.PostOperationResponse:
         """Leaves an operation with a paglet."""
@@ -57,6 +83,25 @@ class OperationServicer(operation_pb2_grpc.OperationServiceServicer):
 
         reply = await self._at_paglet(meta, "PostOperation", request, context, work)
         return pb.PostOperationResponse.FromString(reply)
+
+    async def ListOperations(
+        self, request: pb.ListOperationsRequest, context: ServerContext
+    ) -> pb.ListOperationsResponse:
+        """Lists what a paglet, or a type, answers."""
+        size, after = page_size(request.page_size), page_start(request.page_token)
+        subject = request.WhichOneof("subject")
+        if subject is None:
+            raise InvalidArgumentError("MALFORMED_REQUEST", "paglet_id or type is required", field="paglet_id")
+        if subject == "type":
+            return operation_page(self._host.parts.registry.get(request.type), size, after)
+        meta = self._router.meta(context, check_id(request.paglet_id, "paglet_id"))
+
+        async def work(_deadline: float) -> pb.ListOperationsResponse | None:
+            paglet_type = await self._host.paglet_type(meta.paglet_id)
+            return None if paglet_type is None else operation_page(paglet_type, size, after)
+
+        reply = await self._at_paglet(meta, "ListOperations", request, context, work)
+        return pb.ListOperationsResponse.FromString(reply)
 
     async def ListDeadLetters(
         self, request: pb.ListDeadLettersRequest, context: ServerContext

@@ -27,6 +27,32 @@ def test_life_of_a_paglet(mesh: Mesh) -> None:
     assert "paglets paglet ls" in gone.err
 
 
+def test_operations_are_listed(mesh: Mesh) -> None:
+    """What a paglet answers, also an inactive one of another host, and what a type does; as JSON and as a table."""
+    assert mesh.cli("paglet", "create", COUNTER, "--id", "listed").code == 0
+    assert mesh.cli("paglet", "dispatch", "listed", "beta").code == 0
+    assert mesh.cli("paglet", "deactivate", "listed").code == 0
+    records = [json.loads(line) for line in mesh.cli("op", "ls", "listed", "--json").out.splitlines()]
+    add, get = records
+    assert add == {
+        "operation": ADD,
+        "request": "paglet.examples.counter.v1.AddRequest",
+        "reply": "paglet.examples.counter.v1.AddResponse",
+        "client_streaming": False,
+        "server_streaming": False,
+        "idempotency": "unspecified",
+    }
+    assert (get["operation"], get["idempotency"]) == (GET, "no_side_effects")
+    assert mesh.cli("paglet", "show", "listed", "--json").record["state"] == "inactive"
+    of_type = mesh.cli("op", "ls", "--type", COUNTER)
+    assert [line.split()[0] for line in of_type.out.splitlines()[1:]] == [ADD, GET]
+    assert "unspecified" not in of_type.out
+    for wrong in (("op", "ls"), ("op", "ls", "listed", "--type", COUNTER)):
+        assert mesh.cli(*wrong).code == 2
+    assert mesh.cli("op", "ls", "nobody").code == 69
+    assert mesh.cli("paglet", "dispose", "listed").code == 0
+
+
 def test_people_get_the_id_and_a_sentence(mesh: Mesh) -> None:
     """For people stdout of `create` is the id alone; what else there is to say goes to stderr."""
     made = mesh.cli("paglet", "create", COUNTER)

@@ -208,6 +208,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
     subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.
     """
+    ERROR_REASON_OPERATION_STREAMS: _ErrorReason.ValueType  # 91
+    """INVALID_ARGUMENT: the operation takes or gives a stream, for which this door has no place: call it by its own rpc, with the
+    metadata `paglet-id`. Nothing was run. Metadata: operation.
+    """
+    ERROR_REASON_REPLY_TOO_LARGE: _ErrorReason.ValueType  # 93
+    """FAILED_PRECONDITION: the operation has run, but its reply does not fit into a message with what is around it. Its own rpc,
+    with the metadata `paglet-id` and the same request id, gives it. Metadata: operation, reply_bytes.
+    """
     ERROR_REASON_NOT_IN_CALL: _ErrorReason.ValueType  # 100
     """FAILED_PRECONDITION: a paglet asked for the call that it answers where it answers none."""
 
@@ -395,6 +403,14 @@ is at work still. Call again.
 ERROR_REASON_STORAGE_QUOTA_EXCEEDED: ErrorReason.ValueType  # 90
 """RESOURCE_EXHAUSTED: what a paglet class keeps on the host beside its states has no room for more. QuotaFailure; metadata:
 subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.
+"""
+ERROR_REASON_OPERATION_STREAMS: ErrorReason.ValueType  # 91
+"""INVALID_ARGUMENT: the operation takes or gives a stream, for which this door has no place: call it by its own rpc, with the
+metadata `paglet-id`. Nothing was run. Metadata: operation.
+"""
+ERROR_REASON_REPLY_TOO_LARGE: ErrorReason.ValueType  # 93
+"""FAILED_PRECONDITION: the operation has run, but its reply does not fit into a message with what is around it. Its own rpc,
+with the metadata `paglet-id` and the same request id, gives it. Metadata: operation, reply_bytes.
 """
 ERROR_REASON_NOT_IN_CALL: ErrorReason.ValueType  # 100
 """FAILED_PRECONDITION: a paglet asked for the call that it answers where it answers none."""

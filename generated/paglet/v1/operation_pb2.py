@@ -26,7 +26,7 @@ from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19paglet/v1/operation.proto\x12\tpaglet.v1\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x01\n\nDeadLetter\x12\x0f\n\x07post_id\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12%\n\x07request\x18\x03 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x66\x61ilures\x18\x06 \x01(\x05\x12\x0e\n\x06status\x18\x07 \x01(\x0c\x12\x10\n\x08receiver\x18\x08 \x01(\t\"w\n\x14PostOperationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12%\n\x07request\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\"(\n\x15PostOperationResponse\x12\x0f\n\x07post_id\x18\x01 \x01(\t\"R\n\x16ListDeadLettersRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x17ListDeadLettersResponse\x12+\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x15.paglet.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x18ReplayDeadLettersRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x10\n\x08post_ids\x18\x02 \x03(\t\"-\n\x19ReplayDeadLettersResponse\x12\x10\n\x08post_ids\x18\x01 \x03(\t\"=\n\x16\x44ropDeadLettersRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x10\n\x08post_ids\x18\x02 \x03(\t\"+\n\x17\x44ropDeadLettersResponse\x12\x10\n\x08post_ids\x18\x01 \x03(\t2\x8e\x03\n\x10OperationService\x12W\n\rPostOperation\x12\x1f.paglet.v1.PostOperationRequest\x1a .paglet.v1.PostOperationResponse\"\x03\x90\x02\x02\x12]\n\x0fListDeadLetters\x12!.paglet.v1.ListDeadLettersRequest\x1a\".paglet.v1.ListDeadLettersResponse\"\x03\x90\x02\x01\x12\x63\n\x11ReplayDeadLetters\x12#.paglet.v1.ReplayDeadLettersRequest\x1a$.paglet.v1.ReplayDeadLettersResponse\"\x03\x90\x02\x02\x12]\n\x0f\x44ropDeadLetters\x12!.paglet.v1.DropDeadLettersRequest\x1a\".paglet.v1.DropDeadLettersResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19paglet/v1/operation.proto\x12\tpaglet.v1\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaf\x01\n\tOperation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0crequest_type\x18\x02 \x01(\t\x12\x12\n\nreply_type\x18\x03 \x01(\t\x12\x18\n\x10\x63lient_streaming\x18\x04 \x01(\x08\x12\x18\n\x10server_streaming\x18\x05 \x01(\x08\x12\x36\n\x11idempotency_level\x18\x06 \x01(\x0e\x32\x1b.paglet.v1.IdempotencyLevel\"\x91\x01\n\x16InvokeOperationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12%\n\x07request\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x16\n\x0erequire_active\x18\x05 \x01(\x08\">\n\x17InvokeOperationResponse\x12#\n\x05reply\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\"n\n\x15ListOperationsRequest\x12\x13\n\tpaglet_id\x18\x01 \x01(\tH\x00\x12\x0e\n\x04type\x18\x02 \x01(\tH\x00\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\t\n\x07subject\"[\n\x16ListOperationsResponse\x12(\n\noperations\x18\x01 \x03(\x0b\x32\x14.paglet.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd0\x01\n\nDeadLetter\x12\x0f\n\x07post_id\x18\x01 \x01(\t\x12\x11\n\toperation\x18\x02 \x01(\t\x12%\n\x07request\x18\x03 \x01(\x0b\x32\x14.google.protobuf.Any\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x66\x61ilures\x18\x06 \x01(\x05\x12\x0e\n\x06status\x18\x07 \x01(\x0c\x12\x10\n\x08receiver\x18\x08 \x01(\t\"w\n\x14PostOperationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12%\n\x07request\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\"(\n\x15PostOperationResponse\x12\x0f\n\x07post_id\x18\x01 \x01(\t\"R\n\x16ListDeadLettersRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x17ListDeadLettersResponse\x12+\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x15.paglet.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x18ReplayDeadLettersRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x10\n\x08post_ids\x18\x02 \x03(\t\"-\n\x19ReplayDeadLettersResponse\x12\x10\n\x08post_ids\x18\x01 \x03(\t\"=\n\x16\x44ropDeadLettersRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x10\n\x08post_ids\x18\x02 \x03(\t\"+\n\x17\x44ropDeadLettersResponse\x12\x10\n\x08post_ids\x18\x01 \x03(\t*~\n\x10IdempotencyLevel\x12!\n\x1dIDEMPOTENCY_LEVEL_UNSPECIFIED\x10\x00\x12%\n!IDEMPOTENCY_LEVEL_NO_SIDE_EFFECTS\x10\x01\x12 \n\x1cIDEMPOTENCY_LEVEL_IDEMPOTENT\x10\x02\x32\xc4\x04\n\x10OperationService\x12X\n\x0fInvokeOperation\x12!.paglet.v1.InvokeOperationRequest\x1a\".paglet.v1.InvokeOperationResponse\x12W\n\rPostOperation\x12\x1f.paglet.v1.PostOperationRequest\x1a .paglet.v1.PostOperationResponse\"\x03\x90\x02\x02\x12Z\n\x0eListOperations\x12 .paglet.v1.ListOperationsRequest\x1a!.paglet.v1.ListOperationsResponse\"\x03\x90\x02\x01\x12]\n\x0fListDeadLetters\x12!.paglet.v1.ListDeadLettersRequest\x1a\".paglet.v1.ListDeadLettersResponse\"\x03\x90\x02\x01\x12\x63\n\x11ReplayDeadLetters\x12#.paglet.v1.ReplayDeadLettersRequest\x1a$.paglet.v1.ReplayDeadLettersResponse\"\x03\x90\x02\x02\x12]\n\x0f\x44ropDeadLetters\x12!.paglet.v1.DropDeadLettersRequest\x1a\".paglet.v1.DropDeadLettersResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,30 +35,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPERATIONSERVICE'].methods_by_name['PostOperation']._loaded_options = None
   _globals['_OPERATIONSERVICE'].methods_by_name['PostOperation']._serialized_options = b'\220\002\002'
+  _globals['_OPERATIONSERVICE'].methods_by_name['ListOperations']._loaded_options = None
+  _globals['_OPERATIONSERVICE'].methods_by_name['ListOperations']._serialized_options = b'\220\002\001'
   _globals['_OPERATIONSERVICE'].methods_by_name['ListDeadLetters']._loaded_options = None
   _globals['_OPERATIONSERVICE'].methods_by_name['ListDeadLetters']._serialized_options = b'\220\002\001'
   _globals['_OPERATIONSERVICE'].methods_by_name['ReplayDeadLetters']._loaded_options = None
   _globals['_OPERATIONSERVICE'].methods_by_name['ReplayDeadLetters']._serialized_options = b'\220\002\002'
   _globals['_OPERATIONSERVICE'].methods_by_name['DropDeadLetters']._loaded_options = None
   _globals['_OPERATIONSERVICE'].methods_by_name['DropDeadLetters']._serialized_options = b'\220\002\002'
-  _globals['_DEADLETTER']._serialized_start=101
-  _globals['_DEADLETTER']._serialized_end=309
-  _globals['_POSTOPERATIONREQUEST']._serialized_start=311
-  _globals['_POSTOPERATIONREQUEST']._serialized_end=430
-  _globals['_POSTOPERATIONRESPONSE']._serialized_start=432
-  _globals['_POSTOPERATIONRESPONSE']._serialized_end=472
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=474
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=556
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=558
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=653
-  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_start=655
-  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_end=718
-  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_start=720
-  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=765
-  _globals['_DROPDEADLETTERSREQUEST']._serialized_start=767
-  _globals['_DROPDEADLETTERSREQUEST']._serialized_end=828
-  _globals['_DROPDEADLETTERSRESPONSE']._serialized_start=830
-  _globals['_DROPDEADLETTERSRESPONSE']._serialized_end=873
-  _globals['_OPERATIONSERVICE']._serialized_start=876
-  _globals['_OPERATIONSERVICE']._serialized_end=1274
+  _globals['_IDEMPOTENCYLEVEL']._serialized_start=1470
+  _globals['_IDEMPOTENCYLEVEL']._serialized_end=1596
+  _globals['_OPERATION']._serialized_start=101
+  _globals['_OPERATION']._serialized_end=276
+  _globals['_INVOKEOPERATIONREQUEST']._serialized_start=279
+  _globals['_INVOKEOPERATIONREQUEST']._serialized_end=424
+  _globals['_INVOKEOPERATIONRESPONSE']._serialized_start=426
+  _globals['_INVOKEOPERATIONRESPONSE']._serialized_end=488
+  _globals['_LISTOPERATIONSREQUEST']._serialized_start=490
+  _globals['_LISTOPERATIONSREQUEST']._serialized_end=600
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=602
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=693
+  _globals['_DEADLETTER']._serialized_start=696
+  _globals['_DEADLETTER']._serialized_end=904
+  _globals['_POSTOPERATIONREQUEST']._serialized_start=906
+  _globals['_POSTOPERATIONREQUEST']._serialized_end=1025
+  _globals['_POSTOPERATIONRESPONSE']._serialized_start=1027
+  _globals['_POSTOPERATIONRESPONSE']._serialized_end=1067
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=1069
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=1151
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=1153
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=1248
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_start=1250
+  _globals['_REPLAYDEADLETTERSREQUEST']._serialized_end=1313
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_start=1315
+  _globals['_REPLAYDEADLETTERSRESPONSE']._serialized_end=1360
+  _globals['_DROPDEADLETTERSREQUEST']._serialized_start=1362
+  _globals['_DROPDEADLETTERSREQUEST']._serialized_end=1423
+  _globals['_DROPDEADLETTERSRESPONSE']._serialized_start=1425
+  _globals['_DROPDEADLETTERSRESPONSE']._serialized_end=1468
+  _globals['_OPERATIONSERVICE']._serialized_start=1599
+  _globals['_OPERATIONSERVICE']._serialized_end=2179
 # @@protoc_insertion_point(module_scope)

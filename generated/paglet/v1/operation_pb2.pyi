@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,204 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _IdempotencyLevel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _IdempotencyLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_IdempotencyLevel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    IDEMPOTENCY_LEVEL_UNSPECIFIED: _IdempotencyLevel.ValueType  # 0
+    """It says nothing: to repeat the operation has effects again, unless its request id is the same."""
+    IDEMPOTENCY_LEVEL_NO_SIDE_EFFECTS: _IdempotencyLevel.ValueType  # 1
+    """The operation changes nothing: it reads the durable state, beside any turn."""
+    IDEMPOTENCY_LEVEL_IDEMPOTENT: _IdempotencyLevel.ValueType  # 2
+    """To do it twice is to do it once."""
+
+class IdempotencyLevel(_IdempotencyLevel, metaclass=_IdempotencyLevelEnumTypeWrapper):
+    """IdempotencyLevel is what an operation's proto says of a repetition, by its option `idempotency_level`."""
+
+IDEMPOTENCY_LEVEL_UNSPECIFIED: IdempotencyLevel.ValueType  # 0
+"""It says nothing: to repeat the operation has effects again, unless its request id is the same."""
+IDEMPOTENCY_LEVEL_NO_SIDE_EFFECTS: IdempotencyLevel.ValueType  # 1
+"""The operation changes nothing: it reads the durable state, beside any turn."""
+IDEMPOTENCY_LEVEL_IDEMPOTENT: IdempotencyLevel.ValueType  # 2
+"""To do it twice is to do it once."""
+Global___IdempotencyLevel: _TypeAlias = IdempotencyLevel  # noqa: Y015
+
+@_typing.final
+class Operation(_message.Message):
+    """Operation is one rpc of a service that a paglet answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_TYPE_FIELD_NUMBER: _builtins.int
+    REPLY_TYPE_FIELD_NUMBER: _builtins.int
+    CLIENT_STREAMING_FIELD_NUMBER: _builtins.int
+    SERVER_STREAMING_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_LEVEL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`pkg.Service/Method`."""
+    request_type: _builtins.str
+    """The full name of the request's message, e.g. `pkg.AddRequest`."""
+    reply_type: _builtins.str
+    """The full name of the reply's message."""
+    client_streaming: _builtins.bool
+    """Whether it takes a stream of requests."""
+    server_streaming: _builtins.bool
+    """Whether it answers with a stream of replies."""
+    idempotency_level: Global___IdempotencyLevel.ValueType
+    """What a repetition does."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_type: _builtins.str = ...,
+        reply_type: _builtins.str = ...,
+        client_streaming: _builtins.bool = ...,
+        server_streaming: _builtins.bool = ...,
+        idempotency_level: Global___IdempotencyLevel.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_streaming", b"client_streaming", "idempotency_level", b"idempotency_level", "name", b"name", "reply_type", b"reply_type", "request_type", b"request_type", "server_streaming", b"server_streaming"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Operation: _TypeAlias = Operation  # noqa: Y015
+
+@_typing.final
+class InvokeOperationRequest(_message.Message):
+    """InvokeOperationRequest is an operation to call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    REQUIRE_ACTIVE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call safe to repeat: any text of at most 128 characters, e.g. a UUID; empty for none. It may be given by the
+    metadata `paglet-request-id` instead; if by both, they must be the same.
+    """
+    paglet_id: _builtins.str
+    """The paglet; required."""
+    operation: _builtins.str
+    """The operation as `pkg.Service/Method`; required."""
+    require_active: _builtins.bool
+    """Refuses the call when the paglet is inactive, rather than bringing it back for it; so does the metadata
+    `paglet-require-active`.
+    """
+    @_builtins.property
+    def request(self) -> _any_pb2.Any:
+        """The operation's request; required. With all around it a message has at most 4 MiB."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        paglet_id: _builtins.str = ...,
+        operation: _builtins.str = ...,
+        request: _any_pb2.Any | None = ...,
+        require_active: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation", "paglet_id", b"paglet_id", "request", b"request", "request_id", b"request_id", "require_active", b"require_active"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InvokeOperationRequest: _TypeAlias = InvokeOperationRequest  # noqa: Y015
+
+@_typing.final
+class InvokeOperationResponse(_message.Message):
+    """InvokeOperationResponse is what the operation answered with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reply(self) -> _any_pb2.Any:
+        """The operation's reply. Without a type url if the paglet answers the operation without a descriptor of it."""
+
+    def __init__(
+        self,
+        *,
+        reply: _any_pb2.Any | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InvokeOperationResponse: _TypeAlias = InvokeOperationResponse  # noqa: Y015
+
+@_typing.final
+class ListOperationsRequest(_message.Message):
+    """ListOperationsRequest asks for one page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    paglet_id: _builtins.str
+    """Those of this paglet."""
+    type: _builtins.str
+    """Those of this type, `module.Class`."""
+    page_size: _builtins.int
+    """How many at most; 0 for 100, never more than 1000."""
+    page_token: _builtins.str
+    """The `next_page_token` of the page before; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        paglet_id: _builtins.str = ...,
+        type: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["paglet_id", b"paglet_id", "subject", b"subject", "type", b"type"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "paglet_id", b"paglet_id", "subject", b"subject", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["paglet_id", "type"]  # noqa: Y015
+    _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
+
+Global___ListOperationsRequest: _TypeAlias = ListOperationsRequest  # noqa: Y015
+
+@_typing.final
+class ListOperationsResponse(_message.Message):
+    """ListOperationsResponse is one page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty on the last."""
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Operation]:
+        """The operations, in the order of their names."""
+
+    def __init__(
+        self,
+        *,
+        operations: _abc.Iterable[Global___Operation] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "operations", b"operations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOperationsResponse: _TypeAlias = ListOperationsResponse  # noqa: Y015
 
 @_typing.final
 class DeadLetter(_message.Message):

@@ -35,10 +35,20 @@ class OperationServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.InvokeOperation = channel.unary_unary(
+                '/paglet.v1.OperationService/InvokeOperation',
+                request_serializer=paglet_dot_v1_dot_operation__pb2.InvokeOperationRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_operation__pb2.InvokeOperationResponse.FromString,
+                _registered_method=True)
         self.PostOperation = channel.unary_unary(
                 '/paglet.v1.OperationService/PostOperation',
                 request_serializer=paglet_dot_v1_dot_operation__pb2.PostOperationRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_operation__pb2.PostOperationResponse.FromString,
+                _registered_method=True)
+        self.ListOperations = channel.unary_unary(
+                '/paglet.v1.OperationService/ListOperations',
+                request_serializer=paglet_dot_v1_dot_operation__pb2.ListOperationsRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_operation__pb2.ListOperationsResponse.FromString,
                 _registered_method=True)
         self.ListDeadLetters = channel.unary_unary(
                 '/paglet.v1.OperationService/ListDeadLetters',
@@ -61,6 +71,29 @@ class OperationServiceServicer(object):
     """OperationService takes operations for paglets by name, on whichever host they are. Any host of the mesh answers.
     """
 
+    def InvokeOperation(self, request, context):
+        """InvokeOperation calls an operation of a paglet by its name, for callers that have no stub of it: bridges, tools, fan-out.
+
+        It is the same call as the operation's own rpc with the metadata `paglet-id`, which needs no envelope: a turn, or a read
+        if the proto says NO_SIDE_EFFECTS; the reply has the same bytes, and errors are the same. What streams has no place in one
+        message and is called by its own rpc. Trailing metadata: `paglet-host`, `paglet-epoch`, `paglet-replayed`. The operation
+        may also be one that the paglet answers without a descriptor of it; its request and reply are then taken as they are.
+
+        Safe to repeat with the same request id, or if the operation has no side effects: it is run once, also when one of
+        the two calls was made by the operation's own rpc. Without a request id it runs at most once for each call.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID; OPERATION_STREAMS; MALFORMED_REQUEST, also for a request of another type than
+        the operation's, and for two different request ids), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED (OPERATION_NOT_FOUND),
+        RESOURCE_EXHAUSTED (MAILBOX_FULL, TOO_MANY_CALLS), FAILED_PRECONDITION (REQUEST_ID_REUSED, REPLY_NOT_KEPT,
+        REPLY_TOO_LARGE, CALL_CYCLE, ARRIVAL_FAILED, STATE_UNREADABLE, TYPE_NOT_ALLOWED, PAGLET_INACTIVE, HOOK_FAILED of an
+        inactive paglet), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED,
+        SHUTTING_DOWN, TURN_STUCK, TRANSPORT when the paglet's host does not answer), INTERNAL (REPLY_INVALID, STATE_INVALID,
+        INTERNAL), and whatever the operation itself fails with.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PostOperation(self, request, context):
         """PostOperation leaves an operation with a paglet and does not wait for it: the answer comes when the post is durable.
 
@@ -72,12 +105,26 @@ class OperationServiceServicer(object):
 
         Safe to repeat with the same request_id, also that of a call: it is run once.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST, also for an operation without side effects and for a request of
-        another type than the operation's or over 1 MiB), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED (OPERATION_NOT_FOUND),
-        RESOURCE_EXHAUSTED (POSTS_FULL), FAILED_PRECONDITION (REQUEST_ID_REUSED, ARRIVAL_FAILED, STATE_UNREADABLE,
-        TYPE_NOT_ALLOWED, PAGLET_INACTIVE, and HOOK_FAILED of an inactive paglet that lets no posts wait), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for
-        longer than the deadline; nothing was kept), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT
-        when the paglet's host does not answer).
+        Errors: INVALID_ARGUMENT (INVALID_ID; OPERATION_STREAMS; MALFORMED_REQUEST, also for an operation without side effects
+        and for a request of another type than the operation's or over 1 MiB), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED
+        (OPERATION_NOT_FOUND), RESOURCE_EXHAUSTED (POSTS_FULL), FAILED_PRECONDITION (REQUEST_ID_REUSED, ARRIVAL_FAILED,
+        STATE_UNREADABLE, TYPE_NOT_ALLOWED, PAGLET_INACTIVE, and HOOK_FAILED of an inactive paglet that lets no posts wait),
+        DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for longer than the deadline; nothing was kept),
+        UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOperations(self, request, context):
+        """ListOperations lists what a paglet, or a type, answers, in the order of the names: what its proto says of each operation.
+
+        Of a paglet it is answered by the paglet's host; an inactive paglet stays so. Of a type it is answered by the host that
+        is asked, which must have it. What a paglet answers without a descriptor of it is not in the list. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST, also for neither paglet nor type), NOT_FOUND
+        (PAGLET_NOT_FOUND), FAILED_PRECONDITION (TYPE_NOT_ALLOWED, STATE_UNREADABLE), UNAVAILABLE (DIRECTORY_UNAVAILABLE,
+        PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,10 +166,20 @@ class OperationServiceServicer(object):
 
 def add_OperationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'InvokeOperation': grpc.unary_unary_rpc_method_handler(
+                    servicer.InvokeOperation,
+                    request_deserializer=paglet_dot_v1_dot_operation__pb2.InvokeOperationRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_operation__pb2.InvokeOperationResponse.SerializeToString,
+            ),
             'PostOperation': grpc.unary_unary_rpc_method_handler(
                     servicer.PostOperation,
                     request_deserializer=paglet_dot_v1_dot_operation__pb2.PostOperationRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_operation__pb2.PostOperationResponse.SerializeToString,
+            ),
+            'ListOperations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOperations,
+                    request_deserializer=paglet_dot_v1_dot_operation__pb2.ListOperationsRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_operation__pb2.ListOperationsResponse.SerializeToString,
             ),
             'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeadLetters,
@@ -152,6 +209,33 @@ class OperationService(object):
     """
 
     @staticmethod
+    def InvokeOperation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.OperationService/InvokeOperation',
+            paglet_dot_v1_dot_operation__pb2.InvokeOperationRequest.SerializeToString,
+            paglet_dot_v1_dot_operation__pb2.InvokeOperationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def PostOperation(request,
             target,
             options=(),
@@ -168,6 +252,33 @@ class OperationService(object):
             '/paglet.v1.OperationService/PostOperation',
             paglet_dot_v1_dot_operation__pb2.PostOperationRequest.SerializeToString,
             paglet_dot_v1_dot_operation__pb2.PostOperationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOperations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.OperationService/ListOperations',
+            paglet_dot_v1_dot_operation__pb2.ListOperationsRequest.SerializeToString,
+            paglet_dot_v1_dot_operation__pb2.ListOperationsResponse.FromString,
             options,
             channel_credentials,
             insecure,

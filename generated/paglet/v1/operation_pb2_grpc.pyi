@@ -33,6 +33,25 @@ class OperationServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> OperationServiceAsyncStub: ...
+    InvokeOperation: _grpc.UnaryUnaryMultiCallable[_operation_pb2.InvokeOperationRequest, _operation_pb2.InvokeOperationResponse]
+    """InvokeOperation calls an operation of a paglet by its name, for callers that have no stub of it: bridges, tools, fan-out.
+
+    It is the same call as the operation's own rpc with the metadata `paglet-id`, which needs no envelope: a turn, or a read
+    if the proto says NO_SIDE_EFFECTS; the reply has the same bytes, and errors are the same. What streams has no place in one
+    message and is called by its own rpc. Trailing metadata: `paglet-host`, `paglet-epoch`, `paglet-replayed`. The operation
+    may also be one that the paglet answers without a descriptor of it; its request and reply are then taken as they are.
+
+    Safe to repeat with the same request id, or if the operation has no side effects: it is run once, also when one of
+    the two calls was made by the operation's own rpc. Without a request id it runs at most once for each call.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID; OPERATION_STREAMS; MALFORMED_REQUEST, also for a request of another type than
+    the operation's, and for two different request ids), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED (OPERATION_NOT_FOUND),
+    RESOURCE_EXHAUSTED (MAILBOX_FULL, TOO_MANY_CALLS), FAILED_PRECONDITION (REQUEST_ID_REUSED, REPLY_NOT_KEPT,
+    REPLY_TOO_LARGE, CALL_CYCLE, ARRIVAL_FAILED, STATE_UNREADABLE, TYPE_NOT_ALLOWED, PAGLET_INACTIVE, HOOK_FAILED of an
+    inactive paglet), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED,
+    SHUTTING_DOWN, TURN_STUCK, TRANSPORT when the paglet's host does not answer), INTERNAL (REPLY_INVALID, STATE_INVALID,
+    INTERNAL), and whatever the operation itself fails with.
+    """
     PostOperation: _grpc.UnaryUnaryMultiCallable[_operation_pb2.PostOperationRequest, _operation_pb2.PostOperationResponse]
     """PostOperation leaves an operation with a paglet and does not wait for it: the answer comes when the post is durable.
 
@@ -44,12 +63,22 @@ class OperationServiceStub:
 
     Safe to repeat with the same request_id, also that of a call: it is run once.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST, also for an operation without side effects and for a request of
-    another type than the operation's or over 1 MiB), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED (OPERATION_NOT_FOUND),
-    RESOURCE_EXHAUSTED (POSTS_FULL), FAILED_PRECONDITION (REQUEST_ID_REUSED, ARRIVAL_FAILED, STATE_UNREADABLE,
-    TYPE_NOT_ALLOWED, PAGLET_INACTIVE, and HOOK_FAILED of an inactive paglet that lets no posts wait), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for
-    longer than the deadline; nothing was kept), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT
-    when the paglet's host does not answer).
+    Errors: INVALID_ARGUMENT (INVALID_ID; OPERATION_STREAMS; MALFORMED_REQUEST, also for an operation without side effects
+    and for a request of another type than the operation's or over 1 MiB), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED
+    (OPERATION_NOT_FOUND), RESOURCE_EXHAUSTED (POSTS_FULL), FAILED_PRECONDITION (REQUEST_ID_REUSED, ARRIVAL_FAILED,
+    STATE_UNREADABLE, TYPE_NOT_ALLOWED, PAGLET_INACTIVE, and HOOK_FAILED of an inactive paglet that lets no posts wait),
+    DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for longer than the deadline; nothing was kept),
+    UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+    """
+    ListOperations: _grpc.UnaryUnaryMultiCallable[_operation_pb2.ListOperationsRequest, _operation_pb2.ListOperationsResponse]
+    """ListOperations lists what a paglet, or a type, answers, in the order of the names: what its proto says of each operation.
+
+    Of a paglet it is answered by the paglet's host; an inactive paglet stays so. Of a type it is answered by the host that
+    is asked, which must have it. What a paglet answers without a descriptor of it is not in the list. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST, also for neither paglet nor type), NOT_FOUND
+    (PAGLET_NOT_FOUND), FAILED_PRECONDITION (TYPE_NOT_ALLOWED, STATE_UNREADABLE), UNAVAILABLE (DIRECTORY_UNAVAILABLE,
+    PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
     """
     ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_operation_pb2.ListDeadLettersRequest, _operation_pb2.ListDeadLettersResponse]
     """ListDeadLetters lists the posts to a paglet that failed three times, in the order in which they came, and then those
@@ -78,6 +107,25 @@ class OperationServiceAsyncStub(OperationServiceStub):
     """OperationService takes operations for paglets by name, on whichever host they are. Any host of the mesh answers."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    InvokeOperation: _aio.UnaryUnaryMultiCallable[_operation_pb2.InvokeOperationRequest, _operation_pb2.InvokeOperationResponse]  # type: ignore[assignment]
+    """InvokeOperation calls an operation of a paglet by its name, for callers that have no stub of it: bridges, tools, fan-out.
+
+    It is the same call as the operation's own rpc with the metadata `paglet-id`, which needs no envelope: a turn, or a read
+    if the proto says NO_SIDE_EFFECTS; the reply has the same bytes, and errors are the same. What streams has no place in one
+    message and is called by its own rpc. Trailing metadata: `paglet-host`, `paglet-epoch`, `paglet-replayed`. The operation
+    may also be one that the paglet answers without a descriptor of it; its request and reply are then taken as they are.
+
+    Safe to repeat with the same request id, or if the operation has no side effects: it is run once, also when one of
+    the two calls was made by the operation's own rpc. Without a request id it runs at most once for each call.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID; OPERATION_STREAMS; MALFORMED_REQUEST, also for a request of another type than
+    the operation's, and for two different request ids), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED (OPERATION_NOT_FOUND),
+    RESOURCE_EXHAUSTED (MAILBOX_FULL, TOO_MANY_CALLS), FAILED_PRECONDITION (REQUEST_ID_REUSED, REPLY_NOT_KEPT,
+    REPLY_TOO_LARGE, CALL_CYCLE, ARRIVAL_FAILED, STATE_UNREADABLE, TYPE_NOT_ALLOWED, PAGLET_INACTIVE, HOOK_FAILED of an
+    inactive paglet), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED,
+    SHUTTING_DOWN, TURN_STUCK, TRANSPORT when the paglet's host does not answer), INTERNAL (REPLY_INVALID, STATE_INVALID,
+    INTERNAL), and whatever the operation itself fails with.
+    """
     PostOperation: _aio.UnaryUnaryMultiCallable[_operation_pb2.PostOperationRequest, _operation_pb2.PostOperationResponse]  # type: ignore[assignment]
     """PostOperation leaves an operation with a paglet and does not wait for it: the answer comes when the post is durable.
 
@@ -89,12 +137,22 @@ class OperationServiceAsyncStub(OperationServiceStub):
 
     Safe to repeat with the same request_id, also that of a call: it is run once.
 
-    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST, also for an operation without side effects and for a request of
-    another type than the operation's or over 1 MiB), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED (OPERATION_NOT_FOUND),
-    RESOURCE_EXHAUSTED (POSTS_FULL), FAILED_PRECONDITION (REQUEST_ID_REUSED, ARRIVAL_FAILED, STATE_UNREADABLE,
-    TYPE_NOT_ALLOWED, PAGLET_INACTIVE, and HOOK_FAILED of an inactive paglet that lets no posts wait), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for
-    longer than the deadline; nothing was kept), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT
-    when the paglet's host does not answer).
+    Errors: INVALID_ARGUMENT (INVALID_ID; OPERATION_STREAMS; MALFORMED_REQUEST, also for an operation without side effects
+    and for a request of another type than the operation's or over 1 MiB), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED
+    (OPERATION_NOT_FOUND), RESOURCE_EXHAUSTED (POSTS_FULL), FAILED_PRECONDITION (REQUEST_ID_REUSED, ARRIVAL_FAILED,
+    STATE_UNREADABLE, TYPE_NOT_ALLOWED, PAGLET_INACTIVE, and HOOK_FAILED of an inactive paglet that lets no posts wait),
+    DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for longer than the deadline; nothing was kept),
+    UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+    """
+    ListOperations: _aio.UnaryUnaryMultiCallable[_operation_pb2.ListOperationsRequest, _operation_pb2.ListOperationsResponse]  # type: ignore[assignment]
+    """ListOperations lists what a paglet, or a type, answers, in the order of the names: what its proto says of each operation.
+
+    Of a paglet it is answered by the paglet's host; an inactive paglet stays so. Of a type it is answered by the host that
+    is asked, which must have it. What a paglet answers without a descriptor of it is not in the list. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST, also for neither paglet nor type), NOT_FOUND
+    (PAGLET_NOT_FOUND), FAILED_PRECONDITION (TYPE_NOT_ALLOWED, STATE_UNREADABLE), UNAVAILABLE (DIRECTORY_UNAVAILABLE,
+    PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
     """
     ListDeadLetters: _aio.UnaryUnaryMultiCallable[_operation_pb2.ListDeadLettersRequest, _operation_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
     """ListDeadLetters lists the posts to a paglet that failed three times, in the order in which they came, and then those
@@ -122,6 +180,31 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
     """OperationService takes operations for paglets by name, on whichever host they are. Any host of the mesh answers."""
 
     @_abc_1.abstractmethod
+    def InvokeOperation(
+        self,
+        request: _operation_pb2.InvokeOperationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.InvokeOperationResponse, _abc.Awaitable[_operation_pb2.InvokeOperationResponse]]:
+        """InvokeOperation calls an operation of a paglet by its name, for callers that have no stub of it: bridges, tools, fan-out.
+
+        It is the same call as the operation's own rpc with the metadata `paglet-id`, which needs no envelope: a turn, or a read
+        if the proto says NO_SIDE_EFFECTS; the reply has the same bytes, and errors are the same. What streams has no place in one
+        message and is called by its own rpc. Trailing metadata: `paglet-host`, `paglet-epoch`, `paglet-replayed`. The operation
+        may also be one that the paglet answers without a descriptor of it; its request and reply are then taken as they are.
+
+        Safe to repeat with the same request id, or if the operation has no side effects: it is run once, also when one of
+        the two calls was made by the operation's own rpc. Without a request id it runs at most once for each call.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID; OPERATION_STREAMS; MALFORMED_REQUEST, also for a request of another type than
+        the operation's, and for two different request ids), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED (OPERATION_NOT_FOUND),
+        RESOURCE_EXHAUSTED (MAILBOX_FULL, TOO_MANY_CALLS), FAILED_PRECONDITION (REQUEST_ID_REUSED, REPLY_NOT_KEPT,
+        REPLY_TOO_LARGE, CALL_CYCLE, ARRIVAL_FAILED, STATE_UNREADABLE, TYPE_NOT_ALLOWED, PAGLET_INACTIVE, HOOK_FAILED of an
+        inactive paglet), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED,
+        SHUTTING_DOWN, TURN_STUCK, TRANSPORT when the paglet's host does not answer), INTERNAL (REPLY_INVALID, STATE_INVALID,
+        INTERNAL), and whatever the operation itself fails with.
+        """
+
+    @_abc_1.abstractmethod
     def PostOperation(
         self,
         request: _operation_pb2.PostOperationRequest,
@@ -137,12 +220,28 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Safe to repeat with the same request_id, also that of a call: it is run once.
 
-        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST, also for an operation without side effects and for a request of
-        another type than the operation's or over 1 MiB), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED (OPERATION_NOT_FOUND),
-        RESOURCE_EXHAUSTED (POSTS_FULL), FAILED_PRECONDITION (REQUEST_ID_REUSED, ARRIVAL_FAILED, STATE_UNREADABLE,
-        TYPE_NOT_ALLOWED, PAGLET_INACTIVE, and HOOK_FAILED of an inactive paglet that lets no posts wait), DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for
-        longer than the deadline; nothing was kept), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT
-        when the paglet's host does not answer).
+        Errors: INVALID_ARGUMENT (INVALID_ID; OPERATION_STREAMS; MALFORMED_REQUEST, also for an operation without side effects
+        and for a request of another type than the operation's or over 1 MiB), NOT_FOUND (PAGLET_NOT_FOUND), UNIMPLEMENTED
+        (OPERATION_NOT_FOUND), RESOURCE_EXHAUSTED (POSTS_FULL), FAILED_PRECONDITION (REQUEST_ID_REUSED, ARRIVAL_FAILED,
+        STATE_UNREADABLE, TYPE_NOT_ALLOWED, PAGLET_INACTIVE, and HOOK_FAILED of an inactive paglet that lets no posts wait),
+        DEADLINE_EXCEEDED (DEADLINE_BEFORE_RUN when the paglet is on a journey for longer than the deadline; nothing was kept),
+        UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
+        """
+
+    @_abc_1.abstractmethod
+    def ListOperations(
+        self,
+        request: _operation_pb2.ListOperationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.ListOperationsResponse, _abc.Awaitable[_operation_pb2.ListOperationsResponse]]:
+        """ListOperations lists what a paglet, or a type, answers, in the order of the names: what its proto says of each operation.
+
+        Of a paglet it is answered by the paglet's host; an inactive paglet stays so. Of a type it is answered by the host that
+        is asked, which must have it. What a paglet answers without a descriptor of it is not in the list. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST, also for neither paglet nor type), NOT_FOUND
+        (PAGLET_NOT_FOUND), FAILED_PRECONDITION (TYPE_NOT_ALLOWED, STATE_UNREADABLE), UNAVAILABLE (DIRECTORY_UNAVAILABLE,
+        PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does not answer).
         """
 
     @_abc_1.abstractmethod
