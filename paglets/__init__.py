@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from paglets.client.client import Client
+    from paglets.client.operations import OperationClient
     from paglets.client.proxy import PagletProxy
     from paglets.client.tasks import TaskClient, TaskSnapshot
     from paglets.core.handlers import operation
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from paglets.core.paglet import Paglet
     from paglets.digest import Digest
     from paglets.errors import PagletError
+    from paglets.operations import ServiceContract
     from paglets.patterns.fanout import MeshFanoutMixin
     from paglets.patterns.fanout_state import MeshFanoutState
     from paglets.patterns.file_mobility import FileMobilityMixin, SingleFileTransferPaglet
@@ -35,6 +37,7 @@ __all__ = [
     "MeshFanoutMixin",
     "MeshFanoutState",
     "NotificationMixin",
+    "OperationClient",
     "OperationPaglet",
     "OwnerPolicy",
     "Paglet",
@@ -42,6 +45,7 @@ __all__ = [
     "PagletFileRef",
     "PagletProxy",
     "PagletProxyRef",
+    "ServiceContract",
     "SingleFileTransferPaglet",
     "TaskClient",
     "TaskPaglet",
@@ -52,6 +56,7 @@ __all__ = [
 
 _ROOMS = {
     "paglets.client.client": ("Client",),
+    "paglets.client.operations": ("OperationClient",),
     "paglets.client.proxy": ("PagletProxy",),
     "paglets.client.tasks": ("TaskClient", "TaskSnapshot"),
     "paglets.core.handlers": ("operation",),
@@ -59,6 +64,7 @@ _ROOMS = {
     "paglets.core.paglet": ("Paglet",),
     "paglets.digest": ("Digest",),
     "paglets.errors": ("PagletError",),
+    "paglets.operations": ("ServiceContract",),
     "paglets.patterns.fanout": ("MeshFanoutMixin",),
     "paglets.patterns.fanout_state": ("MeshFanoutState",),
     "paglets.patterns.file_mobility": ("FileMobilityMixin", "SingleFileTransferPaglet"),

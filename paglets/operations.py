@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -12,7 +14,9 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-__all__ = ["Idempotency", "OperationInfo", "ServiceContract", "ServiceOperation", "snake_case"]
+from paglets.errors import InvalidArgumentError
+
+__all__ = ["Idempotency", "OperationInfo", "ServiceContract", "ServiceOperation", "near_name", "snake_case"]
 
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -20,6 +24,12 @@ _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 def snake_case(name: str) -> str:
     """`GetHTTPStatus` as `get_http_status`: the Python name of an rpc."""
     return _WORD_START.sub("_", name).lower()
+
+
+def near_name(name: str, known: Iterable[str]) -> str:
+    """What to add to a sentence about a name that nobody knows: `; did you mean ...?`, or nothing."""
+    found = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 class Idempotency(StrEnum):
@@ -89,6 +99,30 @@ class ServiceOperation:
         """What the proto says of a repetition."""
         return _IDEMPOTENCY.get(self.descriptor.GetOptions().idempotency_level, Idempotency.UNSPECIFIED)
 
+    def require_unary(self) -> None:
+        """Raises OPERATION_STREAMS for an operation that one request and one reply are not enough for."""
+        if not self.is_unary:
+            raise InvalidArgumentError(
+                "OPERATION_STREAMS",
+                f"{self.full_name} takes or gives a stream, and this has one request and one reply: call it by its own"
+                " rpc, with the metadata paglet-id",
+                metadata={"operation": self.full_name},
+                field="operation",
+            )
+
+    def require_messages(self, request: type[Message], reply: type[Message] | None = None) -> None:
+        """Raises CONTRACT_VIOLATED unless it takes such requests and gives such replies, told by their full names."""
+        for verb, wanted, found in (
+            ("takes", self.descriptor.input_type, request),
+            ("gives", self.descriptor.output_type, reply),
+        ):
+            if found is not None and found.DESCRIPTOR.full_name != wanted.full_name:
+                raise _violated(
+                    self.descriptor.containing_service.full_name,
+                    self.full_name,
+                    f"{self.full_name} {verb} a {wanted.full_name}, not a {found.DESCRIPTOR.full_name}",
+                )
+
     @cached_property
     def info(self) -> OperationInfo:
         """What is told of it."""
@@ -123,3 +157,22 @@ class ServiceContract:
     def operations(self) -> tuple[ServiceOperation, ...]:
         """The rpcs in the order of the proto."""
         return tuple(ServiceOperation(method) for method in self.descriptor.methods)
+
+    def require_operation(self, name: str) -> ServiceOperation:
+        """The operation `Method`, or `pkg.Service/Method`. Raises CONTRACT_VIOLATED, naming those that there are."""
+        method = name.removeprefix("/").removeprefix(f"{self.name}/")
+        found = self.descriptor.methods_by_name.get(method)
+        if found is None:
+            known = [operation.name for operation in self.descriptor.methods]
+            raise _violated(
+                self.name,
+                name,
+                f"{self.name} has no operation {name!r}, it has {', '.join(known)}{near_name(method, known)}",
+            )
+        return ServiceOperation(found)
+
+
+def _violated(contract: str, operation: str, message: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        "CONTRACT_VIOLATED", message, metadata={"contract": contract, "operation": operation}, field="operation"
+    )

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from paglet.v1 import task_pb2
 from paglet.v1.task_pb2_grpc import TaskServiceStub
 from paglets.client.proxy import PagletProxy
-from paglets.errors import InternalError
+from paglets.client.unpack import unpack
 from paglets.values import TaskPhase
 from paglets.wire.tasks import task_phase_from_message
 from paglets.wire.times import duration_to_message, time_from_message
@@ -120,7 +120,7 @@ class TaskClient(Generic[RequestT, ResultT]):
         return TaskSnapshot(
             phase=task_phase_from_message(status.phase),
             done=status.done,
-            result=self._unpack(status.result) if status.HasField("result") else None,
+            result=self._result(status),
             error=status.error,
             started_at=time_from_message(status.start_time),
             completed_at=time_from_message(status.complete_time),
@@ -130,15 +130,5 @@ class TaskClient(Generic[RequestT, ResultT]):
             error_reason=status.error_reason,
         )
 
-    def _unpack(self, packed: AnyMessage) -> ResultT:
-        result = self.result_type()
-        try:
-            fits = packed.Unpack(result)
-        except DecodeError:
-            fits = False
-        if not fits:
-            raise InternalError(
-                "REPLY_INVALID",
-                f"the task's result is {packed.type_url}, not {self.result_type.DESCRIPTOR.full_name}",
-            )
-        return result
+    def _result(self, status: task_pb2.TaskStatus) -> ResultT | None:
+        return unpack(status.result, self.result_type, "the task's result") if status.HasField("result") else None

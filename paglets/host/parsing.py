@@ -107,14 +107,7 @@ def parse_request(
     if handler is None:
         raise no_operation(paglet_id, paglet_type.type_name(), path)
     operation = handler.operation
-    if not operation.is_unary:
-        raise InvalidArgumentError(
-            "OPERATION_STREAMS",
-            f"{operation.full_name} takes or gives a stream, and this has one request and one reply: call it by its own"
-            " rpc, with the metadata paglet-id",
-            metadata={"operation": operation.full_name},
-            field="operation",
-        )
+    operation.require_unary()
     wanted = operation.request_class.DESCRIPTOR.full_name
     if type_url is not None and type_url.rpartition("/")[2] != wanted:
         raise InvalidArgumentError(

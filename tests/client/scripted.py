@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from paglet.examples.counter.v1 import counter_pb2, counter_pb2_grpc
@@ -22,6 +23,7 @@ from paglet.v1 import (
     lifecycle_pb2_grpc,
     mesh_pb2,
     mesh_pb2_grpc,
+    operation_pb2,
     types_pb2,
 )
 from paglets.errors import PagletError
@@ -52,6 +54,7 @@ class Script:
     journeys: list[lifecycle_pb2.Journey] = field(default_factory=list[lifecycle_pb2.Journey])
     paglets: list[lifecycle_pb2.Paglet] = field(default_factory=list[lifecycle_pb2.Paglet])
     hosts: list[mesh_pb2.Host] = field(default_factory=list[mesh_pb2.Host])
+    reply: AnyMessage = field(default_factory=AnyMessage)
     held: asyncio.Event | None = None
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     left: asyncio.Event = field(default_factory=asyncio.Event)
@@ -204,6 +207,23 @@ class _Lifecycle(lifecycle_pb2_grpc.LifecycleServiceServicer):
         return lifecycle_pb2.DisposePagletResponse()
 
 
+def _invoker(script: Script) -> Handler:
+    """The generic door."""
+
+    async def invoke(
+        request: operation_pb2.InvokeOperationRequest, context: ServerContext
+    ) -> operation_pb2.InvokeOperationResponse:
+        await script.note("InvokeOperation", request, context)
+        return operation_pb2.InvokeOperationResponse(reply=script.reply)
+
+    behavior: Any = invoke  # the stubs type a handler's behaviour for threads
+    return grpc.unary_unary_rpc_method_handler(
+        behavior,
+        request_deserializer=operation_pb2.InvokeOperationRequest.FromString,
+        response_serializer=operation_pb2.InvokeOperationResponse.SerializeToString,
+    )
+
+
 def _reader(script: Script) -> Handler:
     """A streaming rpc."""
 
@@ -239,6 +259,7 @@ async def serving(script: Script, port: int = 0) -> AsyncGenerator[str]:
     ]
     for adder, servicer in adders:
         services.add(adder, servicer)
+    services.add_registered_method_handlers("paglet.v1.OperationService", {"InvokeOperation": _invoker(script)})
     services.add_registered_method_handlers("paglet.v1.ArtifactService", {"ReadArtifact": _reader(script)})
     server = grpc.aio.server(options=SERVER_OPTIONS, handlers=(services,))
     bound = server.add_insecure_port(f"127.0.0.1:{port}")

@@ -212,6 +212,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: the operation takes or gives a stream, for which this door has no place: call it by its own rpc, with the
     metadata `paglet-id`. Nothing was run. Metadata: operation.
     """
+    ERROR_REASON_CONTRACT_VIOLATED: _ErrorReason.ValueType  # 92
+    """INVALID_ARGUMENT: what the caller is about to ask for is not what the service's descriptor says: an operation that it does
+    not have, or a message of another type. Nothing was sent. Metadata: contract, operation.
+    """
     ERROR_REASON_REPLY_TOO_LARGE: _ErrorReason.ValueType  # 93
     """FAILED_PRECONDITION: the operation has run, but its reply does not fit into a message with what is around it. Its own rpc,
     with the metadata `paglet-id` and the same request id, gives it. Metadata: operation, reply_bytes.
@@ -407,6 +411,10 @@ subject ("storage:" and the type), limit_bytes, used_bytes, requested_bytes.
 ERROR_REASON_OPERATION_STREAMS: ErrorReason.ValueType  # 91
 """INVALID_ARGUMENT: the operation takes or gives a stream, for which this door has no place: call it by its own rpc, with the
 metadata `paglet-id`. Nothing was run. Metadata: operation.
+"""
+ERROR_REASON_CONTRACT_VIOLATED: ErrorReason.ValueType  # 92
+"""INVALID_ARGUMENT: what the caller is about to ask for is not what the service's descriptor says: an operation that it does
+not have, or a message of another type. Nothing was sent. Metadata: contract, operation.
 """
 ERROR_REASON_REPLY_TOO_LARGE: ErrorReason.ValueType  # 93
 """FAILED_PRECONDITION: the operation has run, but its reply does not fit into a message with what is around it. Its own rpc,
