@@ -28,8 +28,9 @@ def snake_case(name: str) -> str:
 
 def near_name(name: str, known: Iterable[str]) -> str:
     """What to add to a sentence about a name that nobody knows: `; did you mean ...?`, or nothing."""
-    found = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {found[0]}?" if found else ""
+    by_letters = {other.lower(): other for other in known}
+    found = difflib.get_close_matches(name.lower(), by_letters, n=1)
+    return f"; did you mean {by_letters[found[0]]}?" if found else ""
 
 
 class Idempotency(StrEnum):

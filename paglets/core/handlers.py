@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from paglets.operations import ServiceContract, ServiceOperation, snake_case
+from paglets.operations import ServiceContract, ServiceOperation, near_name, snake_case
 
 __all__ = ["Handler", "bind_handlers", "operation"]
 
@@ -63,7 +63,7 @@ def bind_handlers(
             )
         taken[attribute] = found.full_name
         method = getattr(owner, attribute, None)
-        _check(owner, attribute, method, found)
+        _check(owner, attribute, method, found, reserved)
         bound[found.path] = Handler(found, attribute, pattern)
     return bound
 
@@ -83,7 +83,7 @@ def _marked_methods(owner: type, known: set[str]) -> dict[str, str]:
     return found
 
 
-def _check(owner: type, attribute: str, method: object, found: ServiceOperation) -> None:
+def _check(owner: type, attribute: str, method: object, found: ServiceOperation, reserved: Container[str]) -> None:
     request, reply = found.request_class, found.reply_class
     takes_stream, gives_stream = found.descriptor.client_streaming, found.descriptor.server_streaming
     takes = f"requests: AsyncIterator[{request.__name__}]" if takes_stream else f"request: {request.__name__}"
@@ -91,7 +91,8 @@ def _check(owner: type, attribute: str, method: object, found: ServiceOperation)
     how = "def" if found.is_unary else "async def"
     where = f"{owner.__qualname__} must answer {found.full_name} by `{how} {attribute}(self, {takes}) -> {gives}`"
     if not inspect.isfunction(method):
-        raise TypeError(f"{where}; it has no such method")
+        own = (name for name in dir(owner) if inspect.isfunction(getattr(owner, name, None)) and name not in reserved)
+        raise TypeError(f"{where}; it has no such method{near_name(attribute, own)}")
     if gives_stream and not inspect.isasyncgenfunction(method):
         raise TypeError(f"{where}, an async generator, which has a `yield`; it is none")
     if takes_stream and not gives_stream and not inspect.iscoroutinefunction(method):

@@ -94,10 +94,17 @@ def test_missing_handler_is_refused() -> None:
         defined({"get": get})
 
 
-def test_misspelt_handler_is_refused() -> None:
-    """A method that nearly has the name is as good as none."""
-    with pytest.raises(TypeError, match=EXPECTED_ADD):
-        defined({"Add": add, "get": get})
+@pytest.mark.parametrize("misspelt", ["Add", "ad", "addd"])
+def test_misspelt_handler_is_refused(misspelt: str) -> None:
+    """A method that nearly has the name is as good as none, but it is named."""
+    with pytest.raises(TypeError, match=rf"{EXPECTED_ADD}; it has no such method; did you mean {misspelt}\?"):
+        defined({misspelt: add, "get": get})
+
+
+def test_framework_is_never_meant() -> None:
+    """A missing method is not taken for one that every paglet has."""
+    with pytest.raises(TypeError, match=r"by `def turns\(.*; it has no such method$"):
+        defined({}, _service("Turns"))
 
 
 @pytest.mark.parametrize(
