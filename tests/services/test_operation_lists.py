@@ -16,7 +16,8 @@ from tests.services.generic import door
 INVALID, MISFIT = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION
 
 
-async def test_pages_of_operations(mesh: Mesh) -> None:
+@pytest.mark.parametrize("size", [7, 19, 20])
+async def test_pages_of_operations(mesh: Mesh, size: int) -> None:
     """A paglet's operations come in the order of their names, page by page, from any host, and wake nobody."""
     probe = await mesh.probe()
     await mesh.alpha.client.deactivate(probe, DeactivationPolicy(activate_on_message=True))
@@ -27,10 +28,10 @@ async def test_pages_of_operations(mesh: Mesh) -> None:
     assert not whole.next_page_token
     for subject in (pb.ListOperationsRequest(paglet_id=probe), pb.ListOperationsRequest(type=PROBE_TYPE)):
         found: list[pb.Operation] = []
-        subject.page_size = 7
+        subject.page_size = size
         while True:
             page = await door(mesh.beta.channel).ListOperations(subject)
-            assert len(page.operations) <= 7
+            assert len(page.operations) <= size
             found.extend(page.operations)
             if not page.next_page_token:
                 break
