@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from paglet.v1 import artifact_pb2
-from paglets.core.handlers import Handler
 from paglets.errors import InvalidArgumentError, OperationNotFoundError
 from paglets.host.parsing import parse_request
-from paglets.operations import ServiceContract
 from tests.host.bridge import BRIDGED, Bridge
 from tests.host.probe import Probe
+from tests.host.streamer import Streamer
 
-STREAMS = ServiceContract(artifact_pb2.DESCRIPTOR.services_by_name["ArtifactService"])
-
-
-class Streaming(Probe):
-    """A probe that has streams too."""
+STREAMS = [path for path, handler in Streamer.handlers.items() if not handler.operation.is_unary]
 
 
-Streaming.handlers = {
-    operation.path: Handler(operation, "read") for operation in STREAMS.operations if not operation.is_unary
-}
-"""Defining the class has set those of its services."""
-
-
-@pytest.mark.parametrize("path", Streaming.handlers)
+@pytest.mark.parametrize("path", STREAMS)
 def test_streams_are_refused(path: str) -> None:
     """Whatever streams has no place here, and it is said what to do instead."""
     with pytest.raises(InvalidArgumentError) as caught:
-        parse_request("p", Streaming, path, b"")
+        parse_request("p", Streamer, path, b"")
     assert (caught.value.reason, caught.value.field) == ("OPERATION_STREAMS", "operation")
     assert caught.value.metadata == {"operation": path[1:]}
     assert "its own rpc" in caught.value.message

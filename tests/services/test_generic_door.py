@@ -21,6 +21,7 @@ from tests.host.conftest import Mesh, site
 from tests.host.posts import post, ran
 from tests.host.probe_service import SERVICE
 from tests.host.stage import STAGE
+from tests.host.streamer import STREAMER_MODULE, STREAMER_TYPE
 from tests.host.support import PROBE_TYPE, ask, eventually, refused
 from tests.services.generic import door, envelope, invoke
 
@@ -273,6 +274,31 @@ async def test_operation_without_a_descriptor(mesh: Mesh) -> None:
     native = unary(b"\xff", metadata=[("paglet-id", bridge), ("paglet-request-id", "r-1")])
     assert await native == b"ff"
     assert ("paglet-replayed", "true") in tuple(await native.trailing_metadata())
+
+
+async def test_stream_is_for_the_native_door(tmp_path: Path) -> None:
+    """Of whatever arity, at its host and by way of one that does not know it: called, or posted, it is refused."""
+    async with (
+        local_host("alpha", allow=[STREAMER_MODULE], data=tmp_path / "a") as alpha,
+        local_host("beta", join=alpha.address, data=tmp_path / "b") as beta,
+        Client(alpha.address) as owner,
+        Client(beta.address) as other,
+    ):
+        streamer = (await owner.create(STREAMER_TYPE)).paglet_id
+        listed = await other.operations(streamer)
+        arities = {(info.client_streaming, info.server_streaming): info for info in listed}
+        assert len(arities) > 2
+        for arity, info in arities.items():
+            if not any(arity):
+                continue
+            packed = AnyMessage(type_url=f"type.googleapis.com/{info.request_type}")
+            for client in (owner, other):
+                call = pb.InvokeOperationRequest(paglet_id=streamer, operation=info.name, request=packed)
+                post_ = pb.PostOperationRequest(paglet_id=streamer, operation=info.name, request=packed)
+                for failing in (door(client.channel).InvokeOperation(call), door(client.channel).PostOperation(post_)):
+                    refusal = await refused(failing)
+                    assert refusal.what == (grpc.StatusCode.INVALID_ARGUMENT, "OPERATION_STREAMS")
+                    assert refusal.metadata == {"operation": info.name}
 
 
 async def test_caller_who_leaves_is_not_waited_for(mesh: Mesh) -> None:
