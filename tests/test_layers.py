@@ -16,6 +16,8 @@ FRONT_DOOR = frozenset(
         "FileMobilityMixin",
         "FileMode",
         "HostRef",
+        "MeshFanoutMixin",
+        "MeshFanoutState",
         "NotificationMixin",
         "OperationClient",
         "OperationPaglet",

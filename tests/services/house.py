@@ -29,6 +29,11 @@ class Offer:
     handler: Handler
 
     @property
+    def service(self) -> str:
+        """The full name of its service."""
+        return self.handler.operation.descriptor.containing_service.full_name
+
+    @property
     def name(self) -> str:
         """`Type Method`."""
         return f"{self.paglet_type.__name__} {self.handler.operation.descriptor.name}"

@@ -16,7 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from paglet.examples.counter.v1 import counter_pb2
-from paglet.v1 import file_transfer_pb2, task_pb2
+from paglet.v1 import fanout_pb2, file_transfer_pb2, task_pb2
 from paglet.v1 import operation_pb2 as pb
 from paglets.client.client import Client
 from paglets.operations import ServiceContract, snake_case
@@ -45,6 +45,7 @@ SAMPLES: Mapping[str, Message] = {
     "SingleFileTransferPaglet Start": task_pb2.TaskServiceStartRequest(request=packed(DRY_RUN)),
     "SingleFileTransferPaglet Get": task_pb2.TaskServiceGetRequest(),
     "SingleFileTransferPaglet Wait": task_pb2.TaskServiceWaitRequest(timeout=Duration()),
+    "MeshSearch Report": fanout_pb2.FanoutServiceReportRequest(host="alpha", done=True),
 }
 """A request for each unary operation; a new one needs a line here."""
 
@@ -99,7 +100,7 @@ def test_every_unary_operation_has_a_sample() -> None:
 
 def test_every_pattern_is_hosted() -> None:
     """Each service that a pattern brings is answered by some type, or nobody would call it below."""
-    hosted = {offer.handler.operation.descriptor.containing_service.full_name for offer in offers()}
+    hosted = {offer.service for offer in offers()}
     assert set(services()) == hosted
 
 
