@@ -9,6 +9,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -17,9 +18,7 @@ from pathlib import Path
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from paglet.examples.mesh_search.v1.mesh_search_pb2 import DESCRIPTOR, Found, SearchRequest, SearchResponse
-from paglets.core.context import Context
-from paglets.core.turn import StateCell
-from paglets.errors import InvalidArgumentError, PreconditionError
+from paglets.errors import InvalidArgumentError
 from paglets.patterns.fanout import MeshFanoutMixin
 from paglets.patterns.fanout_state import MeshFanoutState
 from paglets.patterns.operations import OperationPaglet
@@ -43,38 +42,17 @@ class MeshSearch(MeshFanoutMixin[SearchState], OperationPaglet[SearchState]):
 
     Services = (DESCRIPTOR.services_by_name["MeshSearchService"],)
 
-    def __init__(self, context: Context, cell: StateCell[SearchState]) -> None:
-        super().__init__(context, cell)
-        self._heard: asyncio.Queue[SearchResponse | None] | None = None
-
     async def search(self, request: SearchRequest) -> AsyncIterator[SearchResponse]:
         """Tells what comes, as it comes, and at last who failed."""
         _pattern(request)
-        if self._heard is not None:
-            raise PreconditionError("HANDLER_FAILED", f"paglet {self.paglet_id} is searching; ask another one")
-        heard = self._heard = asyncio.Queue()
-        looking = asyncio.create_task(self._look_everywhere(request))
-        looking.add_done_callback(lambda _: heard.put_nowait(None))
-        try:
-            while (response := await heard.get()) is not None:
-                yield response
-            await looking
-            for host, error in self.state.errors.items():
-                yield SearchResponse(host=host, error=error)
-        finally:
-            looking.cancel()
-            await asyncio.wait([looking])
-            self._heard = None
-
-    async def _look_everywhere(self, request: SearchRequest) -> None:
         timeout_s = request.timeout.ToTimedelta().total_seconds() or _TIMEOUT_S
-        await self.fan_out(request, hosts=request.hosts, timeout_s=timeout_s)
-
-    async def on_child_result(self, host: str, result: AnyMessage) -> None:
-        """Passes on what a host has found; nobody hears it when the search was left meanwhile."""
-        response = SearchResponse()
-        if self._heard is not None and result.Unpack(response):
-            self._heard.put_nowait(response)
+        async with aclosing(self.fan_out_results(request, hosts=request.hosts, timeout_s=timeout_s)) as results:
+            async for _, result in results:
+                response = SearchResponse()
+                result.Unpack(response)
+                yield response
+        for host, error in self.state.errors.items():
+            yield SearchResponse(host=host, error=error)
 
     async def run_child(self, request: AnyMessage) -> None:
         """Looks on one host, and reports a hundred at a time."""

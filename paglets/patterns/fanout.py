@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 
 import typing_extensions
@@ -18,7 +19,7 @@ from google.protobuf.message import Message
 from paglet.v1 import fanout_pb2
 from paglets.core.events import ActivationEvent, CloneEvent, MobilityEvent
 from paglets.core.paglet import Paglet, PatternService
-from paglets.errors import PagletError
+from paglets.errors import PagletError, PreconditionError, Resource
 from paglets.patterns.fanout_state import FanoutRole, MeshFanoutState
 from paglets.patterns.task_state import error_text
 from paglets.values import PagletProxyRef, TransferTicket, clone_id, new_id
@@ -49,9 +50,10 @@ class FanoutOperations(PatternService["MeshFanoutMixin[MeshFanoutState]"]):
 class MeshFanoutMixin(Paglet[FanoutStateT]):
     """A paglet that does work on many hosts at once; name it before other bases, so that its hooks see all.
 
-    `await self.fan_out(request, timeout_s=...)` in the background does the whole of it. `run_child` is the work, done
-    at each host by a clone; `on_child_result` is told what the clones find, as it comes. What became of each host is in
-    the state, of which derive `MeshFanoutState`. The methods `fanout_...` are the single steps.
+    `await self.fan_out(request, timeout_s=...)` in the background does the whole of it, and
+    `async for host, result in self.fan_out_results(...)` gives what is found as it comes. `run_child` is the work, done
+    at each host by a clone. What became of each host is in the state, of which derive `MeshFanoutState`. The methods
+    `fanout_...` are the single steps. A paglet does one fan-out at a time.
 
     A child is a clone, so it begins with what its parent had; it neither moves nor goes on after a restart of its host,
     which is an error that it tells its parent. A parent that was restarted, or moved, has its children still, but not
@@ -59,6 +61,8 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
     """
 
     Patterns = (FanoutOperations,)
+    _spreading = False
+    _heard: asyncio.Queue[tuple[str, AnyMessage] | None] | None = None
 
     # What an author writes.
 
@@ -70,7 +74,10 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
         raise NotImplementedError(f"{type(self).__qualname__} does not define run_child")
 
     async def on_child_result(self, host: str, result: AnyMessage) -> None:
-        """A turn of the parent for each result: once, in the order of the child's reports, while it is waited for."""
+        """Called in a turn of the parent for each result: in the order of a child's reports, while it is waited for.
+
+        For what is to be kept in the state; else `fan_out_results` is simpler.
+        """
 
     # The whole of it.
 
@@ -80,8 +87,46 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
         """Has the work done on these hosts, by default on all that are online; returns when all are done or failed.
 
         It takes `timeout_s` seconds at most, and a moment to end the children. Errors of hosts are in `state.errors`.
-        For the background. Raises WAIT_IN_TURN in a turn.
+        For the background. Raises WAIT_IN_TURN in a turn, FANOUT_RUNNING.
         """
+        async with self._one_at_a_time():
+            await self._fan_out(request, hosts, timeout_s, include_self=include_self)
+
+    async def fan_out_results(
+        self, request: Message, *, hosts: Sequence[str] = (), timeout_s: float, include_self: bool = True
+    ) -> AsyncGenerator[tuple[str, AnyMessage]]:
+        """As `fan_out`, but gives what the children find as it comes, with the host that it is from.
+
+        Results that nobody takes wait in memory. Closed before the end it gives the work up, and ends the children.
+        """
+        async with self._one_at_a_time():
+            heard = self._heard = asyncio.Queue[tuple[str, AnyMessage] | None]()
+            work = asyncio.create_task(self._fan_out(request, hosts, timeout_s, include_self=include_self))
+            work.add_done_callback(lambda _: heard.put_nowait(None))
+            try:
+                while (result := await heard.get()) is not None:
+                    yield result
+                await work
+            finally:
+                self._heard = None
+                work.cancel()
+                await asyncio.wait([work])
+
+    @asynccontextmanager
+    async def _one_at_a_time(self) -> AsyncGenerator[None]:
+        if self._spreading:
+            raise PreconditionError(
+                "FANOUT_RUNNING",
+                f"paglet {self.paglet_id} is spreading work over hosts already; ask another one",
+                resource=Resource("paglet", self.paglet_id),
+            )
+        self._spreading = True
+        try:
+            yield
+        finally:
+            self._spreading = False
+
+    async def _fan_out(self, request: Message, hosts: Sequence[str], timeout_s: float, *, include_self: bool) -> None:
         await self.fanout_reset(timeout_s)
         chosen = await self.fanout_select_hosts(hosts, include_self=include_self)
         try:
@@ -176,6 +221,8 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
             return
         for result in report.results:
             await self.on_child_result(report.host, result)
+            if self._heard is not None:
+                self._heard.put_nowait((report.host, result))
         if report.error:
             state.record_error(report.host, report.error)
         elif report.done:

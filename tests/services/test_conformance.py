@@ -16,6 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from paglet.examples.counter.v1 import counter_pb2
+from paglet.examples.file_grabber.v1.file_grabber_pb2 import GrabRequest
 from paglet.v1 import fanout_pb2, file_transfer_pb2, task_pb2
 from paglet.v1 import operation_pb2 as pb
 from paglets.client.client import Client
@@ -39,13 +40,17 @@ def packed(message: Message) -> AnyMessage:
 
 
 DRY_RUN = file_transfer_pb2.FileTransferRequest(source_path=REPORT, target_host="beta", dry_run=True)
+REPORTED = fanout_pb2.FanoutServiceReportRequest(host="alpha", done=True)
 SAMPLES: Mapping[str, Message] = {
     "Counter Add": counter_pb2.AddRequest(amount=-2),
     "Counter Get": counter_pb2.GetRequest(),
     "SingleFileTransferPaglet Start": task_pb2.TaskServiceStartRequest(request=packed(DRY_RUN)),
     "SingleFileTransferPaglet Get": task_pb2.TaskServiceGetRequest(),
     "SingleFileTransferPaglet Wait": task_pb2.TaskServiceWaitRequest(timeout=Duration()),
-    "MeshSearch Report": fanout_pb2.FanoutServiceReportRequest(host="alpha", done=True),
+    "FileGrabber Start": task_pb2.TaskServiceStartRequest(request=packed(GrabRequest(source_path=REPORT))),
+    "FileGrabber Get": task_pb2.TaskServiceGetRequest(),
+    "FileGrabber Wait": task_pb2.TaskServiceWaitRequest(timeout=Duration()),
+    **dict.fromkeys(("MeshSearch Report", "Performance Report", "Pi Report"), REPORTED),
 }
 """A request for each unary operation; a new one needs a line here."""
 

@@ -222,6 +222,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_NOT_IN_CALL: _ErrorReason.ValueType  # 100
     """FAILED_PRECONDITION: a paglet asked for the call that it answers where it answers none."""
+    ERROR_REASON_FANOUT_RUNNING: _ErrorReason.ValueType  # 107
+    """FAILED_PRECONDITION: the paglet is spreading work over hosts already, of which it keeps one book only. Ask another one."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable, machine-readable cause of an error."""
@@ -422,4 +424,6 @@ with the metadata `paglet-id` and the same request id, gives it. Metadata: opera
 """
 ERROR_REASON_NOT_IN_CALL: ErrorReason.ValueType  # 100
 """FAILED_PRECONDITION: a paglet asked for the call that it answers where it answers none."""
+ERROR_REASON_FANOUT_RUNNING: ErrorReason.ValueType  # 107
+"""FAILED_PRECONDITION: the paglet is spreading work over hosts already, of which it keeps one book only. Ask another one."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -50,8 +50,7 @@ class MeshSearchServiceServicer(object):
         """Search answers with what each host finds, as it is found, and at last with the errors of those that could not look.
         It changes nothing; a search that broke is begun anew. One paglet does one search at a time.
 
-        Errors: INVALID_ARGUMENT (HANDLER_FAILED for a pattern that is none), FAILED_PRECONDITION (HANDLER_FAILED while another
-        search is at work).
+        Errors: INVALID_ARGUMENT (HANDLER_FAILED for a pattern that is none), FAILED_PRECONDITION (FANOUT_RUNNING).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

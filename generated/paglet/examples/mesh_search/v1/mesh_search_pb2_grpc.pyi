@@ -37,8 +37,7 @@ class MeshSearchServiceStub:
     """Search answers with what each host finds, as it is found, and at last with the errors of those that could not look.
     It changes nothing; a search that broke is begun anew. One paglet does one search at a time.
 
-    Errors: INVALID_ARGUMENT (HANDLER_FAILED for a pattern that is none), FAILED_PRECONDITION (HANDLER_FAILED while another
-    search is at work).
+    Errors: INVALID_ARGUMENT (HANDLER_FAILED for a pattern that is none), FAILED_PRECONDITION (FANOUT_RUNNING).
     """
 
 @_typing.type_check_only
@@ -50,8 +49,7 @@ class MeshSearchServiceAsyncStub(MeshSearchServiceStub):
     """Search answers with what each host finds, as it is found, and at last with the errors of those that could not look.
     It changes nothing; a search that broke is begun anew. One paglet does one search at a time.
 
-    Errors: INVALID_ARGUMENT (HANDLER_FAILED for a pattern that is none), FAILED_PRECONDITION (HANDLER_FAILED while another
-    search is at work).
+    Errors: INVALID_ARGUMENT (HANDLER_FAILED for a pattern that is none), FAILED_PRECONDITION (FANOUT_RUNNING).
     """
 
 class MeshSearchServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -66,8 +64,7 @@ class MeshSearchServiceServicer(metaclass=_abc_1.ABCMeta):
         """Search answers with what each host finds, as it is found, and at last with the errors of those that could not look.
         It changes nothing; a search that broke is begun anew. One paglet does one search at a time.
 
-        Errors: INVALID_ARGUMENT (HANDLER_FAILED for a pattern that is none), FAILED_PRECONDITION (HANDLER_FAILED while another
-        search is at work).
+        Errors: INVALID_ARGUMENT (HANDLER_FAILED for a pattern that is none), FAILED_PRECONDITION (FANOUT_RUNNING).
         """
 
 def add_MeshSearchServiceServicer_to_server(servicer: MeshSearchServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
