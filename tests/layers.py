@@ -23,7 +23,7 @@ _FLOORS = (
     ("host",),
     ("services",),
     ("server",),
-    ("__main__", "bench", "blocking", "cli", "examples", "testing"),
+    ("__main__", "bench", "blocking", "cli", "examples", "system", "testing"),
 )
 FLOORS: Mapping[str, int] = {room: floor for floor, rooms in enumerate(_FLOORS, start=1) for room in rooms}
 TOP = len(_FLOORS)
@@ -49,6 +49,7 @@ KNOWS: Mapping[str, frozenset[str]] = {
     "core": frozenset(
         {"errors", "operations", "values", "state", "artifacts.store"}
         | {"wire.artifact"}  # requests carry artifacts as messages, which paglets take as they come
+        | {"wire.stubs"}  # paglets call others by generated stubs
     ),
     "host": frozenset(
         {"errors", "faults", "config", "digest", "operations", "sqlite", "state", "values"}
@@ -58,6 +59,7 @@ KNOWS: Mapping[str, frozenset[str]] = {
         | {"wire.policy", "wire.ticket"}  # what brings a paglet back, and what its move asks for
         | {"wire.states"}  # how a journey ended
         | {"wire.channel_options"}  # a reply that fits no message must not be committed
+        | {"wire.stubs"}  # paglets call others by generated stubs
     ),
 }
 

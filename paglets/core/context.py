@@ -13,6 +13,7 @@ from paglets.artifacts.store import ArtifactStore
 from paglets.core.call import OperationCall
 from paglets.core.storage import Storage
 from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef, TransferTicket
+from paglets.wire.stubs import StubMaker
 
 __all__ = ["Context"]
 
@@ -113,7 +114,7 @@ class Context(Protocol):
         """Clones the paglet when the running turn or background body has ended and been committed; the clone's id."""
         ...
 
-    def stub(self, paglet_id: str, make: Callable[[Any], StubT]) -> StubT:
+    def stub(self, paglet_id: str, make: StubMaker[StubT]) -> StubT:
         """A generated stub bound to a paglet, wherever that is."""
         ...
 

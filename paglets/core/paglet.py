@@ -49,6 +49,7 @@ from paglets.values import (
     check_id,
     new_id,
 )
+from paglets.wire.stubs import StubMaker
 
 __all__ = ["Paglet", "PatternService"]
 
@@ -300,7 +301,7 @@ class Paglet(Generic[StateT]):
         """
         self.context.post(paglet if isinstance(paglet, str) else paglet.paglet_id, operation, request)
 
-    def stub(self, paglet: str | PagletProxyRef, make: Callable[[Any], StubT]) -> StubT:
+    def stub(self, paglet: str | PagletProxyRef, make: StubMaker[StubT]) -> StubT:
         """A generated stub bound to a paglet: `await self.stub(ref, CounterServiceStub).Add(AddRequest(amount=1))`.
 
         As `PagletProxy.stub`, by way of this host. What a turn calls leaves at once, not with its commit; if the turn

@@ -36,6 +36,7 @@ from paglets.values import (
     clone_id,
     new_id,
 )
+from paglets.wire.stubs import StubMaker
 
 __all__ = ["HostContext"]
 
@@ -154,7 +155,7 @@ class HostContext:
         self._activities.request(OwnRequest(OwnAction.CLONE, target, ticket=ticket, request_id=request_id))
         return clone_id(self.paglet_id, request_id)
 
-    def stub(self, paglet_id: str, make: Callable[[Any], StubT]) -> StubT:
+    def stub(self, paglet_id: str, make: StubMaker[StubT]) -> StubT:
         """A stub by way of this host, which finds the paglet."""
         return self._parts.peers.client(self._parts.address).proxy(paglet_id).stub(make)
 

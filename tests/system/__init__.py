@@ -1,0 +1,1 @@
+"""The services that hosts offer by themselves."""
