@@ -14,6 +14,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 import paglets.examples
 import paglets.patterns
+import paglets.system
 from paglets.core.handlers import Handler
 from paglets.core.paglet import Paglet, PatternService
 from paglets.host.registry import BUILT_IN
@@ -56,10 +57,10 @@ def _is_type(found: type) -> TypeGuard[type[Paglet[Any]]]:
 
 MODULES = tuple(
     module.__name__
-    for module in (*map(import_module, BUILT_IN), *_modules(paglets.examples))
+    for module in (*map(import_module, BUILT_IN), *_modules(paglets.examples), *_modules(paglets.system))
     if any(True for _ in _types(module))
 )
-"""The modules whose types a host can run: those that it always can, and the examples."""
+"""The modules whose types a host can run: those that it always can, the examples and the system services."""
 
 
 def types() -> list[type[Paglet[Any]]]:
