@@ -16,7 +16,15 @@ from google.protobuf.message_factory import GetMessageClass
 
 from paglets.errors import InvalidArgumentError
 
-__all__ = ["Idempotency", "OperationInfo", "ServiceContract", "ServiceOperation", "near_name", "snake_case"]
+__all__ = [
+    "Idempotency",
+    "OperationInfo",
+    "ServiceContract",
+    "ServiceOperation",
+    "near_name",
+    "package_version",
+    "snake_case",
+]
 
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -57,6 +65,12 @@ class OperationInfo:
     client_streaming: bool = False
     server_streaming: bool = False
     idempotency: Idempotency = Idempotency.UNSPECIFIED
+
+
+def package_version(package: str) -> str:
+    """The version of a proto package, its last part if that is one, e.g. `v1`; else empty."""
+    last = package.rpartition(".")[2]
+    return last if re.fullmatch(r"v\d+\w*", last) else ""
 
 
 @dataclass(frozen=True)
@@ -151,8 +165,7 @@ class ServiceContract:
     @cached_property
     def version(self) -> str:
         """The package's version, empty for a package without one."""
-        last = self.descriptor.file.package.rpartition(".")[2]
-        return last if re.fullmatch(r"v\d+\w*", last) else ""
+        return package_version(self.descriptor.file.package)
 
     @cached_property
     def operations(self) -> tuple[ServiceOperation, ...]:

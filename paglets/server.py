@@ -38,6 +38,7 @@ from paglets.directory.contract import Directory
 from paglets.directory.sqlite import SqliteDirectory
 from paglets.errors import InvalidArgumentError, PermissionDeniedError, PreconditionError, UnavailableError
 from paglets.faults import arm_from_environment
+from paglets.host.discovery import Discovery
 from paglets.host.files import FileRoots
 from paglets.host.host import Host
 from paglets.host.journal.journal import Journal
@@ -202,6 +203,7 @@ async def _open_parts(stack: AsyncExitStack, settings: HostSettings) -> tuple[Ho
         directory=directory,
         registry=registry,
         peers=peers,
+        discovery=Discovery(directory, settings.name, registry),
         roots=FileRoots(settings.file_roots),
         storages=Storages(data / "storage", settings.storage_quota_bytes),
         work=work,
@@ -248,7 +250,8 @@ def _add_services(
     artifacts = ArtifactServicer(parts.store, host.name, tickets=tickets, pulls=host.pulls, max_open_reads=reads)
     add_artifacts(services, artifacts)
     services.add(transfer_pb2_grpc.add_TransferServiceServicer_to_server, TransferServicer(host))
-    services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(parts.directory, host.name, watches))
+    mesh = MeshServicer(parts.directory, host.name, watches, host.discovery)
+    services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, mesh)
     services.add(rebuild_pb2_grpc.add_RebuildServiceServicer_to_server, RebuildServicer(host))
     services.add(directory_pb2_grpc.add_DirectoryServiceServicer_to_server, DirectoryServicer(parts.directory))
     services.add(health_pb2_grpc.add_HealthServicer_to_server, health)

@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from paglets.artifacts.store import ArtifactStore
 from paglets.core.call import OperationCall
 from paglets.core.paglet import Paglet
+from paglets.core.services import Services
 from paglets.core.storage import Storage
 from paglets.core.turn import StateCell, Turn, current_turn
 from paglets.core.waits import Waits
@@ -145,6 +146,11 @@ class FakeHome:
     def storage(self) -> Storage:
         """There is none."""
         raise NotImplementedError("this fake home has no storage")
+
+    @property
+    def services(self) -> Services:
+        """There are none."""
+        raise NotImplementedError("this fake home knows no services")
 
     async def work_folder(self) -> Path:
         """A folder below the root."""

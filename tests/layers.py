@@ -16,7 +16,7 @@ HOUSE = Path(__file__).resolve().parent.parent / "paglets"
 _FLOORS = (
     ("arena", "errors", "faults"),
     ("config", "cursors", "digest", "operations", "sqlite"),
-    ("state", "values"),
+    ("discovery", "state", "values"),
     ("artifacts", "directory", "wire"),
     ("core",),
     ("client", "patterns"),
@@ -47,12 +47,12 @@ NEIGHBOURS = frozenset(
 # Rooms that know less than all that lies below them.
 KNOWS: Mapping[str, frozenset[str]] = {
     "core": frozenset(
-        {"errors", "operations", "values", "state", "artifacts.store"}
+        {"discovery", "errors", "operations", "values", "state", "artifacts.store"}
         | {"wire.artifact"}  # requests carry artifacts as messages, which paglets take as they come
         | {"wire.stubs"}  # paglets call others by generated stubs
     ),
     "host": frozenset(
-        {"errors", "faults", "config", "digest", "operations", "sqlite", "state", "values"}
+        {"errors", "faults", "config", "digest", "discovery", "operations", "sqlite", "state", "values"}
         | {"artifacts.store", "directory.contract", "core", "client"}
         | {"wire.status"}  # outcomes of requests and journeys are kept as statuses
         | {"wire.digest", "wire.files"}  # the manifest of a journey is a message

@@ -30,6 +30,7 @@ from paglets.client.paglet_watch import watch_paglets
 from paglets.client.proxy import PagletProxy
 from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
+from paglets.client.services import Services
 from paglets.core.paglet import Paglet
 from paglets.core.turn import next_request_id
 from paglets.errors import InvalidArgumentError, UnavailableError
@@ -105,6 +106,11 @@ class Client:
     def dead_letters(self) -> DeadLetters:
         """The posts that failed three times, of any paglet."""
         return DeadLetters(self._operations)
+
+    @property
+    def services(self) -> Services:
+        """The services that the paglets of the mesh answer: to be found, and to be made known."""
+        return Services(self, self._mesh)
 
     async def reach(self) -> HostRef:
         """Describes the host, asked once and not again: raises TRANSPORT at once when no host is there."""

@@ -14,8 +14,17 @@ from google.protobuf.message import Message
 
 from paglet.v1 import directory_pb2, directory_pb2_grpc
 from paglets.client.calls import errors_of_calls
-from paglets.client.row_watch import watch_host_rows, watch_row_events, watch_rows
-from paglets.directory.contract import HostRegistration, JourneyRecord, PagletRow, RowEvent, RowNotice, RowWrite
+from paglets.client.row_watch import watch_host_rows, watch_row_events, watch_rows, watch_service_rows
+from paglets.directory.contract import (
+    HostRegistration,
+    JourneyRecord,
+    PagletRow,
+    RowEvent,
+    RowNotice,
+    RowWrite,
+    ServiceNews,
+)
+from paglets.discovery import ServiceRecord, check_advertised
 from paglets.errors import CancelledCallError, DeadlineError, NotFoundError, PagletError, UnavailableError
 from paglets.values import HostRef
 from paglets.wire.directory import (
@@ -27,6 +36,7 @@ from paglets.wire.directory import (
     row_from_message,
     row_write_to_message,
 )
+from paglets.wire.services import record_from_message, record_to_message
 from paglets.wire.times import duration_to_message
 
 __all__ = ["RemoteDirectory"]
@@ -142,6 +152,26 @@ class RemoteDirectory:
     def watch_hosts(self) -> AsyncGenerator[Sequence[HostRef], None]:
         """All hosts, and again whenever one changes, over any number of connections; it waits like `watch`."""
         return watch_host_rows(self._stub)
+
+    async def advertise(self, record: ServiceRecord, ttl_s: float | None = None) -> ServiceRecord:
+        """Writes the record of a service that a living paglet answers. Raises PAGLET_NOT_FOUND."""
+        check_advertised(ttl_s)
+        request = directory_pb2.AdvertiseServiceRowRequest(
+            record=record_to_message(record), ttl=None if ttl_s is None else duration_to_message(ttl_s)
+        )
+        return record_from_message((await self._call(self._stub.AdvertiseServiceRow, request)).record)
+
+    async def withdraw(self, service: str, paglet_id: str) -> None:
+        """Deletes the record that a paglet advertised; does nothing when there is none."""
+        request = directory_pb2.WithdrawServiceRowRequest(service=service, paglet_id=paglet_id)
+        await self._call(self._stub.WithdrawServiceRow, request)
+
+    def watch_services(self, host: str) -> AsyncGenerator[ServiceNews, None]:
+        """The records that `host` may tell of, then what becomes of them, over any number of connections.
+
+        Each of those begins anew; it waits like `watch`.
+        """
+        return watch_service_rows(self._stub, host)
 
     async def _call(self, method: grpc.aio.UnaryUnaryMultiCallable[RequestT, ReplyT], request: RequestT) -> ReplyT:
         """Makes a call that is safe to repeat; once more if there is time, waiting a moment for the host."""

@@ -1,4 +1,4 @@
-"""Watches of a remote directory that outlive their connections: of its rows, of what was written to them, of hosts."""
+"""Watches of a remote directory that outlive their connections: of rows, of writes to them, of hosts, of services."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import grpc
 
 from paglet.v1 import directory_pb2, directory_pb2_grpc
 from paglets.client.resume import resumed
-from paglets.directory.contract import PagletRow, RowNotice
+from paglets.directory.contract import PagletRow, RowNotice, ServiceNews
 from paglets.values import HostRef
 from paglets.wire.directory import host_from_row_message, notice_from_message, row_from_message
+from paglets.wire.services import news_from_message
 
-__all__ = ["watch_host_rows", "watch_row_events", "watch_rows"]
+__all__ = ["watch_host_rows", "watch_row_events", "watch_rows", "watch_service_rows"]
 
 
 def watch_rows(
@@ -66,3 +67,16 @@ def watch_host_rows(
     return resumed(
         "the hosts", "", open_call, lambda message: [host_from_row_message(row) for row in message.hosts], lambda _: ""
     )
+
+
+def watch_service_rows(
+    stub: directory_pb2_grpc.DirectoryServiceAsyncStub, host: str
+) -> AsyncGenerator[ServiceNews, None]:
+    """The records that `host` may tell of, and what becomes of them; each connection begins anew. Ends as `resumed`."""
+
+    def open_call(
+        _after: str,
+    ) -> grpc.aio.UnaryStreamCall[directory_pb2.WatchServiceRowsRequest, directory_pb2.WatchServiceRowsResponse]:
+        return stub.WatchServiceRows(directory_pb2.WatchServiceRowsRequest(host=host), wait_for_ready=True)
+
+    return resumed("services", "", open_call, news_from_message, lambda _: "")

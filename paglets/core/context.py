@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from paglets.artifacts.store import ArtifactStore
 from paglets.core.call import OperationCall
+from paglets.core.services import Services
 from paglets.core.storage import Storage
 from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef, TransferTicket
 from paglets.wire.stubs import StubMaker
@@ -55,6 +56,11 @@ class Context(Protocol):
 
         Raises NOT_IN_CALL in hooks, posts and the paglet's own background.
         """
+        ...
+
+    @property
+    def services(self) -> Services:
+        """The services of the mesh, and those of this paglet among them."""
         ...
 
     async def work_folder(self) -> Path:

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, get_args
 
-__all__ = ["reserved_names", "state_argument"]
+from paglets.core.services import Advertisement
+
+__all__ = ["require_answered", "reserved_names", "state_argument"]
+
+
+def require_answered(cls: type, advertised: Iterable[Advertisement], paths: Iterable[str]) -> None:
+    """Raises TypeError for a service that a class advertises and does not answer; `paths` are those it answers."""
+    answered = {path[1:].partition("/")[0] for path in paths}
+    for one in advertised:
+        if one.service.full_name not in answered:
+            told = ", ".join(sorted(answered)) or "none"
+            raise TypeError(f"{cls.__qualname__}.Advertises names {one.service.full_name}, but it answers: {told}")
 
 
 def reserved_names(cls: type) -> set[str]:

@@ -16,7 +16,7 @@ from paglet.v1 import artifact_pb2
 from paglets.artifacts.store import ArtifactWrite
 from paglets.core import artifacts
 from paglets.core.context import Context
-from paglets.core.declared import reserved_names, state_argument
+from paglets.core.declared import require_answered, reserved_names, state_argument
 from paglets.core.events import (
     ActivationEvent,
     ArrivalTarget,
@@ -31,6 +31,7 @@ from paglets.core.handlers import Handler, bind_handlers
 from paglets.core.raw_call import RawCall
 from paglets.core.resources import Resources
 from paglets.core.sending import SENT_TTL_S, sent_write
+from paglets.core.services import Advertisement, Services
 from paglets.core.sources import checked_mode, safe_name
 from paglets.core.storage import Storage
 from paglets.core.timers import Timer
@@ -87,6 +88,8 @@ class Paglet(Generic[StateT]):
     version v into those of v + 1, and has to do so for good: states rest on disks, and come from hosts of older code.
     What a host cannot read it refuses, or keeps as it is until it is started with a class that can.
 
+    `Advertises` names those of its services that others find by looking for them, as long as the paglet lives.
+
     `durability` says what that promises when a host is killed. With "turn" every acknowledged turn is there after the
     restart. With "lifecycle" turns count at once and cost no wait for the disk: the state is saved at creation, before
     a move, a rest or the host's regular end, by `checkpoint()`, and by a turn that asks for one of these. A killed host
@@ -103,6 +106,7 @@ class Paglet(Generic[StateT]):
     upcasters: ClassVar[Mapping[int, Upcaster]] = {}
     Services: ClassVar[tuple[ServiceDescriptor, ...]] = ()
     Patterns: ClassVar[tuple[type[PatternService[Any]], ...]] = ()
+    Advertises: ClassVar[tuple[Advertisement, ...]] = ()
     codec: ClassVar[StateCodec[Any]]
     handlers: ClassVar[Mapping[str, Handler]] = {}
 
@@ -131,6 +135,7 @@ class Paglet(Generic[StateT]):
                 raise TypeError(f"{cls.__qualname__} names {service}, which {pattern.__qualname__} answers already")
             bound.update(brought)
         cls.handlers = bound
+        require_answered(cls, cls.Advertises, bound)
 
     def __init__(self, context: Context, cell: StateCell[StateT]) -> None:
         self.context = context
@@ -483,6 +488,11 @@ class Paglet(Generic[StateT]):
         PAGLET_NOT_FOUND.
         """
         return artifacts.send(self.context, path, sent_write(paglet_id, name, ttl_s), move=move)
+
+    @property
+    def services(self) -> Services:
+        """The services of the mesh: to find those of others, and to advertise this paglet's own."""
+        return self.context.services
 
     @property
     def storage(self) -> Storage:

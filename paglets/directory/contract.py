@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from paglets.discovery import ServiceKey, ServiceRecord
 from paglets.values import HostRef, PagletState
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "RowEvent",
     "RowNotice",
     "RowWrite",
+    "ServiceNews",
 ]
 
 
@@ -150,7 +152,10 @@ class JourneyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRegistration:
-    """How a host makes itself known. `uid` is that of its data folder: two folders never share a name."""
+    """How a host makes itself known. `uid` is that of its data folder: two folders never share a name.
+
+    `services` are the resident ones that it declares, in place of those that it declared before.
+    """
 
     name: str
     uid: str
@@ -159,6 +164,21 @@ class HostRegistration:
     types: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict[str, str])
+    services: tuple[ServiceRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceNews:
+    """What became of records of services since the news before; what is told is complete only without `more`.
+
+    With `anew` what was told before counts no more. `now` is the directory's time, by which records end.
+    """
+
+    now: float
+    records: tuple[ServiceRecord, ...] = ()
+    gone: tuple[ServiceKey, ...] = ()
+    anew: bool = False
+    more: bool = False
 
 
 class Directory(Protocol):
@@ -248,5 +268,24 @@ class Directory(Protocol):
         """All hosts, and again all of them whenever one joins, leaves, is lost or describes itself otherwise.
 
         Without their numbers of paglets. A lease that ends is told when it does.
+        """
+        ...
+
+    async def advertise(self, record: ServiceRecord, ttl_s: float | None = None) -> ServiceRecord:
+        """Writes the record of a service that a living paglet answers; returns it as written.
+
+        It replaces the paglet's earlier one, and ends after `ttl_s` seconds, when it is withdrawn, or with its paglet,
+        in the transaction of the tombstone. Raises PAGLET_NOT_FOUND, INVALID_ID, MALFORMED_REQUEST.
+        """
+        ...
+
+    async def withdraw(self, service: str, paglet_id: str) -> None:
+        """Deletes the record that a paglet advertised, if there is one; what hosts declare stays."""
+        ...
+
+    def watch_services(self, host: str) -> AsyncGenerator[ServiceNews, None]:
+        """The records that `host` may tell of, the MESH ones and its own, then what becomes of them as it happens.
+
+        A record changes with the host that its paglet is on; one that ends is told when it does.
         """
         ...

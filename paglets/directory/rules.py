@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from paglets.directory.contract import Guard, HostRegistration, JourneyRecord, PagletRow, PagletState, RowWrite
+from paglets.discovery import ServiceRecord
 from paglets.errors import ConflictError, InvalidArgumentError, Resource
 from paglets.values import check_id
 
@@ -21,6 +22,7 @@ __all__ = [
     "MAX_PAGE",
     "check_batch",
     "check_page",
+    "check_record",
     "check_registration",
     "check_ttl",
     "fenced",
@@ -32,11 +34,14 @@ MAX_BATCH = 1000
 MAX_PAGE = 1000
 MAX_ERROR_CHARS = 500
 _MAX_TYPE_CHARS = 256
-_MAX_OF_HOST = {"types": 1000, "tags": 64, "properties": 64}
+_MAX_OF_HOST = {"types": 1000, "tags": 64, "properties": 64, "services": 1000}
 _MAX_VALUE_CHARS = 256
 _MAX_STATUS_BYTES = 64 * 1024
 _MAX_ABOVE = 2**62
 _MAX_TTL_S = 24 * 3600.0
+_SERVICE = re.compile(r"\w+(\.\w+)*", re.ASCII)
+_OPERATION = re.compile(r"\w{1,128}", re.ASCII)
+_MAX_OPERATIONS = 1000
 _CAUSE = re.compile(r"[a-z][a-z-]{0,31}")
 
 
@@ -65,7 +70,12 @@ def check_registration(host: HostRegistration) -> None:
     """Refuses a host that cannot be named or has too much to say."""
     check_id(host.name, "host.name")
     check_id(host.uid, "host.uid")
-    told = {"types": len(host.types), "tags": len(host.tags), "properties": len(host.properties)}
+    told = {
+        "types": len(host.types),
+        "tags": len(host.tags),
+        "properties": len(host.properties),
+        "services": len(host.services),
+    }
     for what, number in told.items():
         if number > _MAX_OF_HOST[what]:
             raise _malformed(f"host.{what}", f"a host has at most {_MAX_OF_HOST[what]} {what}, got {number}")
@@ -75,6 +85,22 @@ def check_registration(host: HostRegistration) -> None:
         check_id(key, "host.properties")
         if len(value) > _MAX_VALUE_CHARS:
             raise _malformed("host.properties", f"property {key} has at most {_MAX_VALUE_CHARS} characters")
+    for record in host.services:
+        check_record(record)
+
+
+def check_record(record: ServiceRecord) -> None:
+    """Refuses the record of a service that is none, or has too much to say."""
+    check_id(record.paglet_id, "paglet_id")
+    check_id(record.advertiser, "advertiser")
+    if len(record.service) > _MAX_TYPE_CHARS or not _SERVICE.fullmatch(record.service):
+        raise _malformed("service", f"a service is named pkg.v1.Name, got {record.service!r}")
+    if not 0 < len(record.operations) <= _MAX_OPERATIONS or not all(map(_OPERATION.fullmatch, record.operations)):
+        raise _malformed("operations", f"a service has 1 to {_MAX_OPERATIONS} operations, by the names of their rpcs")
+    if len(record.tags) > _MAX_OF_HOST["tags"]:
+        raise _malformed("tags", f"a service has at most {_MAX_OF_HOST['tags']} tags, got {len(record.tags)}")
+    for tag in record.tags:
+        check_id(tag, "tags")
 
 
 def check_ttl(ttl_s: float) -> None:

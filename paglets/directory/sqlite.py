@@ -6,23 +6,38 @@ One process opens the file, and one event loop uses it: a watch is woken by the 
 from __future__ import annotations
 
 import asyncio
-import builtins
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from paglets.config import DirectorySettings
-from paglets.directory import events, leases, tables
-from paglets.directory.contract import HostRegistration, JourneyRecord, PagletRow, RowEvent, RowNotice, RowWrite
+from paglets.directory import events, leases, services, tables
+from paglets.directory.contract import (
+    HostRegistration,
+    JourneyRecord,
+    PagletRow,
+    RowEvent,
+    RowNotice,
+    RowWrite,
+    ServiceNews,
+)
 from paglets.directory.event_watch import watch_events
 from paglets.directory.events import EventFilter
 from paglets.directory.latest import LatestRows
 from paglets.directory.news import News
-from paglets.directory.rules import check_batch, check_page, check_registration, check_ttl
+from paglets.directory.rules import (
+    check_batch,
+    check_page,
+    check_record,
+    check_registration,
+    check_ttl,
+)
+from paglets.directory.service_watch import watch_services
+from paglets.discovery import ServiceRecord, check_advertised
 from paglets.errors import InvalidArgumentError, UnavailableError
 from paglets.faults import point
 from paglets.sqlite import Database
@@ -35,6 +50,13 @@ _WATCH_PAGE = 256
 _DEFAULTS = DirectorySettings()
 
 T = TypeVar("T")
+
+
+class _Written(NamedTuple):
+    """The rows that a batch wrote, and whether one of their paglets answers a service that is advertised."""
+
+    rows: list[PagletRow]
+    answers: bool
 
 
 class SqliteDirectory:
@@ -51,6 +73,7 @@ class SqliteDirectory:
         self._row_news = News()
         self._latest = LatestRows(_WATCH_PAGE)
         self._host_news = News()
+        self._service_news = News()
         self._closed = False
 
     @classmethod
@@ -80,6 +103,7 @@ class SqliteDirectory:
         self._closed = True
         self._row_news.tell()
         self._host_news.tell()
+        self._service_news.tell()
         await self._database.close()
 
     async def get(self, paglet_id: str) -> PagletRow | None:
@@ -112,19 +136,20 @@ class SqliteDirectory:
         """Makes all writes durably, or none. A caller that is cancelled meanwhile does not know the outcome."""
         check_batch(writes, journeys, forget, above)
 
-        def work(connection: sqlite3.Connection) -> builtins.list[PagletRow]:
+        def work(connection: sqlite3.Connection) -> _Written:
             now, kept = self._clock(), self._settings
+            answers = services.any_answered(connection, [write.row.paglet_id for write in writes])
             written = tables.write_batch(connection, writes, now, journeys, above)
             tables.write_journeys(connection, journeys, forget)
             if written:
                 last, before = written[-1].revision, now - kept.keep_events_s
                 events.forget_events(connection, last, len(written), kept.keep_events, before)
-            return written
+            return _Written(written, answers)
 
         point("directory.apply.before")
         written = await self._write(work, self._rows_written)
         point("directory.apply.after")
-        return written
+        return written.rows
 
     async def watch(self, after_revision: int) -> AsyncIterator[PagletRow]:
         """Rows with a greater revision in the order of revisions, then each change as it comes.
@@ -172,9 +197,12 @@ class SqliteDirectory:
         """
         check_registration(host)
         check_ttl(ttl_s)
-        await self._write(
-            lambda connection: leases.register(connection, host, self._clock(), ttl_s), self._host_written
-        )
+
+        def work(connection: sqlite3.Connection) -> None:
+            leases.register(connection, host, self._clock(), ttl_s)
+            services.declare(connection, host.name, host.services)
+
+        await self._write(work, self._host_written)
 
     async def lease_keepalive(self, name: str, uid: str, ttl_s: float) -> None:
         """Renews a lease; HOST_NOT_FOUND when the name is not registered with this uid."""
@@ -204,6 +232,23 @@ class SqliteDirectory:
                 async with asyncio.timeout(None if ends_at is None else ends_at - now):
                     await changed.wait()
 
+    async def advertise(self, record: ServiceRecord, ttl_s: float | None = None) -> ServiceRecord:
+        """Writes the record of a service that a living paglet answers. Raises PAGLET_NOT_FOUND."""
+        check_record(record)
+        check_advertised(ttl_s)
+        host, expires_at = await self._write(
+            lambda connection: services.advertise(connection, record, self._clock(), ttl_s), self._services_written
+        )
+        return replace(record, host=host, expires_at=expires_at, resident=False, online=False)
+
+    async def withdraw(self, service: str, paglet_id: str) -> None:
+        """Deletes the record that a paglet advertised; does nothing when there is none."""
+        await self._write(lambda connection: services.withdraw(connection, service, paglet_id), self._services_written)
+
+    def watch_services(self, host: str) -> AsyncGenerator[ServiceNews, None]:
+        """The records that `host` may tell of, then what becomes of them."""
+        return watch_services(self._read, lambda: self._service_news.next, self._clock, host)
+
     async def _write(self, work: Callable[[sqlite3.Connection], T], tell: Callable[[asyncio.Future[T]], object]) -> T:
         """Makes one durable write, and tells the watches when it is, also if the caller was cancelled meanwhile."""
         self._check_open()
@@ -225,13 +270,19 @@ class SqliteDirectory:
         if self._closed:
             raise UnavailableError("DIRECTORY_UNAVAILABLE", "the directory is closed")
 
-    def _rows_written(self, written: asyncio.Future[builtins.list[PagletRow]]) -> None:
+    def _rows_written(self, written: asyncio.Future[_Written]) -> None:
         if written.exception() is None:
-            self._latest.add(written.result())
+            self._latest.add(written.result().rows)
             self._row_news.tell()
+            if written.result().answers:
+                self._service_news.tell()
 
     def _host_written(self, _written: object) -> None:
         self._host_news.tell()
+        self._service_news.tell()
+
+    def _services_written(self, _written: object) -> None:
+        self._service_news.tell()
 
     def _lease_renewed(self, renewed: asyncio.Future[leases.Renewal]) -> None:
         """Wakes the watches of hosts if the renewal changes what they told, or ends sooner than they will look.

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from paglets.directory.contract import Intent, JourneyRecord, PagletRow, PagletState, RowWrite
 from paglets.directory.events import event_of, note_events
 from paglets.directory.rules import fenced, holds, next_version
+from paglets.directory.services import end_services
 
 __all__ = [
     "LAYOUT",
@@ -26,7 +27,7 @@ __all__ = [
     "write_batch",
 ]
 
-LAYOUT = 2
+LAYOUT = 3
 
 # `forgotten` is the last revision whose event is no longer kept; `changed_at` is for pruning alone. The indices leave
 # tombstones out wherever no query asks for them; a query uses such an index only if it has the same condition, letter
@@ -93,6 +94,19 @@ CREATE TABLE hosts (
     seen_at REAL NOT NULL,
     expires_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE services (
+    paglet_id TEXT NOT NULL,
+    service TEXT NOT NULL,
+    declared_by TEXT NOT NULL,
+    advertiser TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    operations TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    expires_at REAL,
+    PRIMARY KEY (paglet_id, service, declared_by)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX services_by_end ON services (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX services_by_host ON services (declared_by) WHERE declared_by <> '';
 """
 
 
@@ -147,6 +161,8 @@ def write_batch(
             raise fenced(write.guard, found)
         written.append(next_version(write, found, revision_of_write, now))
         _put_row(connection, written[-1], now)
+        if written[-1].state is PagletState.DISPOSED:
+            end_services(connection, written[-1].paglet_id)
     connection.execute("UPDATE counter SET revision = ?", (revision + len(written),))
     transfers = {record.paglet_id: record.transfer_id for record in journeys}
     note_events(connection, [event_of(*made, transfers, now) for made in zip(writes, written, strict=True)])

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from paglets.artifacts.store import ArtifactStore
 from paglets.core.call import OperationCall, current_call
 from paglets.core.cause import OutgoingPost
+from paglets.core.services import Services
 from paglets.core.storage import Storage
 from paglets.core.turn import OwnAction, OwnRequest, current_turn, next_request_id
 from paglets.errors import InvalidArgumentError, NotFoundError, PreconditionError, Resource
@@ -21,6 +22,7 @@ from paglets.host.activities import Activities
 from paglets.host.files import FileRoots, RegisteredFile, register
 from paglets.host.gate import not_found
 from paglets.host.outbox import Outbox
+from paglets.host.paglet_services import PagletServices
 from paglets.host.parts import HostParts
 from paglets.host.post_records import MAX_POST_BYTES
 from paglets.host.sections import Sections
@@ -64,6 +66,7 @@ class HostContext:
         self._activities = activities
         self._files = files
         self._outbox = outbox
+        self._services = PagletServices(parts.discovery, paglet_id, parts.registry.get(type_name), sections)
 
     @property
     def paglet_id(self) -> str:
@@ -101,6 +104,11 @@ class HostContext:
                 resource=Resource("paglet", self._paglet_id),
             )
         return found
+
+    @property
+    def services(self) -> Services:
+        """The services of the mesh, as this paglet sees them."""
+        return self._services
 
     async def work_folder(self) -> Path:
         """The paglet's private folder."""

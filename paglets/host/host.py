@@ -77,6 +77,7 @@ class Host:
         self.clones = Clones(parts, self.residents)
         self.births = Births(parts, self.residents)
         self.pulls = Pulls(parts)
+        self.discovery = parts.discovery
         self._uid = uid
         self._version = version
         self._ready = asyncio.Event()
@@ -128,6 +129,7 @@ class Host:
         """
         await until_reached(self._register)
         self._loops.start(self._keep_lease())
+        self._loops.start(self.discovery.follow())
         await Recovery(
             self.parts,
             self.residents,
@@ -153,6 +155,7 @@ class Host:
         await asyncio.gather(self.pulls.close(), *(resident.stop(drain_s) for resident in self.residents))
         await self.residents.outboxes.close()
         await self._loops.close()
+        await self.discovery.close()
         if self._ready.is_set():
             try:
                 await self.parts.directory.lease_revoke(self.name, self._uid)
@@ -194,6 +197,8 @@ class Host:
             await self.parts.directory.lease_keepalive(self.name, self._uid, lease_s)
         except NotFoundError:
             await self._register()
+            for resident in self.residents:  # the directory is another one, which has not heard of their services
+                self.discovery.owned(resident.paglet_id, type(resident.paglet))
 
     async def _watch_rows(self) -> None:
         """Follows the directory for as long as the host lives; what fails is taken up again where it was."""

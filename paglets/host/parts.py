@@ -12,6 +12,7 @@ from paglets.artifacts.store import ServedStore
 from paglets.config import HostSettings
 from paglets.core.paglet import Paglet
 from paglets.directory.contract import Directory
+from paglets.host.discovery import Discovery
 from paglets.host.files import FileRoots
 from paglets.host.journal.journal import Journal
 from paglets.host.peers import Peers
@@ -42,6 +43,7 @@ class HostParts:
     directory: Directory
     registry: TypeRegistry
     peers: Peers
+    discovery: Discovery
     roots: FileRoots
     storages: Storages
     work: WorkFolders

@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 from paglets.core.paglet import Paglet
 from paglets.errors import InvalidArgumentError, PreconditionError, Resource
 
-__all__ = ["BUILT_IN", "TypeRegistry", "services_of"]
+__all__ = ["BUILT_IN", "TypeRegistry", "operations_of", "services_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +79,11 @@ class TypeRegistry:
 def services_of(paglet_type: type[Paglet[Any]]) -> tuple[str, ...]:
     """Full names of the services that a type answers, sorted."""
     return tuple(sorted({path[1:].partition("/")[0] for path in paglet_type.handlers}))
+
+
+def operations_of(paglet_type: type[Paglet[Any]], service: str) -> tuple[str, ...]:
+    """The rpcs of a service that a type answers, by their names; none for a service that it does not have."""
+    return tuple(path.rpartition("/")[2] for path in paglet_type.handlers if path.startswith(f"/{service}/"))
 
 
 def _types_of(module_name: str) -> dict[str, type[Paglet[Any]]]:

@@ -48,6 +48,7 @@ class Residents:
     def add(self, resident: Resident) -> None:
         """Makes a resident findable."""
         self._residents[resident.paglet_id] = resident
+        self._parts.discovery.owned(resident.paglet_id, type(resident.paglet))
 
     def remove(self, resident: Resident) -> None:
         """Lets a resident go; another one of the same id stays."""

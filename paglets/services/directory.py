@@ -22,6 +22,7 @@ from paglets.wire.directory import (
     row_to_message,
     row_write_from_message,
 )
+from paglets.wire.services import news_to_message, record_from_message, record_to_message
 from paglets.wire.times import duration_from_message
 
 __all__ = ["DirectoryServicer"]
@@ -146,6 +147,29 @@ class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
         async with aclosing(self._directory.watch_hosts()) as lists:
             async for hosts in lists:
                 yield directory_pb2.WatchHostRowsResponse(hosts=map(host_to_row_message, hosts))
+
+    async def AdvertiseServiceRow(
+        self, request: directory_pb2.AdvertiseServiceRowRequest, context: ServerContext
+    ) -> directory_pb2.AdvertiseServiceRowResponse:
+        """Writes the record of a service."""
+        ttl_s = duration_from_message(request.ttl) if request.HasField("ttl") else None
+        record = await self._directory.advertise(record_from_message(request.record), ttl_s)
+        return directory_pb2.AdvertiseServiceRowResponse(record=record_to_message(record))
+
+    async def WithdrawServiceRow(
+        self, request: directory_pb2.WithdrawServiceRowRequest, context: ServerContext
+    ) -> directory_pb2.WithdrawServiceRowResponse:
+        """Deletes the record of a service."""
+        await self._directory.withdraw(request.service, request.paglet_id)
+        return directory_pb2.WithdrawServiceRowResponse()
+
+    async def WatchServiceRows(
+        self, request: directory_pb2.WatchServiceRowsRequest, context: ServerContext
+    ) -> AsyncIterator[directory_pb2.WatchServiceRowsResponse]:
+        """Streams what becomes of services."""
+        async with aclosing(self._directory.watch_services(request.host)) as news:
+            async for told in news:
+                yield news_to_message(told)
 
 
 def _ttl_s(message: Duration) -> float:

@@ -1,4 +1,4 @@
-"""MeshService over a directory: which hosts there are."""
+"""MeshService: which hosts there are, from the directory, and which services, from what the host knows of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from itertools import islice
 
 from paglet.v1 import mesh_pb2, mesh_pb2_grpc
 from paglets.directory.contract import Directory
+from paglets.discovery import ServiceRecord
 from paglets.errors import NotFoundError, Resource
+from paglets.host.discovery import Discovery
 from paglets.services.guard import ServerContext
 from paglets.services.host_watch import host_notices
 from paglets.services.paging import page_size, page_start, page_token
 from paglets.services.watching import Watches
+from paglets.values import check_id
 from paglets.wire.mesh import host_notice_to_message, host_to_message
+from paglets.wire.services import notice_to_message, query_from_message, record_to_message, scope_from_message
+from paglets.wire.times import duration_from_message
 
 __all__ = ["MeshServicer"]
 
@@ -21,8 +26,9 @@ __all__ = ["MeshServicer"]
 class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
     """Answers for the host `name`; put it behind the guard."""
 
-    def __init__(self, directory: Directory, name: str, watches: Watches) -> None:
+    def __init__(self, directory: Directory, name: str, watches: Watches, discovery: Discovery) -> None:
         self._watches = watches
+        self._discovery = discovery
         self._directory = directory
         self._name = name
 
@@ -49,3 +55,42 @@ class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
         async with aclosing(self._watches.run(host_notices(self._directory))) as notices:
             async for notice in notices:
                 yield host_notice_to_message(notice)
+
+    async def AdvertiseService(
+        self, request: mesh_pb2.AdvertiseServiceRequest, context: ServerContext
+    ) -> mesh_pb2.AdvertiseServiceResponse:
+        """Makes known that a paglet answers a service."""
+        wanted = ServiceRecord(
+            service=request.service,
+            paglet_id=check_id(request.paglet_id, "paglet_id"),
+            operations=tuple(request.operations),
+            scope=scope_from_message(request.scope),
+            tags=tuple(request.tags),
+        )
+        ttl_s = duration_from_message(request.ttl) if request.HasField("ttl") else None
+        record = await self._discovery.advertise(wanted, ttl_s)
+        return mesh_pb2.AdvertiseServiceResponse(record=record_to_message(record))
+
+    async def WithdrawService(
+        self, request: mesh_pb2.WithdrawServiceRequest, context: ServerContext
+    ) -> mesh_pb2.WithdrawServiceResponse:
+        """Ends what a paglet advertised."""
+        await self._discovery.withdraw(request.service, check_id(request.paglet_id, "paglet_id"))
+        return mesh_pb2.WithdrawServiceResponse()
+
+    async def LookupService(
+        self, request: mesh_pb2.LookupServiceRequest, context: ServerContext
+    ) -> mesh_pb2.LookupServiceResponse:
+        """Finds the paglets that answer a service."""
+        limit = page_size(request.limit, "limit")
+        found = await self._discovery.find(query_from_message(request))
+        return mesh_pb2.LookupServiceResponse(records=map(record_to_message, found[:limit]), total=len(found))
+
+    async def WatchServices(
+        self, request: mesh_pb2.WatchServicesRequest, context: ServerContext
+    ) -> AsyncIterator[mesh_pb2.WatchServicesResponse]:
+        """Streams what becomes of services."""
+        watch = self._discovery.watch(query_from_message(request))
+        async with aclosing(self._watches.run(watch)) as notices:
+            async for notice in notices:
+                yield notice_to_message(notice)

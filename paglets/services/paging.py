@@ -15,12 +15,10 @@ _MARK = b"1:"
 _MAX_NUMBER = 2**63 - 1  # what a database counts to
 
 
-def page_size(requested: int) -> int:
-    """How many items a page gets: 100 for 0, never more than 1000; MALFORMED_REQUEST for less than 0."""
+def page_size(requested: int, field: str = "page_size") -> int:
+    """How many items a page gets: 100 for 0, never more than 1000; MALFORMED_REQUEST naming `field` for less than 0."""
     if requested < 0:
-        raise InvalidArgumentError(
-            "MALFORMED_REQUEST", f"page_size must be 0 or more, got {requested}", field="page_size"
-        )
+        raise InvalidArgumentError("MALFORMED_REQUEST", f"{field} must be 0 or more, got {requested}", field=field)
     return min(requested or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 
 

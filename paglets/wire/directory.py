@@ -17,6 +17,7 @@ from paglets.directory.contract import (
     RowWrite,
 )
 from paglets.values import HostRef
+from paglets.wire.services import record_from_message, record_to_message
 from paglets.wire.states import state_from_message, state_to_message
 from paglets.wire.times import time_from_message, time_to_message
 
@@ -186,6 +187,7 @@ def registration_to_message(host: HostRegistration) -> directory_pb2.HostRow:
         types=host.types,
         tags=host.tags,
         properties=host.properties,
+        services=map(record_to_message, host.services),
     )
 
 
@@ -199,6 +201,7 @@ def registration_from_message(message: directory_pb2.HostRow) -> HostRegistratio
         types=tuple(message.types),
         tags=tuple(message.tags),
         properties=dict(message.properties),
+        services=tuple(map(record_from_message, message.services)),
     )
 
 

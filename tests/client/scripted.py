@@ -121,6 +121,30 @@ class _Mesh(mesh_pb2_grpc.MeshServiceServicer):
         await self._script.note("WatchHosts", request, context)
         yield mesh_pb2.WatchHostsResponse(host=mesh_pb2.Host(name="alpha", online=True))
 
+    async def AdvertiseService(
+        self, request: mesh_pb2.AdvertiseServiceRequest, context: ServerContext
+    ) -> mesh_pb2.AdvertiseServiceResponse:
+        await self._script.note("AdvertiseService", request, context)
+        return mesh_pb2.AdvertiseServiceResponse()
+
+    async def WithdrawService(
+        self, request: mesh_pb2.WithdrawServiceRequest, context: ServerContext
+    ) -> mesh_pb2.WithdrawServiceResponse:
+        await self._script.note("WithdrawService", request, context)
+        return mesh_pb2.WithdrawServiceResponse()
+
+    async def LookupService(
+        self, request: mesh_pb2.LookupServiceRequest, context: ServerContext
+    ) -> mesh_pb2.LookupServiceResponse:
+        await self._script.note("LookupService", request, context)
+        return mesh_pb2.LookupServiceResponse()
+
+    async def WatchServices(
+        self, request: mesh_pb2.WatchServicesRequest, context: ServerContext
+    ) -> AsyncIterator[mesh_pb2.WatchServicesResponse]:
+        await self._script.note("WatchServices", request, context)
+        yield mesh_pb2.WatchServicesResponse()
+
 
 class _Lifecycle(lifecycle_pb2_grpc.LifecycleServiceServicer):
     def __init__(self, script: Script) -> None:

@@ -13,6 +13,8 @@ import grpc
 
 from paglet.v1 import directory_pb2_grpc, mesh_pb2_grpc
 from paglets.directory.contract import Directory, Guard, HostRegistration, Intent, PagletRow, PagletState, RowWrite
+from paglets.host.discovery import Discovery
+from paglets.host.registry import TypeRegistry
 from paglets.services.directory import DirectoryServicer
 from paglets.services.guard import GuardedServices
 from paglets.services.mesh import MeshServicer
@@ -98,8 +100,10 @@ async def eventually(holds: Callable[[], bool]) -> None:
 async def serving(directory: Directory, port: int = 0) -> AsyncGenerator[int, None]:
     """Serves a directory, and the mesh of the host `alpha`, on loopback; gives the port."""
     services = GuardedServices()
+    discovery = Discovery(directory, "alpha", TypeRegistry("alpha", {}))
+    mesh = MeshServicer(directory, "alpha", Watches(8), discovery)
     services.add(directory_pb2_grpc.add_DirectoryServiceServicer_to_server, DirectoryServicer(directory))
-    services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, MeshServicer(directory, "alpha", Watches(8)))
+    services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, mesh)
     server = grpc.aio.server(options=SERVER_OPTIONS)
     server.add_generic_rpc_handlers((services,))
     bound = server.add_insecure_port(f"127.0.0.1:{port}")

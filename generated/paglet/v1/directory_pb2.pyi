@@ -724,6 +724,7 @@ class HostRow(_message.Message):
     HAS_LEFT_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     PROPERTIES_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     uid: _builtins.str
@@ -756,6 +757,10 @@ class HostRow(_message.Message):
     def properties(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What else there is to say of it: at most 64 keys formed as ids, with texts of at most 256 characters."""
 
+    @_builtins.property
+    def services(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ServiceRecord]:
+        """The resident services that it declares, at most 1000, in place of those that it declared before. Of a registration alone."""
+
     def __init__(
         self,
         *,
@@ -770,10 +775,11 @@ class HostRow(_message.Message):
         has_left: _builtins.bool = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         properties: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        services: _abc.Iterable[_types_pb2.ServiceRecord] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["seen_time", b"seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "has_left", b"has_left", "name", b"name", "online", b"online", "paglet_count", b"paglet_count", "properties", b"properties", "seen_time", b"seen_time", "tags", b"tags", "types", b"types", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "has_left", b"has_left", "name", b"name", "online", b"online", "paglet_count", b"paglet_count", "properties", b"properties", "seen_time", b"seen_time", "services", b"services", "tags", b"tags", "types", b"types", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -999,3 +1005,196 @@ class WatchHostRowsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchHostRowsResponse: _TypeAlias = WatchHostRowsResponse  # noqa: Y015
+
+@_typing.final
+class AdvertiseServiceRowRequest(_message.Message):
+    """AdvertiseServiceRowRequest holds a record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def record(self) -> _types_pb2.ServiceRecord:
+        """The record; fields set by the directory are ignored."""
+
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long it lasts: more than 0; unset for as long as the paglet lives."""
+
+    def __init__(
+        self,
+        *,
+        record: _types_pb2.ServiceRecord | None = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdvertiseServiceRowRequest: _TypeAlias = AdvertiseServiceRowRequest  # noqa: Y015
+
+@_typing.final
+class AdvertiseServiceRowResponse(_message.Message):
+    """AdvertiseServiceRowResponse holds the record as written."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def record(self) -> _types_pb2.ServiceRecord:
+        """The record."""
+
+    def __init__(
+        self,
+        *,
+        record: _types_pb2.ServiceRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdvertiseServiceRowResponse: _TypeAlias = AdvertiseServiceRowResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawServiceRowRequest(_message.Message):
+    """WithdrawServiceRowRequest names a record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """The service."""
+    paglet_id: _builtins.str
+    """The paglet that advertised it."""
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        paglet_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["paglet_id", b"paglet_id", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawServiceRowRequest: _TypeAlias = WithdrawServiceRowRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawServiceRowResponse(_message.Message):
+    """WithdrawServiceRowResponse is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawServiceRowResponse: _TypeAlias = WithdrawServiceRowResponse  # noqa: Y015
+
+@_typing.final
+class WatchServiceRowsRequest(_message.Message):
+    """WatchServiceRowsRequest says for whom."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    """The host whose LOCAL records are told beside the others."""
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchServiceRowsRequest: _TypeAlias = WatchServiceRowsRequest  # noqa: Y015
+
+@_typing.final
+class ServiceRowKey(_message.Message):
+    """ServiceRowKey names one record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    DECLARED_BY_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """The service."""
+    paglet_id: _builtins.str
+    """The paglet."""
+    declared_by: _builtins.str
+    """The host that declared it; empty for what the paglet advertised."""
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        paglet_id: _builtins.str = ...,
+        declared_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["declared_by", b"declared_by", "paglet_id", b"paglet_id", "service", b"service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServiceRowKey: _TypeAlias = ServiceRowKey  # noqa: Y015
+
+@_typing.final
+class WatchServiceRowsResponse(_message.Message):
+    """WatchServiceRowsResponse tells what became of records since the message before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANEW_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    GONE_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    anew: _builtins.bool
+    """Whether what was told before counts no more: this and what follows is all there is."""
+    more: _builtins.bool
+    """Whether the next message belongs to this one: what is told is complete only after it."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ServiceRecord]:
+        """Records that are new, or not as they were."""
+
+    @_builtins.property
+    def gone(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceRowKey]:
+        """Records that are no more."""
+
+    @_builtins.property
+    def now(self) -> _timestamp_pb2.Timestamp:
+        """The directory's time, by which records end."""
+
+    def __init__(
+        self,
+        *,
+        anew: _builtins.bool = ...,
+        records: _abc.Iterable[_types_pb2.ServiceRecord] | None = ...,
+        gone: _abc.Iterable[Global___ServiceRowKey] | None = ...,
+        now: _timestamp_pb2.Timestamp | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["now", b"now"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anew", b"anew", "gone", b"gone", "more", b"more", "now", b"now", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchServiceRowsResponse: _TypeAlias = WatchServiceRowsResponse  # noqa: Y015

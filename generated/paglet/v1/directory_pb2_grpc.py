@@ -98,6 +98,21 @@ class DirectoryServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_directory__pb2.WatchHostRowsRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_directory__pb2.WatchHostRowsResponse.FromString,
                 _registered_method=True)
+        self.AdvertiseServiceRow = channel.unary_unary(
+                '/paglet.v1.DirectoryService/AdvertiseServiceRow',
+                request_serializer=paglet_dot_v1_dot_directory__pb2.AdvertiseServiceRowRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_directory__pb2.AdvertiseServiceRowResponse.FromString,
+                _registered_method=True)
+        self.WithdrawServiceRow = channel.unary_unary(
+                '/paglet.v1.DirectoryService/WithdrawServiceRow',
+                request_serializer=paglet_dot_v1_dot_directory__pb2.WithdrawServiceRowRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_directory__pb2.WithdrawServiceRowResponse.FromString,
+                _registered_method=True)
+        self.WatchServiceRows = channel.unary_stream(
+                '/paglet.v1.DirectoryService/WatchServiceRows',
+                request_serializer=paglet_dot_v1_dot_directory__pb2.WatchServiceRowsRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_directory__pb2.WatchServiceRowsResponse.FromString,
+                _registered_method=True)
 
 
 class DirectoryServiceServicer(object):
@@ -220,6 +235,34 @@ class DirectoryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AdvertiseServiceRow(self, request, context):
+        """AdvertiseServiceRow writes the record of a service that a living paglet answers, in place of one that is there. Safe to
+        repeat: it lasts from the last time on.
+
+        Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a record that breaks its bounds
+        or a ttl that is none).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawServiceRow(self, request, context):
+        """WithdrawServiceRow deletes the record that a paglet advertised; what hosts declare stays. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchServiceRows(self, request, context):
+        """WatchServiceRows streams the records of services that one host may tell of: first all of them, then those that change,
+        move with their paglets, or end. Safe to repeat.
+
+        Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DirectoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -282,6 +325,21 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.WatchHostRows,
                     request_deserializer=paglet_dot_v1_dot_directory__pb2.WatchHostRowsRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_directory__pb2.WatchHostRowsResponse.SerializeToString,
+            ),
+            'AdvertiseServiceRow': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdvertiseServiceRow,
+                    request_deserializer=paglet_dot_v1_dot_directory__pb2.AdvertiseServiceRowRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_directory__pb2.AdvertiseServiceRowResponse.SerializeToString,
+            ),
+            'WithdrawServiceRow': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawServiceRow,
+                    request_deserializer=paglet_dot_v1_dot_directory__pb2.WithdrawServiceRowRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_directory__pb2.WithdrawServiceRowResponse.SerializeToString,
+            ),
+            'WatchServiceRows': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchServiceRows,
+                    request_deserializer=paglet_dot_v1_dot_directory__pb2.WatchServiceRowsRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_directory__pb2.WatchServiceRowsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -612,6 +670,87 @@ class DirectoryService(object):
             '/paglet.v1.DirectoryService/WatchHostRows',
             paglet_dot_v1_dot_directory__pb2.WatchHostRowsRequest.SerializeToString,
             paglet_dot_v1_dot_directory__pb2.WatchHostRowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdvertiseServiceRow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.DirectoryService/AdvertiseServiceRow',
+            paglet_dot_v1_dot_directory__pb2.AdvertiseServiceRowRequest.SerializeToString,
+            paglet_dot_v1_dot_directory__pb2.AdvertiseServiceRowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawServiceRow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.DirectoryService/WithdrawServiceRow',
+            paglet_dot_v1_dot_directory__pb2.WithdrawServiceRowRequest.SerializeToString,
+            paglet_dot_v1_dot_directory__pb2.WithdrawServiceRowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchServiceRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/paglet.v1.DirectoryService/WatchServiceRows',
+            paglet_dot_v1_dot_directory__pb2.WatchServiceRowsRequest.SerializeToString,
+            paglet_dot_v1_dot_directory__pb2.WatchServiceRowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -100,6 +100,21 @@ class DirectoryServiceStub:
 
     Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
     """
+    AdvertiseServiceRow: _grpc.UnaryUnaryMultiCallable[_directory_pb2.AdvertiseServiceRowRequest, _directory_pb2.AdvertiseServiceRowResponse]
+    """AdvertiseServiceRow writes the record of a service that a living paglet answers, in place of one that is there. Safe to
+    repeat: it lasts from the last time on.
+
+    Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a record that breaks its bounds
+    or a ttl that is none).
+    """
+    WithdrawServiceRow: _grpc.UnaryUnaryMultiCallable[_directory_pb2.WithdrawServiceRowRequest, _directory_pb2.WithdrawServiceRowResponse]
+    """WithdrawServiceRow deletes the record that a paglet advertised; what hosts declare stays. Safe to repeat."""
+    WatchServiceRows: _grpc.UnaryStreamMultiCallable[_directory_pb2.WatchServiceRowsRequest, _directory_pb2.WatchServiceRowsResponse]
+    """WatchServiceRows streams the records of services that one host may tell of: first all of them, then those that change,
+    move with their paglets, or end. Safe to repeat.
+
+    Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
+    """
 
 @_typing.type_check_only
 class DirectoryServiceAsyncStub(DirectoryServiceStub):
@@ -170,6 +185,21 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     WatchHostRows: _aio.UnaryStreamMultiCallable[_directory_pb2.WatchHostRowsRequest, _directory_pb2.WatchHostRowsResponse]  # type: ignore[assignment]
     """WatchHostRows streams all hosts, without their numbers of paglets, and again all of them whenever one joins, leaves, is
     lost or describes itself otherwise; a lease that ends is told when it does. Safe to repeat.
+
+    Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
+    """
+    AdvertiseServiceRow: _aio.UnaryUnaryMultiCallable[_directory_pb2.AdvertiseServiceRowRequest, _directory_pb2.AdvertiseServiceRowResponse]  # type: ignore[assignment]
+    """AdvertiseServiceRow writes the record of a service that a living paglet answers, in place of one that is there. Safe to
+    repeat: it lasts from the last time on.
+
+    Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a record that breaks its bounds
+    or a ttl that is none).
+    """
+    WithdrawServiceRow: _aio.UnaryUnaryMultiCallable[_directory_pb2.WithdrawServiceRowRequest, _directory_pb2.WithdrawServiceRowResponse]  # type: ignore[assignment]
+    """WithdrawServiceRow deletes the record that a paglet advertised; what hosts declare stays. Safe to repeat."""
+    WatchServiceRows: _aio.UnaryStreamMultiCallable[_directory_pb2.WatchServiceRowsRequest, _directory_pb2.WatchServiceRowsResponse]  # type: ignore[assignment]
+    """WatchServiceRows streams the records of services that one host may tell of: first all of them, then those that change,
+    move with their paglets, or end. Safe to repeat.
 
     Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
     """
@@ -312,6 +342,39 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_directory_pb2.WatchHostRowsResponse], _abc.AsyncIterator[_directory_pb2.WatchHostRowsResponse]]:
         """WatchHostRows streams all hosts, without their numbers of paglets, and again all of them whenever one joins, leaves, is
         lost or describes itself otherwise; a lease that ends is told when it does. Safe to repeat.
+
+        Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
+        """
+
+    @_abc_1.abstractmethod
+    def AdvertiseServiceRow(
+        self,
+        request: _directory_pb2.AdvertiseServiceRowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.AdvertiseServiceRowResponse, _abc.Awaitable[_directory_pb2.AdvertiseServiceRowResponse]]:
+        """AdvertiseServiceRow writes the record of a service that a living paglet answers, in place of one that is there. Safe to
+        repeat: it lasts from the last time on.
+
+        Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a record that breaks its bounds
+        or a ttl that is none).
+        """
+
+    @_abc_1.abstractmethod
+    def WithdrawServiceRow(
+        self,
+        request: _directory_pb2.WithdrawServiceRowRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.WithdrawServiceRowResponse, _abc.Awaitable[_directory_pb2.WithdrawServiceRowResponse]]:
+        """WithdrawServiceRow deletes the record that a paglet advertised; what hosts declare stays. Safe to repeat."""
+
+    @_abc_1.abstractmethod
+    def WatchServiceRows(
+        self,
+        request: _directory_pb2.WatchServiceRowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_directory_pb2.WatchServiceRowsResponse], _abc.AsyncIterator[_directory_pb2.WatchServiceRowsResponse]]:
+        """WatchServiceRows streams the records of services that one host may tell of: first all of them, then those that change,
+        move with their paglets, or end. Safe to repeat.
 
         Errors: DEADLINE_EXCEEDED (DEADLINE_EXCEEDED) for a client that takes nothing for a minute.
         """

@@ -224,6 +224,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: a paglet asked for the call that it answers where it answers none."""
     ERROR_REASON_FANOUT_RUNNING: _ErrorReason.ValueType  # 107
     """FAILED_PRECONDITION: the paglet is spreading work over hosts already, of which it keeps one book only. Ask another one."""
+    ERROR_REASON_SERVICE_NOT_FOUND: _ErrorReason.ValueType  # 94
+    """NOT_FOUND: no paglet on a host that is there answers the service with all operations and tags that are needed. Metadata:
+    service, version, operations, scope.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable, machine-readable cause of an error."""
@@ -426,4 +430,8 @@ ERROR_REASON_NOT_IN_CALL: ErrorReason.ValueType  # 100
 """FAILED_PRECONDITION: a paglet asked for the call that it answers where it answers none."""
 ERROR_REASON_FANOUT_RUNNING: ErrorReason.ValueType  # 107
 """FAILED_PRECONDITION: the paglet is spreading work over hosts already, of which it keeps one book only. Ask another one."""
+ERROR_REASON_SERVICE_NOT_FOUND: ErrorReason.ValueType  # 94
+"""NOT_FOUND: no paglet on a host that is there answers the service with all operations and tags that are needed. Metadata:
+service, version, operations, scope.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

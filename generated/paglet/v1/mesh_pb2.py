@@ -22,10 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from paglet.v1 import types_pb2 as paglet_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14paglet/v1/mesh.proto\x12\tpaglet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x02\n\x04Host\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0e\n\x06online\x18\x03 \x01(\x08\x12-\n\tseen_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\r\n\x05types\x18\x06 \x03(\t\x12\x14\n\x0cpaglet_count\x18\x07 \x01(\x03\x12\x10\n\x08has_left\x18\x08 \x01(\x08\x12\x0c\n\x04tags\x18\t \x03(\t\x12\x33\n\nproperties\x18\n \x03(\x0b\x32\x1f.paglet.v1.Host.PropertiesEntry\x1a\x31\n\x0fPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x13\n\x11WatchHostsRequest\"Z\n\x12WatchHostsResponse\x12%\n\x06\x63hange\x18\x01 \x01(\x0e\x32\x15.paglet.v1.HostChange\x12\x1d\n\x04host\x18\x02 \x01(\x0b\x32\x0f.paglet.v1.Host\"\x1e\n\x0eGetHostRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"0\n\x0fGetHostResponse\x12\x1d\n\x04host\x18\x01 \x01(\x0b\x32\x0f.paglet.v1.Host\"9\n\x10ListHostsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"L\n\x11ListHostsResponse\x12\x1e\n\x05hosts\x18\x01 \x03(\x0b\x32\x0f.paglet.v1.Host\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x9f\x01\n\nHostChange\x12\x1b\n\x17HOST_CHANGE_UNSPECIFIED\x10\x00\x12\x17\n\x13HOST_CHANGE_PRESENT\x10\x01\x12\x16\n\x12HOST_CHANGE_JOINED\x10\x02\x12\x14\n\x10HOST_CHANGE_LEFT\x10\x03\x12\x14\n\x10HOST_CHANGE_LOST\x10\x04\x12\x17\n\x13HOST_CHANGE_CHANGED\x10\x05\x32\xf3\x01\n\x0bMeshService\x12\x45\n\x07GetHost\x12\x19.paglet.v1.GetHostRequest\x1a\x1a.paglet.v1.GetHostResponse\"\x03\x90\x02\x01\x12K\n\tListHosts\x12\x1b.paglet.v1.ListHostsRequest\x1a\x1c.paglet.v1.ListHostsResponse\"\x03\x90\x02\x01\x12P\n\nWatchHosts\x12\x1c.paglet.v1.WatchHostsRequest\x1a\x1d.paglet.v1.WatchHostsResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14paglet/v1/mesh.proto\x12\tpaglet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15paglet/v1/types.proto\"\xa2\x02\n\x04Host\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0e\n\x06online\x18\x03 \x01(\x08\x12-\n\tseen_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\r\n\x05types\x18\x06 \x03(\t\x12\x14\n\x0cpaglet_count\x18\x07 \x01(\x03\x12\x10\n\x08has_left\x18\x08 \x01(\x08\x12\x0c\n\x04tags\x18\t \x03(\t\x12\x33\n\nproperties\x18\n \x03(\x0b\x32\x1f.paglet.v1.Host.PropertiesEntry\x1a\x31\n\x0fPropertiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x13\n\x11WatchHostsRequest\"Z\n\x12WatchHostsResponse\x12%\n\x06\x63hange\x18\x01 \x01(\x0e\x32\x15.paglet.v1.HostChange\x12\x1d\n\x04host\x18\x02 \x01(\x0b\x32\x0f.paglet.v1.Host\"\x1e\n\x0eGetHostRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"0\n\x0fGetHostResponse\x12\x1d\n\x04host\x18\x01 \x01(\x0b\x32\x0f.paglet.v1.Host\"9\n\x10ListHostsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"L\n\x11ListHostsResponse\x12\x1e\n\x05hosts\x18\x01 \x03(\x0b\x32\x0f.paglet.v1.Host\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xaf\x01\n\x17\x41\x64vertiseServiceRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x12\n\noperations\x18\x03 \x03(\t\x12&\n\x05scope\x18\x04 \x01(\x0e\x32\x17.paglet.v1.ServiceScope\x12\x0c\n\x04tags\x18\x05 \x03(\t\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"D\n\x18\x41\x64vertiseServiceResponse\x12(\n\x06record\x18\x01 \x01(\x0b\x32\x18.paglet.v1.ServiceRecord\"<\n\x16WithdrawServiceRequest\x12\x11\n\tpaglet_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\"\x19\n\x17WithdrawServiceResponse\"\x80\x01\n\x14LookupServiceRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x12\n\noperations\x18\x02 \x03(\t\x12\x0c\n\x04tags\x18\x03 \x03(\t\x12&\n\x05scope\x18\x04 \x01(\x0e\x32\x17.paglet.v1.ServiceScope\x12\r\n\x05limit\x18\x05 \x01(\x05\"Q\n\x15LookupServiceResponse\x12)\n\x07records\x18\x01 \x03(\x0b\x32\x18.paglet.v1.ServiceRecord\x12\r\n\x05total\x18\x02 \x01(\x05\"q\n\x14WatchServicesRequest\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x12\n\noperations\x18\x02 \x03(\t\x12\x0c\n\x04tags\x18\x03 \x03(\t\x12&\n\x05scope\x18\x04 \x01(\x0e\x32\x17.paglet.v1.ServiceScope\"k\n\x15WatchServicesResponse\x12(\n\x06\x63hange\x18\x01 \x01(\x0e\x32\x18.paglet.v1.ServiceChange\x12(\n\x06record\x18\x02 \x01(\x0b\x32\x18.paglet.v1.ServiceRecord*\x9f\x01\n\nHostChange\x12\x1b\n\x17HOST_CHANGE_UNSPECIFIED\x10\x00\x12\x17\n\x13HOST_CHANGE_PRESENT\x10\x01\x12\x16\n\x12HOST_CHANGE_JOINED\x10\x02\x12\x14\n\x10HOST_CHANGE_LEFT\x10\x03\x12\x14\n\x10HOST_CHANGE_LOST\x10\x04\x12\x17\n\x13HOST_CHANGE_CHANGED\x10\x05*\x9f\x01\n\rServiceChange\x12\x1e\n\x1aSERVICE_CHANGE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SERVICE_CHANGE_PRESENT\x10\x01\x12\x1d\n\x19SERVICE_CHANGE_ADVERTISED\x10\x02\x12\x1a\n\x16SERVICE_CHANGE_CHANGED\x10\x03\x12\x17\n\x13SERVICE_CHANGE_GONE\x10\x04\x32\xe8\x04\n\x0bMeshService\x12\x45\n\x07GetHost\x12\x19.paglet.v1.GetHostRequest\x1a\x1a.paglet.v1.GetHostResponse\"\x03\x90\x02\x01\x12K\n\tListHosts\x12\x1b.paglet.v1.ListHostsRequest\x1a\x1c.paglet.v1.ListHostsResponse\"\x03\x90\x02\x01\x12P\n\nWatchHosts\x12\x1c.paglet.v1.WatchHostsRequest\x1a\x1d.paglet.v1.WatchHostsResponse\"\x03\x90\x02\x01\x30\x01\x12`\n\x10\x41\x64vertiseService\x12\".paglet.v1.AdvertiseServiceRequest\x1a#.paglet.v1.AdvertiseServiceResponse\"\x03\x90\x02\x02\x12]\n\x0fWithdrawService\x12!.paglet.v1.WithdrawServiceRequest\x1a\".paglet.v1.WithdrawServiceResponse\"\x03\x90\x02\x02\x12W\n\rLookupService\x12\x1f.paglet.v1.LookupServiceRequest\x1a .paglet.v1.LookupServiceResponse\"\x03\x90\x02\x01\x12Y\n\rWatchServices\x12\x1f.paglet.v1.WatchServicesRequest\x1a .paglet.v1.WatchServicesResponse\"\x03\x90\x02\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,24 +42,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MESHSERVICE'].methods_by_name['ListHosts']._serialized_options = b'\220\002\001'
   _globals['_MESHSERVICE'].methods_by_name['WatchHosts']._loaded_options = None
   _globals['_MESHSERVICE'].methods_by_name['WatchHosts']._serialized_options = b'\220\002\001'
-  _globals['_HOSTCHANGE']._serialized_start=694
-  _globals['_HOSTCHANGE']._serialized_end=853
-  _globals['_HOST']._serialized_start=69
-  _globals['_HOST']._serialized_end=359
-  _globals['_HOST_PROPERTIESENTRY']._serialized_start=310
-  _globals['_HOST_PROPERTIESENTRY']._serialized_end=359
-  _globals['_WATCHHOSTSREQUEST']._serialized_start=361
-  _globals['_WATCHHOSTSREQUEST']._serialized_end=380
-  _globals['_WATCHHOSTSRESPONSE']._serialized_start=382
-  _globals['_WATCHHOSTSRESPONSE']._serialized_end=472
-  _globals['_GETHOSTREQUEST']._serialized_start=474
-  _globals['_GETHOSTREQUEST']._serialized_end=504
-  _globals['_GETHOSTRESPONSE']._serialized_start=506
-  _globals['_GETHOSTRESPONSE']._serialized_end=554
-  _globals['_LISTHOSTSREQUEST']._serialized_start=556
-  _globals['_LISTHOSTSREQUEST']._serialized_end=613
-  _globals['_LISTHOSTSRESPONSE']._serialized_start=615
-  _globals['_LISTHOSTSRESPONSE']._serialized_end=691
-  _globals['_MESHSERVICE']._serialized_start=856
-  _globals['_MESHSERVICE']._serialized_end=1099
+  _globals['_MESHSERVICE'].methods_by_name['AdvertiseService']._loaded_options = None
+  _globals['_MESHSERVICE'].methods_by_name['AdvertiseService']._serialized_options = b'\220\002\002'
+  _globals['_MESHSERVICE'].methods_by_name['WithdrawService']._loaded_options = None
+  _globals['_MESHSERVICE'].methods_by_name['WithdrawService']._serialized_options = b'\220\002\002'
+  _globals['_MESHSERVICE'].methods_by_name['LookupService']._loaded_options = None
+  _globals['_MESHSERVICE'].methods_by_name['LookupService']._serialized_options = b'\220\002\001'
+  _globals['_MESHSERVICE'].methods_by_name['WatchServices']._loaded_options = None
+  _globals['_MESHSERVICE'].methods_by_name['WatchServices']._serialized_options = b'\220\002\001'
+  _globals['_HOSTCHANGE']._serialized_start=1524
+  _globals['_HOSTCHANGE']._serialized_end=1683
+  _globals['_SERVICECHANGE']._serialized_start=1686
+  _globals['_SERVICECHANGE']._serialized_end=1845
+  _globals['_HOST']._serialized_start=124
+  _globals['_HOST']._serialized_end=414
+  _globals['_HOST_PROPERTIESENTRY']._serialized_start=365
+  _globals['_HOST_PROPERTIESENTRY']._serialized_end=414
+  _globals['_WATCHHOSTSREQUEST']._serialized_start=416
+  _globals['_WATCHHOSTSREQUEST']._serialized_end=435
+  _globals['_WATCHHOSTSRESPONSE']._serialized_start=437
+  _globals['_WATCHHOSTSRESPONSE']._serialized_end=527
+  _globals['_GETHOSTREQUEST']._serialized_start=529
+  _globals['_GETHOSTREQUEST']._serialized_end=559
+  _globals['_GETHOSTRESPONSE']._serialized_start=561
+  _globals['_GETHOSTRESPONSE']._serialized_end=609
+  _globals['_LISTHOSTSREQUEST']._serialized_start=611
+  _globals['_LISTHOSTSREQUEST']._serialized_end=668
+  _globals['_LISTHOSTSRESPONSE']._serialized_start=670
+  _globals['_LISTHOSTSRESPONSE']._serialized_end=746
+  _globals['_ADVERTISESERVICEREQUEST']._serialized_start=749
+  _globals['_ADVERTISESERVICEREQUEST']._serialized_end=924
+  _globals['_ADVERTISESERVICERESPONSE']._serialized_start=926
+  _globals['_ADVERTISESERVICERESPONSE']._serialized_end=994
+  _globals['_WITHDRAWSERVICEREQUEST']._serialized_start=996
+  _globals['_WITHDRAWSERVICEREQUEST']._serialized_end=1056
+  _globals['_WITHDRAWSERVICERESPONSE']._serialized_start=1058
+  _globals['_WITHDRAWSERVICERESPONSE']._serialized_end=1083
+  _globals['_LOOKUPSERVICEREQUEST']._serialized_start=1086
+  _globals['_LOOKUPSERVICEREQUEST']._serialized_end=1214
+  _globals['_LOOKUPSERVICERESPONSE']._serialized_start=1216
+  _globals['_LOOKUPSERVICERESPONSE']._serialized_end=1297
+  _globals['_WATCHSERVICESREQUEST']._serialized_start=1299
+  _globals['_WATCHSERVICESREQUEST']._serialized_end=1412
+  _globals['_WATCHSERVICESRESPONSE']._serialized_start=1414
+  _globals['_WATCHSERVICESRESPONSE']._serialized_end=1521
+  _globals['_MESHSERVICE']._serialized_start=1848
+  _globals['_MESHSERVICE']._serialized_end=2464
 # @@protoc_insertion_point(module_scope)

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class MeshServiceStub(object):
-    """MeshService tells which hosts there are. Any host of a mesh answers.
+    """MeshService tells which hosts there are, and which paglets answer a service. Any host of a mesh answers.
     """
 
     def __init__(self, channel):
@@ -50,10 +50,30 @@ class MeshServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_mesh__pb2.WatchHostsRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_mesh__pb2.WatchHostsResponse.FromString,
                 _registered_method=True)
+        self.AdvertiseService = channel.unary_unary(
+                '/paglet.v1.MeshService/AdvertiseService',
+                request_serializer=paglet_dot_v1_dot_mesh__pb2.AdvertiseServiceRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_mesh__pb2.AdvertiseServiceResponse.FromString,
+                _registered_method=True)
+        self.WithdrawService = channel.unary_unary(
+                '/paglet.v1.MeshService/WithdrawService',
+                request_serializer=paglet_dot_v1_dot_mesh__pb2.WithdrawServiceRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_mesh__pb2.WithdrawServiceResponse.FromString,
+                _registered_method=True)
+        self.LookupService = channel.unary_unary(
+                '/paglet.v1.MeshService/LookupService',
+                request_serializer=paglet_dot_v1_dot_mesh__pb2.LookupServiceRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_mesh__pb2.LookupServiceResponse.FromString,
+                _registered_method=True)
+        self.WatchServices = channel.unary_stream(
+                '/paglet.v1.MeshService/WatchServices',
+                request_serializer=paglet_dot_v1_dot_mesh__pb2.WatchServicesRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_mesh__pb2.WatchServicesResponse.FromString,
+                _registered_method=True)
 
 
 class MeshServiceServicer(object):
-    """MeshService tells which hosts there are. Any host of a mesh answers.
+    """MeshService tells which hosts there are, and which paglets answer a service. Any host of a mesh answers.
     """
 
     def GetHost(self, request, context):
@@ -86,6 +106,52 @@ class MeshServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AdvertiseService(self, request, context):
+        """AdvertiseService makes known that a paglet answers a service, until the paglet is disposed of, the service withdrawn, or
+        its time over; wherever the paglet is by then. It replaces what the paglet advertised of the same service. Safe to
+        repeat: its time counts from the last call on.
+
+        Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none or a tag that
+        is no id), UNIMPLEMENTED (OPERATION_NOT_FOUND, when the paglet's type is known to have no such service), UNAVAILABLE
+        (DIRECTORY_UNAVAILABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawService(self, request, context):
+        """WithdrawService ends what a paglet advertised; what hosts declare stays. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID), UNAVAILABLE (DIRECTORY_UNAVAILABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LookupService(self, request, context):
+        """LookupService finds the paglets that answer a service, the best one first: those on hosts that are there, then those on
+        the hosts with the least load, then those of the host that is asked. It is answered from what the host watches of the
+        directory: what was advertised elsewhere is there a moment later. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a limit or scope that is none), UNAVAILABLE (DIRECTORY_UNAVAILABLE, when
+        the host has not heard of the directory yet).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchServices(self, request, context):
+        """WatchServices streams the services that there are, then each that is advertised, changes, moves, or ends, or whose host
+        goes or comes. It has no cursor: a watch that broke is begun anew, with all services. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a scope that is none), RESOURCE_EXHAUSTED (TOO_MANY_READS),
+        DEADLINE_EXCEEDED (DEADLINE_EXCEEDED, when its client takes nothing for a minute), UNAVAILABLE (DIRECTORY_UNAVAILABLE,
+        SHUTTING_DOWN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MeshServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -104,6 +170,26 @@ def add_MeshServiceServicer_to_server(servicer, server):
                     request_deserializer=paglet_dot_v1_dot_mesh__pb2.WatchHostsRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_mesh__pb2.WatchHostsResponse.SerializeToString,
             ),
+            'AdvertiseService': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdvertiseService,
+                    request_deserializer=paglet_dot_v1_dot_mesh__pb2.AdvertiseServiceRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_mesh__pb2.AdvertiseServiceResponse.SerializeToString,
+            ),
+            'WithdrawService': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawService,
+                    request_deserializer=paglet_dot_v1_dot_mesh__pb2.WithdrawServiceRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_mesh__pb2.WithdrawServiceResponse.SerializeToString,
+            ),
+            'LookupService': grpc.unary_unary_rpc_method_handler(
+                    servicer.LookupService,
+                    request_deserializer=paglet_dot_v1_dot_mesh__pb2.LookupServiceRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_mesh__pb2.LookupServiceResponse.SerializeToString,
+            ),
+            'WatchServices': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchServices,
+                    request_deserializer=paglet_dot_v1_dot_mesh__pb2.WatchServicesRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_mesh__pb2.WatchServicesResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'paglet.v1.MeshService', rpc_method_handlers)
@@ -113,7 +199,7 @@ def add_MeshServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MeshService(object):
-    """MeshService tells which hosts there are. Any host of a mesh answers.
+    """MeshService tells which hosts there are, and which paglets answer a service. Any host of a mesh answers.
     """
 
     @staticmethod
@@ -187,6 +273,114 @@ class MeshService(object):
             '/paglet.v1.MeshService/WatchHosts',
             paglet_dot_v1_dot_mesh__pb2.WatchHostsRequest.SerializeToString,
             paglet_dot_v1_dot_mesh__pb2.WatchHostsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdvertiseService(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.MeshService/AdvertiseService',
+            paglet_dot_v1_dot_mesh__pb2.AdvertiseServiceRequest.SerializeToString,
+            paglet_dot_v1_dot_mesh__pb2.AdvertiseServiceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawService(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.MeshService/WithdrawService',
+            paglet_dot_v1_dot_mesh__pb2.WithdrawServiceRequest.SerializeToString,
+            paglet_dot_v1_dot_mesh__pb2.WithdrawServiceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LookupService(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.MeshService/LookupService',
+            paglet_dot_v1_dot_mesh__pb2.LookupServiceRequest.SerializeToString,
+            paglet_dot_v1_dot_mesh__pb2.LookupServiceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchServices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/paglet.v1.MeshService/WatchServices',
+            paglet_dot_v1_dot_mesh__pb2.WatchServicesRequest.SerializeToString,
+            paglet_dot_v1_dot_mesh__pb2.WatchServicesResponse.FromString,
             options,
             channel_credentials,
             insecure,

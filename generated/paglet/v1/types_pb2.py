@@ -26,23 +26,27 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15paglet/v1/types.proto\x12\tpaglet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"X\n\x06\x44igest\x12+\n\x08\x66unction\x18\x01 \x01(\x0e\x32\x19.paglet.v1.DigestFunction\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"\x93\x01\n\x12\x44\x65\x61\x63tivationPolicy\x12\x17\n\x0fkeep_on_message\x18\x01 \x01(\x08\x12\x14\n\x0crefuse_posts\x18\x02 \x01(\x08\x12\x1b\n\x13\x61\x63tivate_on_startup\x18\x03 \x01(\x08\x12\x31\n\ractivate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xec\x01\n\x0eTransferTicket\x12+\n\x08\x64\x65\x61\x64line\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07retries\x18\x02 \x01(\x05\x12\x16\n\x0erequired_types\x18\x03 \x03(\t\x12\x15\n\rstate_version\x18\x04 \x01(\x05\x12\'\n\x07\x61rrival\x18\x05 \x01(\x0e\x32\x16.paglet.v1.ArrivalMode\x12-\n\x06policy\x18\x06 \x01(\x0b\x32\x1d.paglet.v1.DeactivationPolicy\x12\x15\n\rrequired_tags\x18\x07 \x03(\t*Q\n\x0e\x44igestFunction\x12\x1f\n\x1b\x44IGEST_FUNCTION_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x44IGEST_FUNCTION_BLAKE3_256\x10\x01*\x82\x02\n\x0bPagletState\x12\x1c\n\x18PAGLET_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13PAGLET_STATE_ACTIVE\x10\x01\x12\x1a\n\x16PAGLET_STATE_DEPARTING\x10\x02\x12\x19\n\x15PAGLET_STATE_ARRIVING\x10\x03\x12\x17\n\x13PAGLET_STATE_FAILED\x10\x04\x12\x1c\n\x18PAGLET_STATE_QUARANTINED\x10\x05\x12\x19\n\x15PAGLET_STATE_DISPOSED\x10\x06\x12\x19\n\x15PAGLET_STATE_INACTIVE\x10\x07\x12\x18\n\x14PAGLET_STATE_CLONING\x10\x08*_\n\x0b\x41rrivalMode\x12\x1c\n\x18\x41RRIVAL_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41RRIVAL_MODE_ACTIVE\x10\x01\x12\x19\n\x15\x41RRIVAL_MODE_INACTIVE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15paglet/v1/types.proto\x12\tpaglet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"X\n\x06\x44igest\x12+\n\x08\x66unction\x18\x01 \x01(\x0e\x32\x19.paglet.v1.DigestFunction\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"\x93\x01\n\x12\x44\x65\x61\x63tivationPolicy\x12\x17\n\x0fkeep_on_message\x18\x01 \x01(\x08\x12\x14\n\x0crefuse_posts\x18\x02 \x01(\x08\x12\x1b\n\x13\x61\x63tivate_on_startup\x18\x03 \x01(\x08\x12\x31\n\ractivate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xec\x01\n\x0eTransferTicket\x12+\n\x08\x64\x65\x61\x64line\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07retries\x18\x02 \x01(\x05\x12\x16\n\x0erequired_types\x18\x03 \x03(\t\x12\x15\n\rstate_version\x18\x04 \x01(\x05\x12\'\n\x07\x61rrival\x18\x05 \x01(\x0e\x32\x16.paglet.v1.ArrivalMode\x12-\n\x06policy\x18\x06 \x01(\x0b\x32\x1d.paglet.v1.DeactivationPolicy\x12\x15\n\rrequired_tags\x18\x07 \x03(\t\"\x83\x02\n\rServiceRecord\x12\x0f\n\x07service\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12&\n\x05scope\x18\x04 \x01(\x0e\x32\x17.paglet.v1.ServiceScope\x12\x12\n\nadvertiser\x18\x05 \x01(\t\x12\x12\n\noperations\x18\x06 \x03(\t\x12\x0c\n\x04tags\x18\x07 \x03(\t\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08resident\x18\t \x01(\x08\x12\x0e\n\x06online\x18\n \x01(\x08\x12\x0f\n\x07version\x18\x0b \x01(\t*Q\n\x0e\x44igestFunction\x12\x1f\n\x1b\x44IGEST_FUNCTION_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x44IGEST_FUNCTION_BLAKE3_256\x10\x01*\x82\x02\n\x0bPagletState\x12\x1c\n\x18PAGLET_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13PAGLET_STATE_ACTIVE\x10\x01\x12\x1a\n\x16PAGLET_STATE_DEPARTING\x10\x02\x12\x19\n\x15PAGLET_STATE_ARRIVING\x10\x03\x12\x17\n\x13PAGLET_STATE_FAILED\x10\x04\x12\x1c\n\x18PAGLET_STATE_QUARANTINED\x10\x05\x12\x19\n\x15PAGLET_STATE_DISPOSED\x10\x06\x12\x19\n\x15PAGLET_STATE_INACTIVE\x10\x07\x12\x18\n\x14PAGLET_STATE_CLONING\x10\x08*_\n\x0b\x41rrivalMode\x12\x1c\n\x18\x41RRIVAL_MODE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41RRIVAL_MODE_ACTIVE\x10\x01\x12\x19\n\x15\x41RRIVAL_MODE_INACTIVE\x10\x02*^\n\x0cServiceScope\x12\x1d\n\x19SERVICE_SCOPE_UNSPECIFIED\x10\x00\x12\x17\n\x13SERVICE_SCOPE_LOCAL\x10\x01\x12\x16\n\x12SERVICE_SCOPE_MESH\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paglet.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DIGESTFUNCTION']._serialized_start=580
-  _globals['_DIGESTFUNCTION']._serialized_end=661
-  _globals['_PAGLETSTATE']._serialized_start=664
-  _globals['_PAGLETSTATE']._serialized_end=922
-  _globals['_ARRIVALMODE']._serialized_start=924
-  _globals['_ARRIVALMODE']._serialized_end=1019
+  _globals['_DIGESTFUNCTION']._serialized_start=842
+  _globals['_DIGESTFUNCTION']._serialized_end=923
+  _globals['_PAGLETSTATE']._serialized_start=926
+  _globals['_PAGLETSTATE']._serialized_end=1184
+  _globals['_ARRIVALMODE']._serialized_start=1186
+  _globals['_ARRIVALMODE']._serialized_end=1281
+  _globals['_SERVICESCOPE']._serialized_start=1283
+  _globals['_SERVICESCOPE']._serialized_end=1377
   _globals['_DIGEST']._serialized_start=101
   _globals['_DIGEST']._serialized_end=189
   _globals['_DEACTIVATIONPOLICY']._serialized_start=192
   _globals['_DEACTIVATIONPOLICY']._serialized_end=339
   _globals['_TRANSFERTICKET']._serialized_start=342
   _globals['_TRANSFERTICKET']._serialized_end=578
+  _globals['_SERVICERECORD']._serialized_start=581
+  _globals['_SERVICERECORD']._serialized_end=840
 # @@protoc_insertion_point(module_scope)

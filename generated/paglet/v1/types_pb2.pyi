@@ -117,6 +117,34 @@ ARRIVAL_MODE_INACTIVE: ArrivalMode.ValueType  # 2
 """It is kept on the target's disk as it came, INACTIVE, and no hook is run; `on_activation` is its first turn there."""
 Global___ArrivalMode: _TypeAlias = ArrivalMode  # noqa: Y015
 
+class _ServiceScope:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ServiceScopeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ServiceScope.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SERVICE_SCOPE_UNSPECIFIED: _ServiceScope.ValueType  # 0
+    """Not given: the same as SERVICE_SCOPE_MESH."""
+    SERVICE_SCOPE_LOCAL: _ServiceScope.ValueType  # 1
+    """At one host: a record is told to those alone who ask the host where it was advertised, a look-up finds what is on the
+    host that is asked.
+    """
+    SERVICE_SCOPE_MESH: _ServiceScope.ValueType  # 2
+    """In the whole mesh."""
+
+class ServiceScope(_ServiceScope, metaclass=_ServiceScopeEnumTypeWrapper):
+    """ServiceScope says from where a service is found."""
+
+SERVICE_SCOPE_UNSPECIFIED: ServiceScope.ValueType  # 0
+"""Not given: the same as SERVICE_SCOPE_MESH."""
+SERVICE_SCOPE_LOCAL: ServiceScope.ValueType  # 1
+"""At one host: a record is told to those alone who ask the host where it was advertised, a look-up finds what is on the
+host that is asked.
+"""
+SERVICE_SCOPE_MESH: ServiceScope.ValueType  # 2
+"""In the whole mesh."""
+Global___ServiceScope: _TypeAlias = ServiceScope  # noqa: Y015
+
 @_typing.final
 class Digest(_message.Message):
     """Digest identifies immutable bytes: the same digest means the same bytes."""
@@ -244,3 +272,75 @@ class TransferTicket(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TransferTicket: _TypeAlias = TransferTicket  # noqa: Y015
+
+@_typing.final
+class ServiceRecord(_message.Message):
+    """ServiceRecord says that a paglet answers a service. It names the paglet and no place: it stays as the paglet moves, and
+    goes when the paglet is disposed of.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_FIELD_NUMBER: _builtins.int
+    PAGLET_ID_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    ADVERTISER_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    RESIDENT_FIELD_NUMBER: _builtins.int
+    ONLINE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """The protobuf service, `pkg.v1.Name`: 1 to 256 characters."""
+    paglet_id: _builtins.str
+    """The paglet that answers it."""
+    host: _builtins.str
+    """The host that the paglet is on now; for one that was not started yet, the host that starts it. Set by the directory."""
+    scope: Global___ServiceScope.ValueType
+    """From where it is found."""
+    advertiser: _builtins.str
+    """The host where it was advertised. Set by that host."""
+    resident: _builtins.bool
+    """Whether a host declared it as a resident service, which is started when it is first called. Set by that host."""
+    online: _builtins.bool
+    """Whether that host is there. Set by the host that answers; unset among hosts."""
+    version: _builtins.str
+    """The version of the service, the last part of its package, e.g. `v1`. Set by the host that answers."""
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The operations that the paglet answers, by the names of their rpcs: 1 to 1000, each of 1 to 128 characters. Who needs
+        no others can use the service, whichever minor version of the proto it was built with.
+        """
+
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the service is good for, beside its contract: at most 64, each formed as an id."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the record ends, by the directory's clock; unset for never. Set by the directory."""
+
+    def __init__(
+        self,
+        *,
+        service: _builtins.str = ...,
+        paglet_id: _builtins.str = ...,
+        host: _builtins.str = ...,
+        scope: Global___ServiceScope.ValueType = ...,
+        advertiser: _builtins.str = ...,
+        operations: _abc.Iterable[_builtins.str] | None = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        resident: _builtins.bool = ...,
+        online: _builtins.bool = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advertiser", b"advertiser", "expire_time", b"expire_time", "host", b"host", "online", b"online", "operations", b"operations", "paglet_id", b"paglet_id", "resident", b"resident", "scope", b"scope", "service", b"service", "tags", b"tags", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServiceRecord: _TypeAlias = ServiceRecord  # noqa: Y015

@@ -1,0 +1,80 @@
+"""What a paglet has to do with services: it advertises those that it answers, and finds those of others.
+
+This file must never know who keeps these promises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from google.protobuf.descriptor import ServiceDescriptor
+
+from paglets.discovery import ServiceScope
+from paglets.operations import ServiceContract
+from paglets.values import PagletProxyRef
+
+__all__ = ["Advertisement", "Services"]
+
+
+@dataclass(frozen=True, slots=True)
+class Advertisement:
+    """One service that the paglets of a class answer for whoever looks for it.
+
+    Its record is there as long as the paglet, on whichever host that is. `tags` are formed as ids.
+    """
+
+    service: ServiceDescriptor
+    scope: ServiceScope = ServiceScope.MESH
+    tags: tuple[str, ...] = ()
+
+
+class Services(Protocol):
+    """The services of the mesh, as one paglet sees them. A service is given by its descriptor, or as a contract."""
+
+    async def advertise(
+        self,
+        service: ServiceContract | ServiceDescriptor,
+        *,
+        scope: ServiceScope = ServiceScope.MESH,
+        tags: tuple[str, ...] = (),
+        ttl_s: float | None = None,
+    ) -> None:
+        """Makes known that this paglet answers a service: for `ttl_s` seconds, or until it is disposed of.
+
+        It is found wherever the paglet is. In a turn it is done when that is durable, and no error is told of what
+        then fails; elsewhere on return. Safe to repeat: the last time counts. Raises OPERATION_NOT_FOUND for a service
+        that the paglet does not answer, MALFORMED_REQUEST, and outside of turns DIRECTORY_UNAVAILABLE.
+        """
+        ...
+
+    async def withdraw(self, service: ServiceContract | ServiceDescriptor) -> None:
+        """Ends what this paglet advertised of a service, when as in `advertise`. Safe to repeat."""
+        ...
+
+    async def lookup(
+        self,
+        service: ServiceContract | ServiceDescriptor,
+        *,
+        operation: str = "",
+        tags: tuple[str, ...] = (),
+        scope: ServiceScope = ServiceScope.MESH,
+    ) -> PagletProxyRef | None:
+        """The best paglet that answers a service and is on a host that is there; None when there is none.
+
+        It has all operations of the contract, or the one `operation`, and all `tags`; with the scope LOCAL it is on
+        this host. Answered from memory. Raises DIRECTORY_UNAVAILABLE just after the start of a host, ValueError for an
+        operation that the contract does not have.
+        """
+        ...
+
+    async def require(
+        self,
+        service: ServiceContract | ServiceDescriptor,
+        *,
+        operation: str = "",
+        tags: tuple[str, ...] = (),
+        scope: ServiceScope = ServiceScope.MESH,
+    ) -> PagletProxyRef:
+        """As `lookup`. Raises SERVICE_NOT_FOUND when there is none."""
+        ...

@@ -1,0 +1,163 @@
+"""What a host knows of the services of its mesh, as it is told by its directory; look-ups are answered from here.
+
+It asks nobody, and must never decide who owns a paglet: who is told of a place here finds out by a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from paglets.directory.contract import ServiceNews
+from paglets.discovery import ServiceChange, ServiceKey, ServiceNotice, ServiceQuery, ServiceRecord
+from paglets.values import HostRef
+
+__all__ = ["Board"]
+
+
+class Board:
+    """The records that one host may tell of, and the hosts. `clock` is the loop's; use it on one loop."""
+
+    def __init__(self, here: str, clock: Callable[[], float]) -> None:
+        self._here = here
+        self._clock = clock
+        self._records: dict[ServiceKey, ServiceRecord] = {}
+        self._coming: dict[ServiceKey, ServiceRecord] = {}
+        self._ends: dict[ServiceKey, float] = {}
+        self._hosts: Mapping[str, HostRef] = {}
+        self._told = asyncio.Event()
+        self._told_of_hosts = asyncio.Event()
+        self._changed = asyncio.Event()
+
+    async def filled(self) -> None:
+        """Waits until the directory has told of all services and hosts for the first time."""
+        await self._told.wait()
+        await self._told_of_hosts.wait()
+
+    # What the directory tells.
+
+    def tell(self, news: ServiceNews) -> None:
+        """Takes news of records, which count once they are complete."""
+        if news.anew:
+            self._coming = {}
+        for key in news.gone:
+            self._coming.pop(key, None)
+        for record in news.records:
+            self._coming[record.key] = record
+            if record.expires_at is not None:
+                self._ends[record.key] = self._clock() + record.expires_at - news.now
+        if not news.more:
+            self._records = dict(self._coming)
+            self._told.set()
+            self._tell()
+
+    def tell_hosts(self, hosts: Sequence[HostRef]) -> None:
+        """Takes all hosts as they are now."""
+        self._hosts = {host.name: host for host in hosts}
+        self._told_of_hosts.set()
+        self._tell()
+
+    def note(self, record: ServiceRecord, ttl_s: float | None) -> None:
+        """What was advertised here is known here at once; the directory tells the same in a moment."""
+        self._coming[record.key] = self._records[record.key] = record
+        if ttl_s is not None:
+            self._ends[record.key] = self._clock() + ttl_s
+        self._tell()
+
+    def forget(self, key: ServiceKey) -> None:
+        """What was withdrawn here is unknown here at once."""
+        self._coming.pop(key, None)
+        self._records.pop(key, None)
+        self._tell()
+
+    # What is asked.
+
+    def get(self, key: ServiceKey) -> ServiceRecord | None:
+        """One record that counts now."""
+        record = self._records.get(key)
+        return record if record is not None and self._counts(record) else None
+
+    def find(self, query: ServiceQuery) -> list[ServiceRecord]:
+        """The services that fit, one a paglet, the best first: on hosts that are there, with little load, and near.
+
+        The rest of the order is that of names, so that the same is found again.
+        """
+        found: dict[ServiceKey, ServiceRecord] = {}
+        for record in sorted(self._fitting(query), key=self._rank):
+            found.setdefault(ServiceKey(record.service, record.paglet_id), record)
+        return list(found.values())
+
+    def starter(self, paglet_id: str) -> str | None:
+        """The best of the hosts that are there and start this resident service; None when nobody does."""
+        declared = [
+            record
+            for record in self._fitting(ServiceQuery())
+            if record.resident and record.paglet_id == paglet_id and self._is_online(record.advertiser)
+        ]
+        best = min((replace(record, host=record.advertiser) for record in declared), key=self._rank, default=None)
+        return None if best is None else best.host
+
+    async def watch(self, query: ServiceQuery) -> AsyncGenerator[ServiceNotice, None]:
+        """The services that fit, in the order of their names, then what becomes of them as it happens."""
+        await self.filled()
+        known: dict[ServiceKey, ServiceRecord] | None = None
+        while True:
+            changed = self._changed
+            current = {ServiceKey(record.service, record.paglet_id): record for record in self.find(query)}
+            for notice in _notices(known, current):
+                yield notice
+            known = current
+            await self._until(changed)
+
+    async def _until(self, changed: asyncio.Event) -> None:
+        """Waits for a change, or for the end of a record, of which the directory may be late to tell."""
+        now = self._clock()
+        ends = [self._ends[key] for key, record in self._records.items() if record.expires_at is not None]
+        following = min((end for end in ends if end > now), default=None)
+        try:
+            async with asyncio.timeout_at(following):
+                await changed.wait()
+        except TimeoutError:
+            return
+
+    def _fitting(self, query: ServiceQuery) -> Iterator[ServiceRecord]:
+        for record in self._records.values():
+            if query.takes(record, self._here) and self._counts(record):
+                yield replace(record, online=self._is_online(record.host))
+
+    def _counts(self, record: ServiceRecord) -> bool:
+        return record.expires_at is None or self._clock() < self._ends[record.key]
+
+    def _is_online(self, name: str) -> bool:
+        host = self._hosts.get(name)
+        return name == self._here or (host is not None and host.online)
+
+    def _rank(self, record: ServiceRecord) -> tuple[bool, bool, str, str, str, bool]:
+        return (
+            not record.online,
+            record.host != self._here,
+            record.host,
+            record.service,
+            record.paglet_id,
+            record.resident,
+        )
+
+    def _tell(self) -> None:
+        told, self._changed = self._changed, asyncio.Event()
+        told.set()
+
+
+def _notices(
+    known: Mapping[ServiceKey, ServiceRecord] | None, current: Mapping[ServiceKey, ServiceRecord]
+) -> list[ServiceNotice]:
+    ordered = sorted(current.items())
+    if known is None:
+        return [ServiceNotice(ServiceChange.PRESENT, record) for _, record in ordered]
+    gone = [ServiceNotice(ServiceChange.GONE, record) for key, record in sorted(known.items()) if key not in current]
+    changed = [
+        ServiceNotice(ServiceChange.CHANGED if key in known else ServiceChange.ADVERTISED, record)
+        for key, record in ordered
+        if known.get(key) != record
+    ]
+    return [*gone, *changed]

@@ -1,0 +1,1 @@
+"""Services are advertised, found, started and kept, by hosts that talk over TCP."""
