@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
+
+from paglets.discovery import ServiceScope
 
 __all__ = [
     "DEFAULT_MAX_CONNECTIONS",
@@ -13,6 +16,8 @@ __all__ = [
     "HostSettings",
     "MailboxSettings",
     "PostSettings",
+    "ResidentLifecycle",
+    "ResidentServiceSpec",
     "StoreSettings",
 ]
 
@@ -88,13 +93,45 @@ class PostSettings:
     patience_s: float = 3600.0
 
 
+class ResidentLifecycle(StrEnum):
+    """When a resident service runs: from its first call on until it is idle, or as long as its host."""
+
+    LAZY = "lazy"
+    EAGER = "eager"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResidentServiceSpec:
+    """A service that a host starts by itself: a paglet of `type`, `module.Class`, found before it runs.
+
+    Its id is `paglet_id`, or `service.` and the name of its service. A `singleton` is one in the whole mesh, however
+    many hosts declare it; else the id ends with the host's name. A LAZY one rests on the disk when nobody has used it
+    for `idle_timeout_s` seconds, and is brought back by the next call. `state_json` is what it begins with.
+    """
+
+    type: str
+    scope: ServiceScope = ServiceScope.MESH
+    lifecycle: ResidentLifecycle = ResidentLifecycle.LAZY
+    paglet_id: str = ""
+    singleton: bool = True
+    idle_timeout_s: float = 30.0
+    state_json: str = ""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        """The module of the type, which may run on the host by being named here."""
+        return self.type.rpartition(".")[0]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
     """Everything a host is started with. Durations are in seconds.
 
     `listen` is `address:port` (port 0: the port the host had last, or a free one) or `unix:PATH`; `join` is the address
-    of any host of a mesh, empty to begin one; `allow` names the modules whose paglet types may run here; files of the
-    file patterns stay below `file_roots`. `max_watches` of paglets and hosts may be open. `max_pulls` may be
+    of any host of a mesh, empty to begin one; `allow` names the modules whose paglet types may run here, beside
+    those of `residents`, the services that the host starts by itself; files of the file patterns stay below
+    `file_roots`. `max_watches` of paglets and hosts may be open. `max_pulls` may be
     unfinished; one that got no further for `pull_patience_s` is given up. An encoded state has `max_state_bytes` at
     most if every turn is kept, `max_saved_state_bytes` if it is saved now and then; `storage_quota_bytes` is for what
     each class keeps beside its states, None for no bound. A turn that ends more than `stuck_after_s` after its deadline
@@ -108,6 +145,7 @@ class HostSettings:
     listen: str = f"127.0.0.1:{DEFAULT_PORT}"
     join: str = ""
     allow: tuple[str, ...] = ()
+    residents: tuple[ResidentServiceSpec, ...] = ()
     file_roots: tuple[Path, ...] = ()
     tags: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict[str, str])

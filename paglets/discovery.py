@@ -1,19 +1,18 @@
 """Services that paglets answer: what is known of one, what is asked for, and whether the one fits the other.
 
-Pure. This file must never know where records are kept, or who asks.
+Pure, and without protobuf, which the command line loads late. This file must never know where records are kept, or who
+asks.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from google.protobuf.descriptor import ServiceDescriptor
-
 from paglets.errors import InvalidArgumentError, NotFoundError, Resource
-from paglets.operations import ServiceContract, package_version
 
 __all__ = [
     "ServiceChange",
@@ -23,13 +22,17 @@ __all__ = [
     "ServiceRecord",
     "ServiceScope",
     "check_advertised",
-    "contract_of",
     "no_service",
-    "query_of",
+    "package_version",
 ]
 
-
 _MAX_TTL_S = 366 * 24 * 3600.0
+
+
+def package_version(package: str) -> str:
+    """The version of a proto package, its last part if that is one, e.g. `v1`; else empty."""
+    last = package.rpartition(".")[2]
+    return last if re.fullmatch(r"v\d+\w*", last) else ""
 
 
 class ServiceScope(StrEnum):
@@ -119,11 +122,6 @@ class ServiceNotice:
     record: ServiceRecord
 
 
-def contract_of(service: ServiceContract | ServiceDescriptor) -> ServiceContract:
-    """The contract of a service that is given by its descriptor, or is one already."""
-    return service if isinstance(service, ServiceContract) else ServiceContract(service)
-
-
 def check_advertised(ttl_s: float | None) -> None:
     """Refuses a time, None for any, that is over at once, or longer than anybody means. Raises MALFORMED_REQUEST."""
     if ttl_s is not None and not 0 < ttl_s <= _MAX_TTL_S:
@@ -132,24 +130,6 @@ def check_advertised(ttl_s: float | None) -> None:
             f"a service is advertised for more than 0 seconds and at most a year, got {ttl_s}",
             field="ttl",
         )
-
-
-def query_of(
-    service: ServiceContract | ServiceDescriptor,
-    *,
-    operation: str = "",
-    tags: tuple[str, ...] = (),
-    scope: ServiceScope = ServiceScope.MESH,
-) -> ServiceQuery:
-    """Asks for what a client needs: the one `operation`, by the name of its rpc, or all that its contract has.
-
-    Raises ValueError for an operation that the contract does not have.
-    """
-    contract = contract_of(service)
-    names = tuple(found.descriptor.name for found in contract.operations)
-    if operation and operation not in names:
-        raise ValueError(f"{contract.name} has no operation {operation!r}; it has: {', '.join(names)}")
-    return ServiceQuery(service=contract.name, operations=(operation,) if operation else names, tags=tags, scope=scope)
 
 
 def no_service(query: ServiceQuery, found: Sequence[ServiceRecord] = ()) -> NotFoundError:

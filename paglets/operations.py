@@ -14,6 +14,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from paglets.discovery import ServiceQuery, ServiceScope, package_version
 from paglets.errors import InvalidArgumentError
 
 __all__ = [
@@ -21,8 +22,10 @@ __all__ = [
     "OperationInfo",
     "ServiceContract",
     "ServiceOperation",
+    "contract_of",
     "near_name",
-    "package_version",
+    "query_of",
+    "resident_id",
     "snake_case",
 ]
 
@@ -65,12 +68,6 @@ class OperationInfo:
     client_streaming: bool = False
     server_streaming: bool = False
     idempotency: Idempotency = Idempotency.UNSPECIFIED
-
-
-def package_version(package: str) -> str:
-    """The version of a proto package, its last part if that is one, e.g. `v1`; else empty."""
-    last = package.rpartition(".")[2]
-    return last if re.fullmatch(r"v\d+\w*", last) else ""
 
 
 @dataclass(frozen=True)
@@ -190,3 +187,32 @@ def _violated(contract: str, operation: str, message: str) -> InvalidArgumentErr
     return InvalidArgumentError(
         "CONTRACT_VIOLATED", message, metadata={"contract": contract, "operation": operation}, field="operation"
     )
+
+
+def contract_of(service: ServiceContract | ServiceDescriptor) -> ServiceContract:
+    """The contract of a service that is given by its descriptor, or is one already."""
+    return service if isinstance(service, ServiceContract) else ServiceContract(service)
+
+
+def query_of(
+    service: ServiceContract | ServiceDescriptor,
+    *,
+    operation: str = "",
+    tags: tuple[str, ...] = (),
+    scope: ServiceScope = ServiceScope.MESH,
+) -> ServiceQuery:
+    """Asks for what a client needs: the one `operation`, by the name of its rpc, or all that its contract has.
+
+    Raises ValueError for an operation that the contract does not have.
+    """
+    contract = contract_of(service)
+    names = tuple(found.descriptor.name for found in contract.operations)
+    if operation and operation not in names:
+        raise ValueError(f"{contract.name} has no operation {operation!r}; it has: {', '.join(names)}")
+    return ServiceQuery(service=contract.name, operations=(operation,) if operation else names, tags=tags, scope=scope)
+
+
+def resident_id(service: str) -> str:
+    """The id of a resident service that is given none: `service.` and the service's name in small letters."""
+    package, dot, name = service.rpartition(".")
+    return f"service.{package.lower()}{dot}{snake_case(name).replace('_', '-')}"

@@ -15,8 +15,8 @@ HOUSE = Path(__file__).resolve().parent.parent / "paglets"
 # Lowest first. A room is a module or a package directly under paglets/; it knows lower floors and itself only.
 _FLOORS = (
     ("arena", "errors", "faults"),
-    ("config", "cursors", "digest", "operations", "sqlite"),
-    ("discovery", "state", "values"),
+    ("config", "cursors", "digest", "discovery", "operations", "sqlite"),
+    ("state", "values"),
     ("artifacts", "directory", "wire"),
     ("core",),
     ("client", "patterns"),
@@ -39,6 +39,8 @@ NEIGHBOURS = frozenset(
         ("cli", "bench"),  # paglets bench
         ("cli", "examples"),  # paglets demo
         ("bench", "examples"),  # what is measured is the example that everybody can read
+        ("operations", "discovery"),  # what a contract asks for
+        ("config", "discovery"),  # what a host starts by itself is found from somewhere
         ("wire", "artifacts.store"),  # what the contracts hand over is translated like any value
         ("wire", "directory.contract"),
     }

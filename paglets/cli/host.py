@@ -19,8 +19,8 @@ from paglets.cli.nouns import Noun
 from paglets.cli.output import note, write_json, write_record
 from paglets.cli.session import DEFAULT_ADDRESS, Session
 from paglets.cli.store_options import StoreVerb, store_options, store_settings
-from paglets.cli.types import address_or_none, label, listening_address, one_of_each, size
-from paglets.config import DEFAULT_MAX_CONNECTIONS, HostSettings
+from paglets.cli.types import address_or_none, label, listening_address, one_of_each, resident, size
+from paglets.config import DEFAULT_MAX_CONNECTIONS, HostSettings, ResidentLifecycle, ResidentServiceSpec
 from paglets.values import check_id
 
 __all__ = ["host"]
@@ -57,6 +57,14 @@ def _default_name() -> str:
     help="Any host of the mesh to join; without it a mesh begins.",
 )
 @click.option("--allow", metavar="MODULE", multiple=True, help="A module whose paglet types may run here. Repeatable.")
+@click.option(
+    "--resident",
+    "residents",
+    type=resident,
+    metavar="MODULE.CLASS[=lazy|eager]",
+    multiple=True,
+    help="A service that the host starts by itself: when it is first called, or at once. Repeatable.",
+)
 @click.option(
     "--file-root",
     "file_roots",
@@ -104,6 +112,7 @@ def serve(
     data: Path | None,
     join: str,
     allow: tuple[str, ...],
+    residents: tuple[tuple[str, ResidentLifecycle], ...],
     file_roots: tuple[Path, ...],
     tags: tuple[str, ...],
     properties: dict[str, str],
@@ -124,6 +133,7 @@ def serve(
         listen=listen,
         join=join,
         allow=allow,
+        residents=tuple(ResidentServiceSpec(type=name, lifecycle=kind) for name, kind in residents),
         file_roots=file_roots,
         tags=tags,
         properties=properties,

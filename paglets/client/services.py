@@ -17,11 +17,9 @@ from paglets.discovery import (
     ServiceRecord,
     ServiceScope,
     check_advertised,
-    contract_of,
     no_service,
-    query_of,
 )
-from paglets.operations import ServiceContract
+from paglets.operations import ServiceContract, contract_of, query_of
 from paglets.wire.services import notice_from_message, record_from_message, scope_to_message
 from paglets.wire.times import duration_to_message
 

@@ -22,6 +22,7 @@ from paglets.host.reads import Reads
 from paglets.host.records import StoredReply
 from paglets.host.replies import ReplyBook
 from paglets.host.runner import Runner, attempt
+from paglets.host.usage import Usage
 from paglets.wire.status import to_status
 
 __all__ = ["MAX_CHAIN", "Call", "Calls"]
@@ -68,6 +69,7 @@ class Calls:
         self._require_sound = require_sound
         self._reads = Reads(runner.gate)
         self._once = Once(paglet_id, book)
+        self.usage = Usage()
 
     async def answer(self, call: Call) -> Reply:
         """Answers one unary call: a read beside the turns, anything else as a turn.
@@ -75,6 +77,10 @@ class Calls:
         Safe to repeat with a request id, or for a read. Raises OPERATION_NOT_FOUND, MALFORMED_REQUEST, MAILBOX_FULL,
         DEADLINE_BEFORE_RUN, CALL_CYCLE, what the handler raised, or why the gate is shut.
         """
+        with self.usage:
+            return await self._answer(call)
+
+    async def _answer(self, call: Call) -> Reply:
         request = self._parse(call.path, call.request, call.type_url)
         self.require_no_cycle(call.chain)
         if request.is_read_only:
@@ -96,9 +102,10 @@ class Calls:
         request = self._parse(post.path, post.request, post.type_url)
         if self._book.knows(post.key, post.fingerprint):
             return True
-        reply = await self._once.run(
-            post.key, post.fingerprint, None, lambda: self._post_turn(request, post, timeout_s)
-        )
+        with self.usage:
+            reply = await self._once.run(
+                post.key, post.fingerprint, None, lambda: self._post_turn(request, post, timeout_s)
+            )
         return reply.replayed
 
     async def _read(self, request: ParsedRequest, call: Call) -> bytes:

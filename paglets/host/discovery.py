@@ -66,6 +66,10 @@ class Discovery:
 
     async def find(self, query: ServiceQuery) -> list[ServiceRecord]:
         """The services that fit, the best first. Raises DIRECTORY_UNAVAILABLE when nothing is known yet."""
+        await self._filled()
+        return self.board.find(query)
+
+    async def _filled(self) -> None:
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 await self.board.filled()
@@ -75,7 +79,11 @@ class Discovery:
                 f"host {self._here} has not heard yet which services there are",
                 retry_after_s=1.0,
             ) from error
-        return self.board.find(query)
+
+    async def starter(self, paglet_id: str) -> str | None:
+        """The best of the hosts that are there and start this resident service; None when nobody does."""
+        await self._filled()
+        return self.board.starter(paglet_id)
 
     def watch(self, query: ServiceQuery) -> AsyncGenerator[ServiceNotice, None]:
         """The services that fit, then what becomes of them."""

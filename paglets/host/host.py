@@ -35,6 +35,7 @@ from paglets.host.pulls import Pulls
 from paglets.host.rebuild import Rebuild
 from paglets.host.recovery import Recovery
 from paglets.host.requests import Finder, Requests
+from paglets.host.residency import Residency
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents, load_state
 from paglets.host.rest import REST_POINTS, Rests
@@ -88,7 +89,10 @@ class Host:
         self.rests = Rests(parts, self.residents, self.dormant, self._tasks)
         self.endings = Endings(parts, self.residents, self.dormant, self._tasks, self.resident)
         desks = Desks(parts, self.residents, self.dormant, self.resident)
-        self.posting = Posting(parts, self.dormant, desks)
+        self.residency = Residency(
+            parts, self.residents, self.rests, self._tasks, create=self.create, activate=self.activated
+        )
+        self.posting = Posting(parts, self.dormant, desks, self._started)
         self.dead_letters = DeadLetters(parts, desks, self.dormant.wake_for_posts)
         self._comeback = Comeback(parts, self.residents, self.dormant, self._tasks)
         self.requests = Requests(
@@ -127,6 +131,7 @@ class Host:
 
         Waits for the directory as long as it takes. Raises HOST_NAME_TAKEN.
         """
+        await self.residency.declare()
         await until_reached(self._register)
         self._loops.start(self._keep_lease())
         self._loops.start(self.discovery.follow())
@@ -145,6 +150,8 @@ class Host:
         self._ready.set()
         await self.pulls.resume()
         self._loops.start(self.residents.outboxes.recover())
+        self._loops.start(self.residency.start_eager())
+        self._loops.start(self.residency.keep_time())
 
     async def close(self) -> None:
         """Sends waiting calls away, lets journeys and turns end within the drain time, and leaves the mesh."""
@@ -176,6 +183,7 @@ class Host:
             types=self.parts.registry.names,
             tags=self.parts.settings.tags,
             properties=self.parts.settings.properties,
+            services=self.residency.records(),
         )
         await self.parts.directory.lease_register(registration, self.parts.settings.lease_s)
 
@@ -261,10 +269,30 @@ class Host:
         return self.residents.get(paglet_id)
 
     async def called(self, paglet_id: str, *, awake_only: bool) -> Resident | None:
-        """The paglet if it is this host's, brought back for a call unless `awake_only`. Raises as waking does."""
+        """The paglet if it is this host's, brought back for a call unless `awake_only`. Raises as waking does.
+
+        A resident service of this host that nobody has started is started. Raises as a creation does.
+        """
         if paglet_id in self.dormant:
             return await self.dormant.wake_for_message(paglet_id, awake_only=awake_only)
-        return await self.resident(paglet_id)
+        return await self.resident(paglet_id) or await self.residency.started(paglet_id, awake_only=awake_only)
+
+    async def _started(self, paglet_id: str) -> Resident | None:
+        """The paglet if it is awake here, or a resident service that is started now."""
+        return await self.resident(paglet_id) or await self.residency.started(paglet_id)
+
+    async def place(self, paglet_id: str) -> str:
+        """The host that a paglet is on; for a resident service that was not started, one that does it.
+
+        Raises PAGLET_NOT_FOUND.
+        """
+        row = await self.parts.directory.get(paglet_id)
+        if row is not None and row.state is not PagletState.DISPOSED:
+            return row.owner
+        starter = await self.discovery.starter(paglet_id)
+        if starter is None:
+            raise not_found(paglet_id)
+        return starter
 
     async def activated(self, paglet_id: str) -> Resident | None:
         """The paglet if it is this host's, brought back whatever its policy says. Raises as waking does."""

@@ -12,15 +12,13 @@ from paglets.discovery import (
     ServiceRecord,
     ServiceScope,
     check_advertised,
-    contract_of,
     no_service,
-    query_of,
 )
 from paglets.host.calls import no_operation
 from paglets.host.discovery import Discovery
 from paglets.host.registry import operations_of
 from paglets.host.sections import Sections
-from paglets.operations import ServiceContract
+from paglets.operations import ServiceContract, contract_of, query_of
 from paglets.values import PagletProxyRef, check_id
 
 __all__ = ["PagletServices"]

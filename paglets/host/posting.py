@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from paglets.core.paglet import Paglet
@@ -39,12 +40,15 @@ class PostRequest:
 
 
 class Posting:
-    """The posts of one host's paglets, as they come."""
+    """The posts of one host's paglets, as they come. `started` starts a resident service that nobody has started."""
 
-    def __init__(self, parts: HostParts, dormant: Dormant, desks: Desks) -> None:
+    def __init__(
+        self, parts: HostParts, dormant: Dormant, desks: Desks, started: Callable[[str], Awaitable[object]]
+    ) -> None:
         self._parts = parts
         self._dormant = dormant
         self._desks = desks
+        self._started = started
 
     async def post(self, paglet_id: str, request: PostRequest, deadline: float | None) -> str | None:
         """Takes a post for a paglet; returns its id when it is durable, None when the paglet is not here.
@@ -56,6 +60,8 @@ class Posting:
         """
         if paglet_id in self._dormant:
             await self._wake(paglet_id)
+        else:
+            await self._started(paglet_id)
         async with self._desks.open(paglet_id, deadline) as desk:
             return None if desk is None else await self._keep(desk, request)
 

@@ -60,6 +60,7 @@ class Resident:
         self.sections = sections
         self.gate = runner.gate
         self.calls = Calls(row.paglet_id, paglet, runner, book, self.require_sound)
+        self.usage = self.calls.usage
         self.activities = activities
         self.streams = Streams(paglet, self.calls, runner.gate, activities, self.require_sound)
         self.book = book

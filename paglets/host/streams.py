@@ -59,7 +59,8 @@ class Streams:
                     async for reply in replies:
                         await send(encoded(handler, reply))
 
-        await self._activities.stream(lambda: attempt(answer(), call.path))
+        with self._calls.usage:
+            await self._activities.stream(lambda: attempt(answer(), call.path))
 
     async def _replies(self, handler: Handler, requests: AsyncIterator[bytes]) -> AsyncGenerator[object]:
         method, rpc = method_of(self._paglet, handler), handler.operation.descriptor

@@ -175,9 +175,9 @@ class Router:
         remembered = self._places.get(meta.paglet_id)
         if trust and remembered is not None and remembered != self._host.name:
             return remembered
-        row = await self._host.row(meta.paglet_id)
-        self._remember(meta.paglet_id, row.owner)
-        return row.owner
+        owner = await self._host.place(meta.paglet_id)
+        self._remember(meta.paglet_id, owner)
+        return owner
 
     async def elsewhere(self, meta: CallMeta) -> str:
         """The other host that owns a paglet. Raises what keeps the paglet from being served when it is this one's."""

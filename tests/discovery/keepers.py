@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from paglet.examples.counter.v1 import counter_pb2
@@ -73,3 +74,22 @@ class Seeker(Counting):
         """Requires one that is tagged `kept`."""
         found = await self.services.require(COUNTER, operation="Get", tags=("kept",))
         return counter_pb2.GetResponse(value=len(found.paglet_id))
+
+
+class Slow(Counting):
+    """Reads when it is let."""
+
+    released = asyncio.Event()
+
+    async def get(self, request: counter_pb2.GetRequest) -> counter_pb2.GetResponse:
+        """Waits for the test."""
+        await Slow.released.wait()
+        return await super().get(request)
+
+
+class Unwilling(Counting):
+    """Never begins to exist."""
+
+    async def on_creation(self, event: CreationEvent) -> None:
+        """Refuses."""
+        raise InvalidArgumentError("MALFORMED_REQUEST", "not here", field="type")

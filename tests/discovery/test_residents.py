@@ -1,0 +1,287 @@
+"""Resident services are found before they run, started by their first call, once, and rest when nobody uses them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from paglet.examples.counter.v1 import counter_pb2, counter_pb2_grpc
+from paglets.client.client import Client
+from paglets.config import HostSettings, ResidentLifecycle, ResidentServiceSpec
+from paglets.discovery import ServiceScope
+from paglets.errors import InvalidArgumentError, NotFoundError, PreconditionError
+from paglets.testing import HostProcess, eventually
+from paglets.values import PagletState
+from paglets.wire.metadata import REQUIRE_ACTIVE_KEY
+from tests.discovery.conftest import KEEPERS, Mesh, Site, add, found, site, until_found, value
+from tests.discovery.keepers import COUNTER, Slow
+
+ID = "service.paglet.examples.counter.v1.counter-service"
+LAZY = ResidentServiceSpec(type=f"{KEEPERS}.Counting")
+BRIEF = replace(LAZY, idle_timeout_s=0.3)
+EAGER = replace(LAZY, lifecycle=ResidentLifecycle.EAGER)
+
+Starting = Callable[..., Awaitable[Site]]
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Starting]:
+    """Starts hosts that declare resident services."""
+    async with AsyncExitStack() as stack:
+
+        async def starting(name: str, *residents: ResidentServiceSpec, join: str = "") -> Site:
+            settings = HostSettings(name=name, data=tmp_path / name, residents=residents, drain_s=1.0)
+            return await site(stack, tmp_path, name, join=join, settings=settings)
+
+        yield starting
+
+
+async def paglets(client: Client) -> dict[str, PagletState]:
+    """The paglets that there are."""
+    return {info.paglet_id: info.state async for info in client.list()}
+
+
+async def until_state(client: Client, state: PagletState, paglet_id: str = ID) -> None:
+    """Waits until a paglet is in a state."""
+
+    async def look() -> bool:
+        return (await paglets(client)).get(paglet_id) is state
+
+    await eventually(look, 15.0, f"{paglet_id} being {state}")
+
+
+async def test_svc_8_lazy_service_is_found_before_it_runs(start: Starting) -> None:
+    """It is told with its operations and its host, without being there, and the first call starts it, from anywhere."""
+    alpha = await start("alpha")
+    beta = await start("beta", LAZY, join=alpha.address)
+    record = (await until_found(alpha.client, ID))[ID]
+    assert (record.host, record.operations, record.resident, record.online) == ("beta", ("Add", "Get"), True, True)
+    assert await paglets(alpha.client) == {}
+    assert await add(await alpha.client.services.require(COUNTER), 5) == 5
+    assert await paglets(alpha.client) == {ID: PagletState.ACTIVE}
+    assert (await alpha.client.get(ID)).host == "beta"
+    assert await value(await beta.client.services.require(COUNTER)) == 5
+
+
+async def test_svc_8_concurrent_first_calls_start_exactly_one(start: Starting) -> None:
+    """Two hosts declare it, and both are called at once: there is one, and it has answered all."""
+    alpha = await start("alpha", LAZY)
+    beta = await start("beta", LAZY, join=alpha.address)
+    gamma = await start("gamma", join=alpha.address)
+    await until_found(gamma.client, ID)
+    clients = [alpha.client, beta.client, gamma.client] * 8
+    replies = await asyncio.gather(*(add(client.proxy(ID), 1) for client in clients))
+    assert sorted(replies) == list(range(1, 25))
+    assert list(await paglets(alpha.client)) == [ID]
+    for client in clients[:3]:
+        assert list(await until_found(client, ID)) == [ID]
+
+
+async def test_svc_8_idle_service_rests_and_is_brought_back(start: Starting) -> None:
+    """It is laid down when nobody has used it for its time, stays found, and goes on as it was with the next call."""
+    alpha = await start("alpha", BRIEF)
+    proxy = await alpha.client.services.require(COUNTER)
+    await add(proxy, 5)
+    for total in (6, 7):
+        await until_state(alpha.client, PagletState.INACTIVE)
+        assert (await found(alpha.client))[ID].online
+        assert await add(await alpha.client.services.require(COUNTER), 1) == total
+
+
+async def test_svc_8_service_in_use_does_not_rest(start: Starting) -> None:
+    """A call that takes longer than the idle time is no idleness; the time begins when it has ended."""
+    alpha = await start("alpha", replace(BRIEF, type=f"{KEEPERS}.Slow"))
+    Slow.released = asyncio.Event()
+    reading = asyncio.create_task(value(alpha.client.proxy(ID)))
+    await until_state(alpha.client, PagletState.ACTIVE)
+    resident = alpha.host.residents.get(ID)
+    assert resident is not None
+    await eventually(lambda: _in_use(alpha))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await until_state(alpha.client, PagletState.INACTIVE)
+    assert not reading.done()
+    Slow.released.set()
+    assert await reading == 0
+    await until_state(alpha.client, PagletState.INACTIVE)
+
+
+async def _in_use(host: Site) -> bool:
+    resident = host.host.residents.get(ID)
+    return resident is not None and resident.usage.number == 1
+
+
+async def test_svc_8_eager_service_runs_from_the_start_on(tmp_path: Path) -> None:
+    """It is created at the first start of its host, and is there again after the next one, as it was."""
+    settings = HostSettings(name="alpha", data=tmp_path / "alpha", residents=(EAGER,), drain_s=1.0)
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha", settings=settings)
+        await until_state(alpha.client, PagletState.ACTIVE)
+        await add(alpha.client.proxy(ID), 3)
+        await alpha.client.deactivate(ID)
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha", settings=settings)
+        await until_state(alpha.client, PagletState.ACTIVE)
+        assert await value(alpha.client.proxy(ID)) == 3
+
+
+async def test_svc_8_what_is_declared_no_more_is_found_no_more(tmp_path: Path) -> None:
+    """The settings of a host's last start count; the paglet and its state stay."""
+    async with AsyncExitStack() as stack:
+        settings = HostSettings(name="alpha", data=tmp_path / "alpha", residents=(LAZY,), drain_s=1.0)
+        alpha = await site(stack, tmp_path, "alpha", settings=settings)
+        await add(alpha.client.proxy(ID), 3)
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha")
+        assert await found(alpha.client) == {}
+        assert await value(alpha.client.proxy(ID)) == 3
+
+
+async def test_svc_8_paglet_of_another_class_is_left_alone(
+    start: Starting, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A service whose id is another class's is not declared, and the log says why; nothing of the paglet is dropped."""
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha")
+        await alpha.client.create(f"{KEEPERS}.Seeker", paglet_id=ID)
+        await add(alpha.client.proxy(ID), 3)
+        await alpha.client.deactivate(ID)
+    alpha = await start("alpha", LAZY)
+    assert f"{ID} on host alpha is a {KEEPERS}.Seeker" in caplog.text
+    assert await found(alpha.client) == {}
+    assert await add(alpha.client.proxy(ID), 1) == 4
+
+
+async def test_svc_8_not_a_singleton_is_one_a_host(start: Starting) -> None:
+    """Each host has its own, whose id ends with the host's name, and who looks finds the one that is near."""
+    spec = replace(LAZY, singleton=False, scope=ServiceScope.MESH)
+    alpha = await start("alpha", spec)
+    beta = await start("beta", spec, join=alpha.address)
+    for one in (alpha, beta):
+        await until_found(one.client, f"{ID}.alpha", f"{ID}.beta")
+        assert await add(await one.client.services.require(COUNTER), 1) == 1
+    assert set(await paglets(alpha.client)) == {f"{ID}.alpha", f"{ID}.beta"}
+
+
+async def test_svc_8_disposal_ends_the_paglet_and_not_the_service(start: Starting) -> None:
+    """The declaration stays, and the next call starts another one, which knows nothing of the first."""
+    alpha = await start("alpha", replace(LAZY, state_json='{"value": 10}'))
+    assert await add(alpha.client.proxy(ID), 1) == 11
+    await alpha.client.dispose(ID)
+    assert list(await found(alpha.client)) == [ID]
+    assert await add(alpha.client.proxy(ID), 2) == 12
+
+
+async def test_svc_8_post_starts_it(start: Starting) -> None:
+    """A post is a first call too, at whichever host it is left."""
+    alpha = await start("alpha", LAZY)
+    beta = await start("beta", join=alpha.address)
+    await until_found(beta.client, ID)
+    request = counter_pb2.AddRequest(amount=7)
+    await beta.client.post(ID, f"{COUNTER.full_name}/Add", request)
+
+    async def is_run() -> bool:
+        return await value(alpha.client.proxy(ID)) == 7
+
+    await eventually(is_run)
+
+
+async def test_svc_8_call_that_wants_it_awake_starts_nothing(start: Starting) -> None:
+    """`paglet-require-active` is refused by a service that was not started, as by one that rests."""
+    alpha = await start("alpha", LAZY)
+    stub: counter_pb2_grpc.CounterServiceAsyncStub = alpha.client.proxy(ID).stub(counter_pb2_grpc.CounterServiceStub)
+    with pytest.raises(PreconditionError) as caught:
+        await stub.Get(counter_pb2.GetRequest(), metadata=((REQUIRE_ACTIVE_KEY, "true"),))
+    assert caught.value.reason == "PAGLET_INACTIVE"
+    assert await paglets(alpha.client) == {}
+
+
+async def test_svc_8_service_that_cannot_begin_says_so(start: Starting, caplog: pytest.LogCaptureFixture) -> None:
+    """A first turn that fails is the caller's error, an eager one the log's; the host serves all the same."""
+    spec = ResidentServiceSpec(type=f"{KEEPERS}.Unwilling")
+    alpha = await start("alpha", spec, replace(spec, paglet_id="eager", lifecycle=ResidentLifecycle.EAGER))
+    with pytest.raises(InvalidArgumentError, match="not here"):
+        await value(alpha.client.proxy(ID))
+
+    async def is_logged() -> bool:
+        return "resident service eager was not started" in caplog.text
+
+    await eventually(is_logged)
+    assert await paglets(alpha.client) == {}
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        pytest.param(replace(LAZY, type=f"{KEEPERS}.Nobody"), "TYPE_NOT_ALLOWED", id="type"),
+        pytest.param(replace(LAZY, type="no.such.Thing"), "MALFORMED_REQUEST", id="module"),
+        pytest.param(replace(LAZY, paglet_id="Not An Id"), "INVALID_ID", id="paglet-id"),
+        pytest.param(replace(LAZY, idle_timeout_s=0.0), "MALFORMED_REQUEST", id="idle-time"),
+    ],
+)
+async def test_what_can_be_no_resident_service_keeps_the_host_from_starting(
+    start: Starting, spec: ResidentServiceSpec, reason: str
+) -> None:
+    """An operator is told at once of what could never be started."""
+    with pytest.raises((InvalidArgumentError, PreconditionError, NotFoundError)) as caught:
+        await start("alpha", spec)
+    assert caught.value.reason == reason
+
+
+async def test_two_resident_services_of_one_id_are_refused(start: Starting) -> None:
+    """The second would be the first one's paglet."""
+    with pytest.raises(InvalidArgumentError, match="two resident services have the id"):
+        await start("alpha", LAZY, replace(LAZY, type=f"{KEEPERS}.Keeper"))
+
+
+async def test_unknown_paglet_is_unknown(mesh: Mesh) -> None:
+    """Nobody starts what nobody declares."""
+    with pytest.raises(NotFoundError) as caught:
+        await value(mesh.beta.client.proxy("nobody"))
+    assert caught.value.reason == "PAGLET_NOT_FOUND"
+
+
+@pytest.mark.slow
+async def test_svc_8_killed_host_has_its_services_again(tmp_path: Path) -> None:
+    """A host that is killed and started again serves what was kept; nobody starts another one meanwhile."""
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha")
+        beta = HostProcess(
+            name="beta",
+            data=tmp_path / "beta",
+            join=alpha.address,
+            arguments=("--resident", f"{KEEPERS}.Counting"),
+        )
+        await beta.start()
+        await until_found(alpha.client, ID)
+        assert await add(await alpha.client.services.require(COUNTER), 4) == 4
+        await beta.kill()
+        adding = asyncio.create_task(add(alpha.client.proxy(ID), 1))
+        await beta.start()
+        assert await adding == 5
+        await until_found(alpha.client, ID)
+        assert await value(await alpha.client.services.require(COUNTER)) == 5
+        await beta.stop()
+
+
+@pytest.mark.slow
+async def test_svc_8_killed_directory_knows_what_was_declared(tmp_path: Path) -> None:
+    """Declarations are as durable as rows: when the directory is back, a first call starts the service."""
+    alpha = HostProcess(name="alpha", data=tmp_path / "alpha", allow=(KEEPERS,))
+    await alpha.start()
+    try:
+        async with AsyncExitStack() as stack:
+            settings = HostSettings(name="beta", data=tmp_path / "beta", residents=(LAZY,), drain_s=1.0)
+            await site(stack, tmp_path, "beta", join=alpha.address, settings=settings)
+            await alpha.kill()
+            await alpha.start()
+            async with Client(alpha.address) as client:
+                await until_found(client, ID)
+                assert await add(await client.services.require(COUNTER), 2) == 2
+    finally:
+        await alpha.kill()
