@@ -54,6 +54,7 @@ from paglets.services.door import Door
 from paglets.services.flights import Flights
 from paglets.services.guard import GuardedServices
 from paglets.services.health import HealthServicer
+from paglets.services.leasing import Leasing
 from paglets.services.lifecycle import LifecycleServicer
 from paglets.services.mesh import MeshServicer
 from paglets.services.operation import OperationServicer
@@ -158,7 +159,7 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
         services.add(
             operation_pb2_grpc.add_OperationServiceServicer_to_server, OperationServicer(host, router, flights)
         )
-        _add_services(services, host, health, watches, await ReadTickets.of(parts.journal))
+        _add_services(services, host, router, health, watches, await ReadTickets.of(parts.journal))
         door = Door(host, router, services, flights)
         server = await _listen(settings, host, door, services)
         await server.start()
@@ -244,14 +245,19 @@ async def _open_directory(stack: AsyncExitStack, settings: HostSettings, data: P
 
 
 def _add_services(
-    services: GuardedServices, host: Host, health: HealthServicer, watches: Watches, tickets: ReadTickets
+    services: GuardedServices,
+    host: Host,
+    router: Router,
+    health: HealthServicer,
+    watches: Watches,
+    tickets: ReadTickets,
 ) -> None:
     parts = host.parts
     reads = parts.settings.store.max_open_reads
     artifacts = ArtifactServicer(parts.store, host.name, tickets=tickets, pulls=host.pulls, max_open_reads=reads)
     add_artifacts(services, artifacts)
     services.add(transfer_pb2_grpc.add_TransferServiceServicer_to_server, TransferServicer(host))
-    mesh = MeshServicer(parts.directory, host.name, watches, host.discovery)
+    mesh = MeshServicer(parts.directory, host.name, watches, host.discovery, Leasing(host, router))
     services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, mesh)
     services.add(rebuild_pb2_grpc.add_RebuildServiceServicer_to_server, RebuildServicer(host))
     services.add(directory_pb2_grpc.add_DirectoryServiceServicer_to_server, DirectoryServicer(parts.directory))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 
 from paglet.v1 import mesh_pb2, mesh_pb2_grpc
 from paglets.client.calls import errors_of_calls
+from paglets.client.leases import LeasePeer
 from paglets.client.proxy import PagletHome, PagletProxy
 from paglets.client.resume import resumed
 from paglets.discovery import (
@@ -69,6 +71,26 @@ class Services:
         if not found or not found[0].online:
             raise no_service(query, found)
         return PagletProxy(found[0].paglet_id, self._client)
+
+    @asynccontextmanager
+    async def lease(
+        self,
+        service: ServiceContract | ServiceDescriptor,
+        *,
+        operation: str = "",
+        tags: tuple[str, ...] = (),
+        scope: ServiceScope = ServiceScope.MESH,
+        ttl_s: float = 60.0,
+    ) -> AsyncGenerator[PagletProxy]:
+        """`async with client.services.lease(COUNTER) as proxy:` keeps a service from resting for the block.
+
+        It is started, or brought back, before the block begins. The lease is renewed in the background, given back at
+        the end, and ends by itself `ttl_s` seconds, at most a day, after this process has ended. Raises as `require`,
+        MALFORMED_REQUEST, TOO_MANY_LEASES, and what keeps the service from being started.
+        """
+        proxy = await self.require(service, operation=operation, tags=tags, scope=scope)
+        async with LeasePeer(self._client.channel).held(proxy.paglet_id, ttl_s):
+            yield proxy
 
     async def find(self, query: ServiceQuery = _EVERYTHING, *, limit: int = 1000) -> Sequence[ServiceRecord]:
         """The services that fit, one a paglet, the best first, those last whose hosts are not there; 1000 at most."""

@@ -5,6 +5,7 @@ This file must never know who keeps these promises.
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,4 +78,22 @@ class Services(Protocol):
         scope: ServiceScope = ServiceScope.MESH,
     ) -> PagletProxyRef:
         """As `lookup`. Raises SERVICE_NOT_FOUND when there is none."""
+        ...
+
+    def lease(
+        self,
+        service: ServiceContract | ServiceDescriptor,
+        *,
+        operation: str = "",
+        tags: tuple[str, ...] = (),
+        scope: ServiceScope = ServiceScope.MESH,
+        ttl_s: float = 60.0,
+    ) -> AbstractAsyncContextManager[PagletProxyRef]:
+        """`async with self.services.lease(COUNTER) as ref:` keeps a service from resting for the block.
+
+        It is started, or brought back, before the block begins; the lease is renewed in the background and given back
+        at the end, also that of a body which ends because the paglet leaves. One that is to outlast the block is
+        entered by an `AsyncExitStack`, whose `aclose` is for `self.resources`. Raises as `require`, MALFORMED_REQUEST
+        for a `ttl_s` that is not more than 0, TOO_MANY_LEASES, and what keeps the service from being started.
+        """
         ...

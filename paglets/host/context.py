@@ -66,7 +66,7 @@ class HostContext:
         self._activities = activities
         self._files = files
         self._outbox = outbox
-        self._services = PagletServices(parts.discovery, paglet_id, parts.registry.get(type_name), sections)
+        self._services = PagletServices(parts, paglet_id, parts.registry.get(type_name), sections)
 
     @property
     def paglet_id(self) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -15,7 +16,7 @@ from paglets.discovery import (
     no_service,
 )
 from paglets.host.calls import no_operation
-from paglets.host.discovery import Discovery
+from paglets.host.parts import HostParts
 from paglets.host.registry import operations_of
 from paglets.host.sections import Sections
 from paglets.operations import ServiceContract, contract_of, query_of
@@ -27,10 +28,10 @@ __all__ = ["PagletServices"]
 class PagletServices:
     """The services of the mesh, as one paglet of a type sees them."""
 
-    def __init__(
-        self, discovery: Discovery, paglet_id: str, paglet_type: type[Paglet[Any]], sections: Sections
-    ) -> None:
-        self._discovery = discovery
+    def __init__(self, parts: HostParts, paglet_id: str, paglet_type: type[Paglet[Any]], sections: Sections) -> None:
+        self._discovery = parts.discovery
+        self._peers = parts.peers
+        self._here = parts.name
         self._paglet_id = paglet_id
         self._type = paglet_type
         self._sections = sections
@@ -85,6 +86,21 @@ class PagletServices:
         if not found or not found[0].online:
             raise no_service(query, found)
         return PagletProxyRef(found[0].paglet_id)
+
+    @asynccontextmanager
+    async def lease(
+        self,
+        service: ServiceContract | ServiceDescriptor,
+        *,
+        operation: str = "",
+        tags: tuple[str, ...] = (),
+        scope: ServiceScope = ServiceScope.MESH,
+        ttl_s: float = 60.0,
+    ) -> AsyncGenerator[PagletProxyRef]:
+        """Keeps a service from resting for the block."""
+        ref = await self.require(service, operation=operation, tags=tags, scope=scope)
+        async with (await self._peers.leases(self._here)).held(ref.paglet_id, ttl_s):
+            yield ref
 
     async def _do(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Does it now, or in a turn when that is durable."""

@@ -8,6 +8,7 @@ from paglets.client.artifacts import RemoteArtifactStore
 from paglets.client.channel import Channel, open_channel
 from paglets.client.client import Client
 from paglets.client.forward import Forwarder
+from paglets.client.leases import LeasePeer
 from paglets.client.post_peer import PostPeer
 from paglets.client.rebuild import RebuildPeer
 from paglets.client.transfer import TransferPeer
@@ -90,6 +91,10 @@ class Peers:
     async def poster(self, name: str) -> PostPeer:
         """OperationService of a host. Raises HOST_NOT_FOUND."""
         return PostPeer(self._channel(await self._known(name), "calls"))
+
+    async def leases(self, name: str) -> LeasePeer:
+        """Leases on paglets, asked of a host. Raises HOST_NOT_FOUND."""
+        return LeasePeer(self._channel(await self._known(name), "calls"))
 
     async def forwarder(self, name: str) -> Forwarder:
         """Raw calls to a host. Raises HOST_NOT_FOUND."""

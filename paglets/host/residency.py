@@ -203,10 +203,11 @@ class Residency:
         idle_s = one.spec.idle_timeout_s
         if _is_used(resident):
             return now + idle_s
-        return max(resident.usage.last_at + idle_s, self._not_before.get(one.paglet_id, 0.0))
+        last_at = max(resident.usage.last_at, resident.leases.last_end)
+        return max(last_at + idle_s, self._not_before.get(one.paglet_id, 0.0))
 
     async def _lay_down(self, resident: Resident) -> None:
-        if _is_used(resident):  # since just now
+        if _is_used(resident) or resident.leases.live:  # since just now
             return
         try:
             await self._rests.rest(resident, RestRequest(policy=_POLICY))

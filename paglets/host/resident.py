@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from paglets.host.calls import Calls
 from paglets.host.deliveries import Deliveries
 from paglets.host.files import RegisteredFile
 from paglets.host.gate import moved, shutting_down
+from paglets.host.leases import Leases
 from paglets.host.outbox import Outbox
 from paglets.host.records import StoredPaglet
 from paglets.host.replies import ReplyBook
@@ -61,6 +63,7 @@ class Resident:
         self.gate = runner.gate
         self.calls = Calls(row.paglet_id, paglet, runner, book, self.require_sound)
         self.usage = self.calls.usage
+        self.leases = Leases(row.paglet_id, time.monotonic)
         self.activities = activities
         self.streams = Streams(paglet, self.calls, runner.gate, activities, self.require_sound)
         self.book = book

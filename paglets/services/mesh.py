@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from itertools import islice
+from typing import Protocol
 
 from paglet.v1 import mesh_pb2, mesh_pb2_grpc
 from paglets.directory.contract import Directory
@@ -20,14 +21,31 @@ from paglets.wire.mesh import host_notice_to_message, host_to_message
 from paglets.wire.services import notice_to_message, query_from_message, record_to_message, scope_from_message
 from paglets.wire.times import duration_from_message
 
-__all__ = ["MeshServicer"]
+__all__ = ["Leases", "MeshServicer"]
+
+
+class Leases(Protocol):
+    """Leases on paglets, wherever these are."""
+
+    async def acquire(
+        self, request: mesh_pb2.AcquireLeaseRequest, context: ServerContext, /
+    ) -> mesh_pb2.AcquireLeaseResponse:
+        """Takes or renews one."""
+        ...
+
+    async def release(
+        self, request: mesh_pb2.ReleaseLeaseRequest, context: ServerContext, /
+    ) -> mesh_pb2.ReleaseLeaseResponse:
+        """Ends one."""
+        ...
 
 
 class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
     """Answers for the host `name`; put it behind the guard."""
 
-    def __init__(self, directory: Directory, name: str, watches: Watches, discovery: Discovery) -> None:
+    def __init__(self, directory: Directory, name: str, watches: Watches, discovery: Discovery, leases: Leases) -> None:
         self._watches = watches
+        self._leases = leases
         self._discovery = discovery
         self._directory = directory
         self._name = name
@@ -85,6 +103,18 @@ class MeshServicer(mesh_pb2_grpc.MeshServiceServicer):
         limit = page_size(request.limit, "limit")
         found = await self._discovery.find(query_from_message(request))
         return mesh_pb2.LookupServiceResponse(records=map(record_to_message, found[:limit]), total=len(found))
+
+    async def AcquireLease(
+        self, request: mesh_pb2.AcquireLeaseRequest, context: ServerContext
+    ) -> mesh_pb2.AcquireLeaseResponse:
+        """Takes or renews a lease on a paglet."""
+        return await self._leases.acquire(request, context)
+
+    async def ReleaseLease(
+        self, request: mesh_pb2.ReleaseLeaseRequest, context: ServerContext
+    ) -> mesh_pb2.ReleaseLeaseResponse:
+        """Ends a lease on a paglet."""
+        return await self._leases.release(request, context)
 
     async def WatchServices(
         self, request: mesh_pb2.WatchServicesRequest, context: ServerContext

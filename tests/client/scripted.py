@@ -139,6 +139,18 @@ class _Mesh(mesh_pb2_grpc.MeshServiceServicer):
         await self._script.note("LookupService", request, context)
         return mesh_pb2.LookupServiceResponse()
 
+    async def AcquireLease(
+        self, request: mesh_pb2.AcquireLeaseRequest, context: ServerContext
+    ) -> mesh_pb2.AcquireLeaseResponse:
+        await self._script.note("AcquireLease", request, context)
+        return mesh_pb2.AcquireLeaseResponse(host="alpha")
+
+    async def ReleaseLease(
+        self, request: mesh_pb2.ReleaseLeaseRequest, context: ServerContext
+    ) -> mesh_pb2.ReleaseLeaseResponse:
+        await self._script.note("ReleaseLease", request, context)
+        return mesh_pb2.ReleaseLeaseResponse()
+
     async def WatchServices(
         self, request: mesh_pb2.WatchServicesRequest, context: ServerContext
     ) -> AsyncIterator[mesh_pb2.WatchServicesResponse]:

@@ -11,13 +11,15 @@ from typing import TypeVar
 
 import grpc
 
-from paglet.v1 import directory_pb2_grpc, mesh_pb2_grpc
+from paglet.v1 import directory_pb2_grpc, mesh_pb2, mesh_pb2_grpc
 from paglets.directory.contract import Directory, Guard, HostRegistration, Intent, PagletRow, PagletState, RowWrite
+from paglets.errors import NotFoundError
 from paglets.host.discovery import Discovery
 from paglets.host.registry import TypeRegistry
 from paglets.services.directory import DirectoryServicer
 from paglets.services.guard import GuardedServices
 from paglets.services.mesh import MeshServicer
+from paglets.services.outlet import ServerContext
 from paglets.services.watching import Watches
 from paglets.sqlite import Database
 from paglets.wire.channel_options import SERVER_OPTIONS
@@ -96,12 +98,28 @@ async def eventually(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+class NoLeases:
+    """Where no paglets are, there is nothing to lease."""
+
+    async def acquire(
+        self, request: mesh_pb2.AcquireLeaseRequest, context: ServerContext
+    ) -> mesh_pb2.AcquireLeaseResponse:
+        """Knows no paglet."""
+        raise NotFoundError("PAGLET_NOT_FOUND", f"no paglet {request.paglet_id}")
+
+    async def release(
+        self, request: mesh_pb2.ReleaseLeaseRequest, context: ServerContext
+    ) -> mesh_pb2.ReleaseLeaseResponse:
+        """Has nothing to end."""
+        return mesh_pb2.ReleaseLeaseResponse()
+
+
 @asynccontextmanager
 async def serving(directory: Directory, port: int = 0) -> AsyncGenerator[int, None]:
     """Serves a directory, and the mesh of the host `alpha`, on loopback; gives the port."""
     services = GuardedServices()
     discovery = Discovery(directory, "alpha", TypeRegistry("alpha", {}))
-    mesh = MeshServicer(directory, "alpha", Watches(8), discovery)
+    mesh = MeshServicer(directory, "alpha", Watches(8), discovery, NoLeases())
     services.add(directory_pb2_grpc.add_DirectoryServiceServicer_to_server, DirectoryServicer(directory))
     services.add(mesh_pb2_grpc.add_MeshServiceServicer_to_server, mesh)
     server = grpc.aio.server(options=SERVER_OPTIONS)

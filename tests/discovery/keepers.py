@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from paglet.examples.counter.v1 import counter_pb2
@@ -93,3 +94,23 @@ class Unwilling(Counting):
     async def on_creation(self, event: CreationEvent) -> None:
         """Refuses."""
         raise InvalidArgumentError("MALFORMED_REQUEST", "not here", field="type")
+
+
+class Holder(Counting):
+    """Holds a lease on a counter that is tagged `kept`, in its background."""
+
+    async def run(self) -> None:
+        """Until it leaves."""
+        async with self.services.lease(COUNTER, tags=("kept",), ttl_s=30):
+            await asyncio.Event().wait()
+
+
+class Keeping(Counting):
+    """Takes a lease in a turn, and holds it for as long as it stays."""
+
+    async def add(self, request: counter_pb2.AddRequest) -> counter_pb2.AddResponse:
+        """Takes the lease; the paglet's clean-up gives it back."""
+        stack = AsyncExitStack()
+        await stack.enter_async_context(self.services.lease(COUNTER, tags=("kept",), ttl_s=30))
+        self.resources.register("lease", stack.aclose)
+        return await super().add(request)

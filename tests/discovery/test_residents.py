@@ -93,6 +93,7 @@ async def test_svc_8_idle_service_rests_and_is_brought_back(start: Starting) -> 
         assert await add(await alpha.client.services.require(COUNTER), 1) == total
 
 
+@pytest.mark.slow
 async def test_svc_8_service_in_use_does_not_rest(start: Starting) -> None:
     """A call that takes longer than the idle time is no idleness; the time begins when it has ended."""
     alpha = await start("alpha", replace(BRIEF, type=f"{KEEPERS}.Slow"))

@@ -228,6 +228,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: no paglet on a host that is there answers the service with all operations and tags that are needed. Metadata:
     service, version, operations, scope.
     """
+    ERROR_REASON_TOO_MANY_LEASES: _ErrorReason.ValueType  # 95
+    """RESOURCE_EXHAUSTED: too many leases on the paglet are live. RetryInfo."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable, machine-readable cause of an error."""
@@ -434,4 +436,6 @@ ERROR_REASON_SERVICE_NOT_FOUND: ErrorReason.ValueType  # 94
 """NOT_FOUND: no paglet on a host that is there answers the service with all operations and tags that are needed. Metadata:
 service, version, operations, scope.
 """
+ERROR_REASON_TOO_MANY_LEASES: ErrorReason.ValueType  # 95
+"""RESOURCE_EXHAUSTED: too many leases on the paglet are live. RetryInfo."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -65,6 +65,16 @@ class MeshServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_mesh__pb2.LookupServiceRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_mesh__pb2.LookupServiceResponse.FromString,
                 _registered_method=True)
+        self.AcquireLease = channel.unary_unary(
+                '/paglet.v1.MeshService/AcquireLease',
+                request_serializer=paglet_dot_v1_dot_mesh__pb2.AcquireLeaseRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_mesh__pb2.AcquireLeaseResponse.FromString,
+                _registered_method=True)
+        self.ReleaseLease = channel.unary_unary(
+                '/paglet.v1.MeshService/ReleaseLease',
+                request_serializer=paglet_dot_v1_dot_mesh__pb2.ReleaseLeaseRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_mesh__pb2.ReleaseLeaseResponse.FromString,
+                _registered_method=True)
         self.WatchServices = channel.unary_stream(
                 '/paglet.v1.MeshService/WatchServices',
                 request_serializer=paglet_dot_v1_dot_mesh__pb2.WatchServicesRequest.SerializeToString,
@@ -140,6 +150,28 @@ class MeshServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AcquireLease(self, request, context):
+        """AcquireLease brings a paglet back, or starts a resident service, and keeps it from resting for being idle until the lease
+        is released or its time is over. The same lease id renews it. A lease is in the memory of the paglet's host alone: it is
+        gone when the paglet moves or that host ends, and there again when it is renewed. Safe to repeat.
+
+        Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none),
+        FAILED_PRECONDITION (PAGLET_INACTIVE, and what keeps the paglet from being brought back), RESOURCE_EXHAUSTED
+        (TOO_MANY_LEASES), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, TRANSPORT).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseLease(self, request, context):
+        """ReleaseLease ends a lease. Of one that has ended, or whose paglet is gone, it changes nothing. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, TRANSPORT).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchServices(self, request, context):
         """WatchServices streams the services that there are, then each that is advertised, changes, moves, or ends, or whose host
         goes or comes. It has no cursor: a watch that broke is begun anew, with all services. Safe to repeat.
@@ -184,6 +216,16 @@ def add_MeshServiceServicer_to_server(servicer, server):
                     servicer.LookupService,
                     request_deserializer=paglet_dot_v1_dot_mesh__pb2.LookupServiceRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_mesh__pb2.LookupServiceResponse.SerializeToString,
+            ),
+            'AcquireLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcquireLease,
+                    request_deserializer=paglet_dot_v1_dot_mesh__pb2.AcquireLeaseRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_mesh__pb2.AcquireLeaseResponse.SerializeToString,
+            ),
+            'ReleaseLease': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseLease,
+                    request_deserializer=paglet_dot_v1_dot_mesh__pb2.ReleaseLeaseRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_mesh__pb2.ReleaseLeaseResponse.SerializeToString,
             ),
             'WatchServices': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchServices,
@@ -354,6 +396,60 @@ class MeshService(object):
             '/paglet.v1.MeshService/LookupService',
             paglet_dot_v1_dot_mesh__pb2.LookupServiceRequest.SerializeToString,
             paglet_dot_v1_dot_mesh__pb2.LookupServiceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcquireLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.MeshService/AcquireLease',
+            paglet_dot_v1_dot_mesh__pb2.AcquireLeaseRequest.SerializeToString,
+            paglet_dot_v1_dot_mesh__pb2.AcquireLeaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseLease(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.MeshService/ReleaseLease',
+            paglet_dot_v1_dot_mesh__pb2.ReleaseLeaseRequest.SerializeToString,
+            paglet_dot_v1_dot_mesh__pb2.ReleaseLeaseResponse.FromString,
             options,
             channel_credentials,
             insecure,

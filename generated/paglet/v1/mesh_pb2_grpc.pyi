@@ -73,6 +73,20 @@ class MeshServiceStub:
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a limit or scope that is none), UNAVAILABLE (DIRECTORY_UNAVAILABLE, when
     the host has not heard of the directory yet).
     """
+    AcquireLease: _grpc.UnaryUnaryMultiCallable[_mesh_pb2.AcquireLeaseRequest, _mesh_pb2.AcquireLeaseResponse]
+    """AcquireLease brings a paglet back, or starts a resident service, and keeps it from resting for being idle until the lease
+    is released or its time is over. The same lease id renews it. A lease is in the memory of the paglet's host alone: it is
+    gone when the paglet moves or that host ends, and there again when it is renewed. Safe to repeat.
+
+    Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none),
+    FAILED_PRECONDITION (PAGLET_INACTIVE, and what keeps the paglet from being brought back), RESOURCE_EXHAUSTED
+    (TOO_MANY_LEASES), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, TRANSPORT).
+    """
+    ReleaseLease: _grpc.UnaryUnaryMultiCallable[_mesh_pb2.ReleaseLeaseRequest, _mesh_pb2.ReleaseLeaseResponse]
+    """ReleaseLease ends a lease. Of one that has ended, or whose paglet is gone, it changes nothing. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, TRANSPORT).
+    """
     WatchServices: _grpc.UnaryStreamMultiCallable[_mesh_pb2.WatchServicesRequest, _mesh_pb2.WatchServicesResponse]
     """WatchServices streams the services that there are, then each that is advertised, changes, moves, or ends, or whose host
     goes or comes. It has no cursor: a watch that broke is begun anew, with all services. Safe to repeat.
@@ -126,6 +140,20 @@ class MeshServiceAsyncStub(MeshServiceStub):
 
     Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a limit or scope that is none), UNAVAILABLE (DIRECTORY_UNAVAILABLE, when
     the host has not heard of the directory yet).
+    """
+    AcquireLease: _aio.UnaryUnaryMultiCallable[_mesh_pb2.AcquireLeaseRequest, _mesh_pb2.AcquireLeaseResponse]  # type: ignore[assignment]
+    """AcquireLease brings a paglet back, or starts a resident service, and keeps it from resting for being idle until the lease
+    is released or its time is over. The same lease id renews it. A lease is in the memory of the paglet's host alone: it is
+    gone when the paglet moves or that host ends, and there again when it is renewed. Safe to repeat.
+
+    Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none),
+    FAILED_PRECONDITION (PAGLET_INACTIVE, and what keeps the paglet from being brought back), RESOURCE_EXHAUSTED
+    (TOO_MANY_LEASES), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, TRANSPORT).
+    """
+    ReleaseLease: _aio.UnaryUnaryMultiCallable[_mesh_pb2.ReleaseLeaseRequest, _mesh_pb2.ReleaseLeaseResponse]  # type: ignore[assignment]
+    """ReleaseLease ends a lease. Of one that has ended, or whose paglet is gone, it changes nothing. Safe to repeat.
+
+    Errors: INVALID_ARGUMENT (INVALID_ID), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, TRANSPORT).
     """
     WatchServices: _aio.UnaryStreamMultiCallable[_mesh_pb2.WatchServicesRequest, _mesh_pb2.WatchServicesResponse]  # type: ignore[assignment]
     """WatchServices streams the services that there are, then each that is advertised, changes, moves, or ends, or whose host
@@ -213,6 +241,32 @@ class MeshServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a limit or scope that is none), UNAVAILABLE (DIRECTORY_UNAVAILABLE, when
         the host has not heard of the directory yet).
+        """
+
+    @_abc_1.abstractmethod
+    def AcquireLease(
+        self,
+        request: _mesh_pb2.AcquireLeaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_pb2.AcquireLeaseResponse, _abc.Awaitable[_mesh_pb2.AcquireLeaseResponse]]:
+        """AcquireLease brings a paglet back, or starts a resident service, and keeps it from resting for being idle until the lease
+        is released or its time is over. The same lease id renews it. A lease is in the memory of the paglet's host alone: it is
+        gone when the paglet moves or that host ends, and there again when it is renewed. Safe to repeat.
+
+        Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none),
+        FAILED_PRECONDITION (PAGLET_INACTIVE, and what keeps the paglet from being brought back), RESOURCE_EXHAUSTED
+        (TOO_MANY_LEASES), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, TRANSPORT).
+        """
+
+    @_abc_1.abstractmethod
+    def ReleaseLease(
+        self,
+        request: _mesh_pb2.ReleaseLeaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_mesh_pb2.ReleaseLeaseResponse, _abc.Awaitable[_mesh_pb2.ReleaseLeaseResponse]]:
+        """ReleaseLease ends a lease. Of one that has ended, or whose paglet is gone, it changes nothing. Safe to repeat.
+
+        Errors: INVALID_ARGUMENT (INVALID_ID), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, TRANSPORT).
         """
 
     @_abc_1.abstractmethod
