@@ -257,6 +257,7 @@ class PagletProxyRef:
 class HostRef:
     """A host of the mesh as the directory knows it.
 
+    `load` is how busy it was when it last said so: calls under way for each core, coarsely.
     `seen_at` is seconds since the epoch by the directory's clock. One that is not `online` has said that it leaves, if
     `has_left`, or was lost. `uid` is that of its data folder, known to hosts and empty for clients.
     """
@@ -272,6 +273,7 @@ class HostRef:
     has_left: bool = False
     tags: tuple[str, ...] = ()
     properties: Mapping[str, str] = field(default_factory=dict[str, str])
+    load: float = 0.0
 
 
 class HostChange(StrEnum):

@@ -19,6 +19,7 @@ def host_record(known: HostRef) -> Record:
         "seen": time_text(known.seen_at),
         "types": list(known.types),
         "tags": list(known.tags),
+        "load": known.load,
         "properties": dict(sorted(known.properties.items())),  # messages keep no order of their own
     }
 

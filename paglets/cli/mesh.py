@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from paglets.cli.host_record import host_record, host_row
+from paglets.cli.mesh_services import services
 from paglets.cli.nouns import Noun
 from paglets.cli.output import Record, note, plain, write_json, write_table
 from paglets.cli.session import Session
@@ -37,6 +38,9 @@ def list_hosts(session: Session) -> None:
         return
     for known in hosts:
         write_json(host_record(known))
+
+
+mesh.add_command(services)
 
 
 @mesh.command()

@@ -135,9 +135,9 @@ class RemoteDirectory:
         request = directory_pb2.RegisterHostRequest(host=registration_to_message(host), ttl=duration_to_message(ttl_s))
         await self._call(self._stub.RegisterHost, request)
 
-    async def lease_keepalive(self, name: str, uid: str, ttl_s: float) -> None:
-        """Renews a lease; HOST_NOT_FOUND when the name is not registered with this uid."""
-        request = directory_pb2.KeepHostRequest(name=name, uid=uid, ttl=duration_to_message(ttl_s))
+    async def lease_keepalive(self, name: str, uid: str, ttl_s: float, load: float = 0.0) -> None:
+        """Renews a lease, and says how busy the host is; HOST_NOT_FOUND when the name is not this uid's."""
+        request = directory_pb2.KeepHostRequest(name=name, uid=uid, ttl=duration_to_message(ttl_s), load=load)
         await self._call(self._stub.KeepHost, request)
 
     async def lease_revoke(self, name: str, uid: str) -> None:

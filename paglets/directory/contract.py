@@ -252,8 +252,11 @@ class Directory(Protocol):
         """
         ...
 
-    async def lease_keepalive(self, name: str, uid: str, ttl_s: float) -> None:
-        """Renews a lease; HOST_NOT_FOUND when the name is not registered with this uid."""
+    async def lease_keepalive(self, name: str, uid: str, ttl_s: float, load: float = 0.0) -> None:
+        """Renews a lease, and says how busy the host is; HOST_NOT_FOUND when the name is not registered with this uid.
+
+        Raises MALFORMED_REQUEST for a load that is none.
+        """
         ...
 
     async def lease_revoke(self, name: str, uid: str) -> None:

@@ -19,10 +19,11 @@ _LEFT = 0.0
 
 
 class Renewal(NamedTuple):
-    """When a lease would have ended, and when it ends now, in seconds since the epoch."""
+    """When a lease would have ended, and when it ends now, in seconds since the epoch; whether its host says news."""
 
     former_end: float
     end: float
+    has_news: bool
 
 
 def register(connection: sqlite3.Connection, host: HostRegistration, now: float, ttl_s: float) -> None:
@@ -31,7 +32,7 @@ def register(connection: sqlite3.Connection, host: HostRegistration, now: float,
     if found and found["uid"] != host.uid:
         _check_free(connection, host.name, is_live=found["expires_at"] > now)
     connection.execute(
-        "REPLACE INTO hosts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "REPLACE INTO hosts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
         (
             host.name,
             host.uid,
@@ -46,15 +47,17 @@ def register(connection: sqlite3.Connection, host: HostRegistration, now: float,
     )
 
 
-def keep_alive(connection: sqlite3.Connection, name: str, uid: str, now: float, ttl_s: float) -> Renewal:
+def keep_alive(connection: sqlite3.Connection, name: str, uid: str, now: float, ttl_s: float, load: float) -> Renewal:
     """Renews a lease, also one that ran out; HOST_NOT_FOUND when the name is not this folder's."""
-    found = connection.execute("SELECT expires_at FROM hosts WHERE name = ? AND uid = ?", (name, uid)).fetchone()
+    found = connection.execute("SELECT expires_at, load FROM hosts WHERE name = ? AND uid = ?", (name, uid)).fetchone()
     if found is None:
         raise NotFoundError(
             "HOST_NOT_FOUND", f"no host {name} with uid {uid} is registered", resource=Resource("host", name)
         )
-    connection.execute("UPDATE hosts SET seen_at = ?, expires_at = ? WHERE name = ?", (now, now + ttl_s, name))
-    return Renewal(found["expires_at"], now + ttl_s)
+    connection.execute(
+        "UPDATE hosts SET seen_at = ?, expires_at = ?, load = ? WHERE name = ?", (now, now + ttl_s, load, name)
+    )
+    return Renewal(found["expires_at"], now + ttl_s, found["load"] != load)
 
 
 def revoke(connection: sqlite3.Connection, name: str, uid: str, now: float) -> None:
@@ -93,6 +96,7 @@ def _host(found: sqlite3.Row, now: float, paglet_count: int) -> HostRef:
         has_left=found["expires_at"] == _LEFT,
         tags=tuple(json.loads(found["tags"])),
         properties=json.loads(found["properties"]),
+        load=found["load"],
     )
 
 

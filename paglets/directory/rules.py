@@ -21,6 +21,7 @@ __all__ = [
     "MAX_ERROR_CHARS",
     "MAX_PAGE",
     "check_batch",
+    "check_load",
     "check_page",
     "check_record",
     "check_registration",
@@ -42,6 +43,7 @@ _MAX_TTL_S = 24 * 3600.0
 _SERVICE = re.compile(r"\w+(\.\w+)*", re.ASCII)
 _OPERATION = re.compile(r"\w{1,128}", re.ASCII)
 _MAX_OPERATIONS = 1000
+_MAX_LOAD = 2**20
 _CAUSE = re.compile(r"[a-z][a-z-]{0,31}")
 
 
@@ -107,6 +109,12 @@ def check_ttl(ttl_s: float) -> None:
     """Refuses a lease that would be over at once, or would outlive a day."""
     if not (math.isfinite(ttl_s) and 0 < ttl_s <= _MAX_TTL_S):
         raise _malformed("ttl", f"a lease lasts more than 0 and at most {_MAX_TTL_S:.0f} seconds, got {ttl_s}")
+
+
+def check_load(load: float) -> None:
+    """Refuses a load that is none."""
+    if not 0 <= load <= _MAX_LOAD:
+        raise _malformed("load", f"a load is a number from 0 to {_MAX_LOAD}, got {load}")
 
 
 def holds(guard: Guard, found: PagletRow | None) -> bool:

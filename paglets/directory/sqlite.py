@@ -31,6 +31,7 @@ from paglets.directory.latest import LatestRows
 from paglets.directory.news import News
 from paglets.directory.rules import (
     check_batch,
+    check_load,
     check_page,
     check_record,
     check_registration,
@@ -204,11 +205,13 @@ class SqliteDirectory:
 
         await self._write(work, self._host_written)
 
-    async def lease_keepalive(self, name: str, uid: str, ttl_s: float) -> None:
-        """Renews a lease; HOST_NOT_FOUND when the name is not registered with this uid."""
+    async def lease_keepalive(self, name: str, uid: str, ttl_s: float, load: float = 0.0) -> None:
+        """Renews a lease, and says how busy the host is; HOST_NOT_FOUND when the name is not this uid's."""
         check_ttl(ttl_s)
+        check_load(load)
         await self._write(
-            lambda connection: leases.keep_alive(connection, name, uid, self._clock(), ttl_s), self._lease_renewed
+            lambda connection: leases.keep_alive(connection, name, uid, self._clock(), ttl_s, load),
+            self._lease_renewed,
         )
 
     async def lease_revoke(self, name: str, uid: str) -> None:
@@ -290,8 +293,8 @@ class SqliteDirectory:
         The clock is read when the renewal is durable: a watch that saw the former end pass did so before.
         """
         if renewed.exception() is None:
-            former_end, end = renewed.result()
-            if self._clock() < former_end <= end:
+            former_end, end, has_news = renewed.result()
+            if self._clock() < former_end <= end and not has_news:
                 return
         self._host_news.tell()
 

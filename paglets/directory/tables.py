@@ -92,7 +92,8 @@ CREATE TABLE hosts (
     tags TEXT NOT NULL,
     properties TEXT NOT NULL,
     seen_at REAL NOT NULL,
-    expires_at REAL NOT NULL
+    expires_at REAL NOT NULL,
+    load REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE services (
     paglet_id TEXT NOT NULL,

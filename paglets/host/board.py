@@ -130,12 +130,18 @@ class Board:
         return record.expires_at is None or self._clock() < self._ends[record.key]
 
     def _is_online(self, name: str) -> bool:
+        """Whether a host is there. One that nobody has told of yet has just come: hosts are never forgotten."""
         host = self._hosts.get(name)
-        return name == self._here or (host is not None and host.online)
+        return name == self._here or host is None or host.online
 
-    def _rank(self, record: ServiceRecord) -> tuple[bool, bool, str, str, str, bool]:
+    def _load(self, name: str) -> float:
+        host = self._hosts.get(name)
+        return 0.0 if host is None else host.load
+
+    def _rank(self, record: ServiceRecord) -> tuple[bool, float, bool, str, str, str, bool]:
         return (
             not record.online,
+            self._load(record.host),
             record.host != self._here,
             record.host,
             record.service,

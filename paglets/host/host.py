@@ -27,6 +27,7 @@ from paglets.host.desk import Desks
 from paglets.host.dormant import WAKING_POINTS, Dormant
 from paglets.host.ending import DISPOSAL_POINTS, Endings
 from paglets.host.gate import not_found, shutting_down
+from paglets.host.load import load_figure
 from paglets.host.move import DEPARTURE_POINTS
 from paglets.host.outbox import OUTBOX_POINTS
 from paglets.host.parts import HostParts
@@ -202,7 +203,8 @@ class Host:
 
     async def _renew(self, lease_s: float) -> None:
         try:
-            await self.parts.directory.lease_keepalive(self.name, self._uid, lease_s)
+            under_way = sum(resident.usage.number for resident in self.residents)
+            await self.parts.directory.lease_keepalive(self.name, self._uid, lease_s, load_figure(under_way))
         except NotFoundError:
             await self._register()
             for resident in self.residents:  # the directory is another one, which has not heard of their services

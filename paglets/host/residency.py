@@ -80,6 +80,10 @@ class Residency:
         self._declared: dict[str, _Declared] = {}
         self._not_before: dict[str, float] = {}
 
+    def __contains__(self, paglet_id: str) -> bool:
+        """Whether this host declares a resident service of this id, which may be on another one."""
+        return paglet_id in self._declared
+
     # What is declared.
 
     async def declare(self) -> None:

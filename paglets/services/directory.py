@@ -123,7 +123,7 @@ class DirectoryServicer(directory_pb2_grpc.DirectoryServiceServicer):
         self, request: directory_pb2.KeepHostRequest, context: ServerContext
     ) -> directory_pb2.KeepHostResponse:
         """Renews a lease."""
-        await self._directory.lease_keepalive(request.name, request.uid, _ttl_s(request.ttl))
+        await self._directory.lease_keepalive(request.name, request.uid, _ttl_s(request.ttl), request.load)
         return directory_pb2.KeepHostResponse()
 
     async def RevokeHost(

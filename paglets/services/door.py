@@ -114,7 +114,8 @@ class Door(grpc.GenericRpcHandler):
         self, path: str, meta: CallMeta, requests: Requests, outlet: Outlet, context: ServerContext
     ) -> bool | None:
         """Reflection about a paglet is answered by its owner."""
-        if meta.paglet_id not in self._host.dormant and await self._host.resident(meta.paglet_id) is None:
+        is_known = meta.paglet_id in self._host.dormant or meta.paglet_id in self._host.residency
+        if not is_known and await self._host.resident(meta.paglet_id) is None:
             return None
         handler = self._own.handler(path)
         if handler is None or handler.response_serializer is None:

@@ -35,6 +35,6 @@ def _change(before: HostRef | None, now: HostRef) -> HostChange | None:
         return HostChange.JOINED if now.online else HostChange.LEFT if now.has_left else HostChange.LOST
     if before is None:  # it has come and gone between two looks
         return HostChange.LEFT if now.has_left else HostChange.LOST
-    if replace(before, seen_at=0.0) == replace(now, seen_at=0.0):
+    if replace(before, seen_at=0.0, load=0.0) == replace(now, seen_at=0.0, load=0.0):
         return None
     return HostChange.CHANGED if now.online else None

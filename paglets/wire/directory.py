@@ -219,6 +219,7 @@ def host_to_row_message(host: HostRef) -> directory_pb2.HostRow:
         has_left=host.has_left,
         tags=host.tags,
         properties=host.properties,
+        load=host.load,
     )
 
 
@@ -236,4 +237,5 @@ def host_from_row_message(message: directory_pb2.HostRow) -> HostRef:
         has_left=message.has_left,
         tags=tuple(message.tags),
         properties=dict(message.properties),
+        load=message.load,
     )

@@ -35,6 +35,7 @@ def host_to_message(host: HostRef) -> mesh_pb2.Host:
         has_left=host.has_left,
         tags=host.tags,
         properties=host.properties,
+        load=host.load,
     )
 
 
@@ -51,4 +52,5 @@ def host_from_message(message: mesh_pb2.Host) -> HostRef:
         has_left=message.has_left,
         tags=tuple(message.tags),
         properties=dict(message.properties),
+        load=message.load,
     )

@@ -18,6 +18,7 @@ from paglets.client.host_watch import watch_hosts
 from paglets.directory import tables
 from paglets.directory.contract import Directory
 from paglets.directory.sqlite import SqliteDirectory
+from paglets.services.host_watch import host_notices
 from paglets.sqlite import Database
 from paglets.values import HostChange, HostRef
 from tests.directory.support import PATIENCE_S, Clock, CountingDatabase, host, new, put, serving
@@ -136,3 +137,15 @@ async def test_host_that_describes_itself_otherwise_has_changed(
     assert (told.change, told.host.online) == (HostChange.CHANGED, True)
     (name,) = other
     assert getattr(told.host, name) == other[name]
+
+
+async def test_load_that_changes_is_told(directory: Directory) -> None:
+    """How busy hosts are is news to who chooses among them, and to nobody who watches them come and go."""
+    await directory.lease_register(host("alpha"), 3600)
+    async with aclosing(directory.watch_hosts()) as lists, aclosing(host_notices(directory)) as notices:
+        assert [found.load for found in await anext(lists)] == [0.0]
+        assert (await anext(notices)).change is HostChange.PRESENT
+        await directory.lease_keepalive("alpha", "uid-1", 3600, 0.5)
+        assert [found.load for found in await anext(lists)] == [0.5]
+        await directory.lease_revoke("alpha", "uid-1")
+        assert (await anext(notices)).change is HostChange.LEFT

@@ -143,3 +143,22 @@ async def test_host_without_a_proper_name_is_refused(directory: Directory) -> No
     with pytest.raises(InvalidArgumentError) as caught:
         await directory.lease_register(host("Alpha Beta"), 10)
     assert caught.value.reason == "INVALID_ID"
+
+
+async def test_load_is_told_as_the_host_said_it_last(directory: Directory) -> None:
+    """A renewal says how busy its host is; a registration that it does nothing yet."""
+    await directory.lease_register(host("alpha"), 10)
+    for load in (0.5, 2.0):
+        await directory.lease_keepalive("alpha", "uid-1", 10, load)
+        assert [found.load for found in await directory.hosts()] == [load]
+    await directory.lease_register(host("alpha"), 10)
+    assert [found.load for found in await directory.hosts()] == [0.0]
+
+
+@pytest.mark.parametrize("load", [-1.0, float("nan"), float("inf")])
+async def test_load_that_is_none_is_refused(directory: Directory, load: float) -> None:
+    """And the lease is not renewed."""
+    await directory.lease_register(host("alpha"), 10)
+    with pytest.raises(InvalidArgumentError) as caught:
+        await directory.lease_keepalive("alpha", "uid-1", 10, load)
+    assert caught.value.field == "load"

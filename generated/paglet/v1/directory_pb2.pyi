@@ -725,6 +725,7 @@ class HostRow(_message.Message):
     TAGS_FIELD_NUMBER: _builtins.int
     PROPERTIES_FIELD_NUMBER: _builtins.int
     SERVICES_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     uid: _builtins.str
@@ -741,6 +742,8 @@ class HostRow(_message.Message):
     """How many paglets it owns. Set by the directory."""
     has_left: _builtins.bool
     """Whether it has said that it leaves. Set by the directory."""
+    load: _builtins.float
+    """How busy it was when it last renewed its lease: calls under way for each core, coarsely. Set by the directory."""
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The paglet types it can run."""
@@ -776,10 +779,11 @@ class HostRow(_message.Message):
         tags: _abc.Iterable[_builtins.str] | None = ...,
         properties: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         services: _abc.Iterable[_types_pb2.ServiceRecord] | None = ...,
+        load: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["seen_time", b"seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "has_left", b"has_left", "name", b"name", "online", b"online", "paglet_count", b"paglet_count", "properties", b"properties", "seen_time", b"seen_time", "services", b"services", "tags", b"tags", "types", b"types", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "has_left", b"has_left", "load", b"load", "name", b"name", "online", b"online", "paglet_count", b"paglet_count", "properties", b"properties", "seen_time", b"seen_time", "services", b"services", "tags", b"tags", "types", b"types", "uid", b"uid", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -841,10 +845,13 @@ class KeepHostRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     UID_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     uid: _builtins.str
     """Its uid."""
+    load: _builtins.float
+    """How busy the host is: calls under way for each core, coarsely; 0 to 2^20."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
         """How long the lease lasts without renewal: more than 0, at most a day."""
@@ -855,10 +862,11 @@ class KeepHostRequest(_message.Message):
         name: _builtins.str = ...,
         uid: _builtins.str = ...,
         ttl: _duration_pb2.Duration | None = ...,
+        load: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "ttl", b"ttl", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["load", b"load", "name", b"name", "ttl", b"ttl", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -126,6 +126,7 @@ class Host(_message.Message):
     HAS_LEFT_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     PROPERTIES_FIELD_NUMBER: _builtins.int
+    LOAD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, unique in the mesh."""
     address: _builtins.str
@@ -138,6 +139,8 @@ class Host(_message.Message):
     """How many paglets it owns; 0 in a watch."""
     has_left: _builtins.bool
     """Whether it has said that it leaves; one that is not online and has not was lost."""
+    load: _builtins.float
+    """How busy it was when it last said so, every few seconds: calls under way for each core, coarsely."""
     @_builtins.property
     def seen_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last heard of, by the directory's clock."""
@@ -167,10 +170,11 @@ class Host(_message.Message):
         has_left: _builtins.bool = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         properties: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        load: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["seen_time", b"seen_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "has_left", b"has_left", "name", b"name", "online", b"online", "paglet_count", b"paglet_count", "properties", b"properties", "seen_time", b"seen_time", "tags", b"tags", "types", b"types", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "has_left", b"has_left", "load", b"load", "name", b"name", "online", b"online", "paglet_count", b"paglet_count", "properties", b"properties", "seen_time", b"seen_time", "tags", b"tags", "types", b"types", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
