@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from paglets.core.handlers import operation
     from paglets.core.locking import state_locked
     from paglets.core.paglet import Paglet
+    from paglets.core.services import Advertisement
     from paglets.digest import Digest
+    from paglets.discovery import ServiceScope
     from paglets.errors import PagletError
     from paglets.operations import ServiceContract
     from paglets.patterns.fanout import MeshFanoutMixin
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from paglets.values import ArtifactRef, FileMode, HostRef, OwnerPolicy, PagletFileRef, PagletProxyRef
 
 __all__ = [
+    "Advertisement",
     "ArtifactRef",
     "Client",
     "Digest",
@@ -46,6 +49,7 @@ __all__ = [
     "PagletProxy",
     "PagletProxyRef",
     "ServiceContract",
+    "ServiceScope",
     "SingleFileTransferPaglet",
     "TaskClient",
     "TaskPaglet",
@@ -62,7 +66,9 @@ _ROOMS = {
     "paglets.core.handlers": ("operation",),
     "paglets.core.locking": ("state_locked",),
     "paglets.core.paglet": ("Paglet",),
+    "paglets.core.services": ("Advertisement",),
     "paglets.digest": ("Digest",),
+    "paglets.discovery": ("ServiceScope",),
     "paglets.errors": ("PagletError",),
     "paglets.operations": ("ServiceContract",),
     "paglets.patterns.fanout": ("MeshFanoutMixin",),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from paglets.discovery import ServiceRecord, ServiceScope
 from paglets.errors import NotFoundError, Resource
@@ -80,15 +81,21 @@ def _values(record: ServiceRecord, declared_by: str, expires_at: float | None) -
     )
 
 
+@lru_cache(maxsize=1024)
+def _texts(encoded: str) -> tuple[str, ...]:
+    """Decodes a list; many paglets have the same."""
+    return tuple(json.loads(encoded))
+
+
 def _record(found: sqlite3.Row) -> ServiceRecord:
     return ServiceRecord(
         service=found["service"],
         paglet_id=found["paglet_id"],
-        operations=tuple(json.loads(found["operations"])),
+        operations=_texts(found["operations"]),
         scope=ServiceScope(found["scope"]),
         host=found["owner"] or found["advertiser"],
         advertiser=found["advertiser"],
-        tags=tuple(json.loads(found["tags"])),
+        tags=_texts(found["tags"]),
         expires_at=found["expires_at"],
         resident=bool(found["declared_by"]),
     )

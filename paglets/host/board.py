@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from paglets.directory.contract import ServiceNews
 from paglets.discovery import ServiceChange, ServiceKey, ServiceNotice, ServiceQuery, ServiceRecord
@@ -16,15 +16,22 @@ from paglets.values import HostRef
 __all__ = ["Board"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A record, and when it ends by this host's clock; None for never."""
+
+    record: ServiceRecord
+    end: float | None
+
+
 class Board:
     """The records that one host may tell of, and the hosts. `clock` is the loop's; use it on one loop."""
 
     def __init__(self, here: str, clock: Callable[[], float]) -> None:
         self._here = here
         self._clock = clock
-        self._records: dict[ServiceKey, ServiceRecord] = {}
-        self._coming: dict[ServiceKey, ServiceRecord] = {}
-        self._ends: dict[ServiceKey, float] = {}
+        self._known: dict[ServiceKey, _Known] = {}
+        self._coming: dict[ServiceKey, _Known] = {}
         self._hosts: Mapping[str, HostRef] = {}
         self._told = asyncio.Event()
         self._told_of_hosts = asyncio.Event()
@@ -44,11 +51,10 @@ class Board:
         for key in news.gone:
             self._coming.pop(key, None)
         for record in news.records:
-            self._coming[record.key] = record
-            if record.expires_at is not None:
-                self._ends[record.key] = self._clock() + record.expires_at - news.now
+            end = None if record.expires_at is None else self._clock() + record.expires_at - news.now
+            self._coming[record.key] = _Known(record, end)
         if not news.more:
-            self._records = dict(self._coming)
+            self._known = dict(self._coming)
             self._told.set()
             self._tell()
 
@@ -60,23 +66,22 @@ class Board:
 
     def note(self, record: ServiceRecord, ttl_s: float | None) -> None:
         """What was advertised here is known here at once; the directory tells the same in a moment."""
-        self._coming[record.key] = self._records[record.key] = record
-        if ttl_s is not None:
-            self._ends[record.key] = self._clock() + ttl_s
+        end = None if ttl_s is None else self._clock() + ttl_s
+        self._coming[record.key] = self._known[record.key] = _Known(record, end)
         self._tell()
 
     def forget(self, key: ServiceKey) -> None:
         """What was withdrawn here is unknown here at once."""
         self._coming.pop(key, None)
-        self._records.pop(key, None)
+        self._known.pop(key, None)
         self._tell()
 
     # What is asked.
 
     def get(self, key: ServiceKey) -> ServiceRecord | None:
         """One record that counts now."""
-        record = self._records.get(key)
-        return record if record is not None and self._counts(record) else None
+        known = self._known.get(key)
+        return known.record if known is not None and self._counts(known) else None
 
     def find(self, query: ServiceQuery) -> list[ServiceRecord]:
         """The services that fit, one a paglet, the best first: on hosts that are there, with little load, and near.
@@ -113,8 +118,8 @@ class Board:
     async def _until(self, changed: asyncio.Event) -> None:
         """Waits for a change, or for the end of a record, of which the directory may be late to tell."""
         now = self._clock()
-        ends = [self._ends[key] for key, record in self._records.items() if record.expires_at is not None]
-        following = min((end for end in ends if end > now), default=None)
+        ends = (known.end for known in self._known.values())
+        following = min((end for end in ends if end is not None and end > now), default=None)
         try:
             async with asyncio.timeout_at(following):
                 await changed.wait()
@@ -122,12 +127,13 @@ class Board:
             return
 
     def _fitting(self, query: ServiceQuery) -> Iterator[ServiceRecord]:
-        for record in self._records.values():
-            if query.takes(record, self._here) and self._counts(record):
+        for known in self._known.values():
+            record = known.record
+            if query.takes(record, self._here) and self._counts(known):
                 yield replace(record, online=self._is_online(record.host))
 
-    def _counts(self, record: ServiceRecord) -> bool:
-        return record.expires_at is None or self._clock() < self._ends[record.key]
+    def _counts(self, known: _Known) -> bool:
+        return known.end is None or self._clock() < known.end
 
     def _is_online(self, name: str) -> bool:
         """Whether a host is there. One that nobody has told of yet has just come: hosts are never forgotten."""

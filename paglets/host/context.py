@@ -66,7 +66,6 @@ class HostContext:
         self._activities = activities
         self._files = files
         self._outbox = outbox
-        self._services = PagletServices(parts, paglet_id, parts.registry.get(type_name), sections)
 
     @property
     def paglet_id(self) -> str:
@@ -108,7 +107,7 @@ class HostContext:
     @property
     def services(self) -> Services:
         """The services of the mesh, as this paglet sees them."""
-        return self._services
+        return PagletServices(self._parts, self._paglet_id, self._parts.registry.get(self._type_name), self._sections)
 
     async def work_folder(self) -> Path:
         """The paglet's private folder."""

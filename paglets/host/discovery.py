@@ -18,6 +18,7 @@ from paglets.directory.contract import Directory, PagletRow
 from paglets.discovery import ServiceKey, ServiceNotice, ServiceQuery, ServiceRecord, ServiceScope
 from paglets.errors import (
     InvalidArgumentError,
+    NotFoundError,
     OperationNotFoundError,
     PagletError,
     Resource,
@@ -85,9 +86,12 @@ class Discovery:
         await self._filled()
         return self.board.starter(paglet_id)
 
-    def watch(self, query: ServiceQuery) -> AsyncGenerator[ServiceNotice, None]:
-        """The services that fit, then what becomes of them."""
-        return self.board.watch(query)
+    async def watch(self, query: ServiceQuery) -> AsyncGenerator[ServiceNotice, None]:
+        """The services that fit, then what becomes of them. Raises DIRECTORY_UNAVAILABLE when nothing is known yet."""
+        await self._filled()
+        async with aclosing(self.board.watch(query)) as notices:
+            async for notice in notices:
+                yield notice
 
     async def advertise(self, record: ServiceRecord, ttl_s: float | None = None) -> ServiceRecord:
         """Makes known that a paglet answers a service, with all of its operations that are known here.
@@ -126,8 +130,17 @@ class Discovery:
                 scope=one.scope,
                 tags=one.tags,
             )
-            if not self._is_known(record):
-                self.soon(partial(self.advertise, record))
+            self.soon(partial(self._own, record))
+
+    async def _own(self, record: ServiceRecord) -> None:
+        """Advertises what is not known already: after a restart that is next to nothing, for any number of paglets."""
+        await self.board.filled()
+        if self._is_known(record):
+            return
+        try:
+            await self.advertise(record)
+        except NotFoundError:
+            _log.debug("paglet %s has ended before its service was known", record.paglet_id)
 
     async def close(self) -> None:
         """Gives up what was to be advertised: whoever owns the paglets next does it."""

@@ -26,7 +26,7 @@ __all__ = ["PagletServices"]
 
 
 class PagletServices:
-    """The services of the mesh, as one paglet of a type sees them."""
+    """The services of the mesh, as one paglet of a type sees them. It keeps nothing: make one when it is needed."""
 
     def __init__(self, parts: HostParts, paglet_id: str, paglet_type: type[Paglet[Any]], sections: Sections) -> None:
         self._discovery = parts.discovery

@@ -63,7 +63,7 @@ class Resident:
         self.gate = runner.gate
         self.calls = Calls(row.paglet_id, paglet, runner, book, self.require_sound)
         self.usage = self.calls.usage
-        self.leases = Leases(row.paglet_id, time.monotonic)
+        self._leases: Leases | None = None
         self.activities = activities
         self.streams = Streams(paglet, self.calls, runner.gate, activities, self.require_sound)
         self.book = book
@@ -83,6 +83,13 @@ class Resident:
     def paglet_id(self) -> str:
         """The paglet's id."""
         return self.row.paglet_id
+
+    @property
+    def leases(self) -> Leases:
+        """What keeps it from resting for being idle."""
+        if self._leases is None:
+            self._leases = Leases(self.paglet_id, time.monotonic)
+        return self._leases
 
     def stored(self) -> StoredPaglet:
         """The paglet as its last turn left it, for the journal."""

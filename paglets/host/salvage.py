@@ -142,6 +142,7 @@ class Salvage:
             if row.epoch > resident.row.epoch and row.state is resident.row.state:
                 resident.row = row
                 await self._parts.journal.set_epochs([(row.paglet_id, row.epoch)])
+        self._parts.discovery.owned(resident.paglet_id, type(resident.paglet))
 
     async def _expect(self, row: PagletRow) -> None:
         if await self._parts.journal.paglet(row.paglet_id) is None:

@@ -8,18 +8,21 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 
 from paglet.examples.counter.v1 import counter_pb2, counter_pb2_grpc
 from paglets.client.client import Client
 from paglets.config import HostSettings, ResidentLifecycle, ResidentServiceSpec
 from paglets.discovery import ServiceScope
 from paglets.errors import InvalidArgumentError, NotFoundError, PreconditionError
-from paglets.testing import HostProcess, eventually
+from paglets.testing import HostProcess, eventually, local_host
 from paglets.values import PagletState
 from paglets.wire.metadata import REQUIRE_ACTIVE_KEY
 from tests.discovery.conftest import KEEPERS, Mesh, Site, add, found, site, until_found, value
 from tests.discovery.keepers import COUNTER, Slow
+from tests.host.streamer import SERVICE, STREAMER_TYPE
 
 ID = "service.paglet.examples.counter.v1.counter-service"
 LAZY = ResidentServiceSpec(type=f"{KEEPERS}.Counting")
@@ -286,3 +289,24 @@ async def test_svc_8_killed_directory_knows_what_was_declared(tmp_path: Path) ->
                 assert await add(await client.services.require(COUNTER), 2) == 2
     finally:
         await alpha.kill()
+
+
+@pytest.mark.slow
+async def test_svc_8_open_stream_is_use(tmp_path: Path) -> None:
+    """A service that streams to somebody does not rest, however little it has to say; it does when that has ended."""
+    spec = ResidentServiceSpec(type=STREAMER_TYPE, paglet_id="streamer", idle_timeout_s=0.3)
+    settings = HostSettings(name="alpha", data=tmp_path, residents=(spec,), listen="127.0.0.1:0", drain_s=1.0)
+    async with local_host(settings=settings) as running, Client(running.address) as client:
+        follow: grpc.aio.UnaryStreamMultiCallable[StringValue, StringValue] = client.channel.unary_stream(
+            f"/{SERVICE}/Follow", StringValue.SerializeToString, StringValue.FromString
+        )
+        stream = follow(StringValue(value="0"), metadata=(("paglet-id", "streamer"),))
+        reading = asyncio.ensure_future(stream.read())  # it starts the service, and has nothing to tell
+        await until_state(client, PagletState.ACTIVE, "streamer")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await until_state(client, PagletState.INACTIVE, "streamer")
+        assert not reading.done()
+        stream.cancel()
+        await asyncio.wait([reading])
+        await until_state(client, PagletState.INACTIVE, "streamer")
