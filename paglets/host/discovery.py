@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -46,7 +47,8 @@ class Discovery:
         self._here = here
         self._registry = registry
         self._tasks = Tasks("a service that is advertised")
-        self._one_by_one = asyncio.Lock()
+        self._waiting: deque[Callable[[], Awaitable[object]]] = deque()
+        self._is_working = False
         self.board = Board(here, lambda: asyncio.get_running_loop().time())
 
     async def follow(self) -> None:
@@ -110,14 +112,22 @@ class Discovery:
         await self._directory.withdraw(service, paglet_id)
         self.board.forget(ServiceKey(service, paglet_id))
 
-    def soon(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    def soon(self, work: Callable[[], Awaitable[object]]) -> None:
         """Advertises or withdraws, one after another and until the directory is reached; what is refused is logged."""
+        self._waiting.append(work)
+        if not self._is_working:
+            self._is_working = True
+            self._tasks.start(self._work())
 
-        async def do() -> None:
-            async with self._one_by_one:
-                await until_reached(work)
-
-        self._tasks.start(do())
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                try:
+                    await until_reached(self._waiting.popleft())
+                except PagletError as error:
+                    _log.warning("a service is not as a paglet wants it: %s", error)
+        finally:
+            self._is_working = False
 
     def owned(self, paglet_id: str, paglet_type: type[Paglet[Any]]) -> None:
         """A paglet is this host's from now on: makes known what its class advertises, if that is not known already."""
@@ -130,7 +140,8 @@ class Discovery:
                 scope=one.scope,
                 tags=one.tags,
             )
-            self.soon(partial(self._own, record))
+            if not self._is_known(record):
+                self.soon(partial(self._own, record))
 
     async def _own(self, record: ServiceRecord) -> None:
         """Advertises what is not known already: after a restart that is next to nothing, for any number of paglets."""

@@ -18,6 +18,7 @@ from paglets.values import PagletState
 from tests.discovery.conftest import KEEPERS, Site, add, site, until_found
 from tests.discovery.keepers import COUNTER
 from tests.discovery.test_residents import BRIEF, ID, Starting, start, until_state
+from tests.host.midway import Midway
 
 __all__ = ["start"]
 
@@ -145,3 +146,21 @@ async def test_svc_9_lease_is_there_again_after_the_hosts_restart(start: Startin
             await stack.enter_async_context(alpha.client.services.lease(COUNTER, ttl_s=3))
         beta = await site(stack, tmp_path, "beta", join=alpha.address, settings=settings)
         await until_live(beta, 1)
+
+
+async def test_svc_9_lease_that_comes_while_it_lies_down_brings_it_back(
+    start: Starting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lease is on a paglet that is awake when it is answered, not on one that is about to rest."""
+    alpha = await start("alpha", BRIEF)
+    resting = Midway(monkeypatch, alpha.host.parts.journal.dormant, "rest").hold()
+    await add(alpha.client.proxy(ID), 1)
+    await resting.called()
+    acquiring = asyncio.ensure_future(stub_of(alpha.client).AcquireLease(lease(60_000)))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await asyncio.shield(acquiring)
+    resting.release()
+    assert not (await acquiring).renewed
+    await until_live(alpha, 1)
+    assert (await alpha.client.get(ID)).state is PagletState.ACTIVE
