@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from paglets.discovery import ServiceRecord, ServiceScope
-from paglets.errors import NotFoundError, Resource
+from paglets.errors import InvalidArgumentError, NotFoundError, Resource
 
 __all__ = ["advertise", "any_answered", "declare", "end_services", "list_services", "withdraw"]
 
+_MAX_SERVICES = 100
 _PUT = """
 REPLACE INTO services (paglet_id, service, declared_by, advertiser, scope, operations, tags, expires_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -39,6 +40,12 @@ def advertise(
             resource=Resource("paglet", record.paglet_id),
         )
     connection.execute("DELETE FROM services WHERE expires_at <= ?", (now,))
+    others = "SELECT count(*) FROM services WHERE paglet_id = ? AND service <> ? AND declared_by = ''"
+    (number,) = connection.execute(others, (record.paglet_id, record.service)).fetchone()
+    if number >= _MAX_SERVICES:
+        raise InvalidArgumentError(
+            "MALFORMED_REQUEST", f"a paglet advertises at most {_MAX_SERVICES} services", field="service"
+        )
     expires_at = None if ttl_s is None else now + ttl_s
     connection.execute(_PUT, _values(record, "", expires_at))
     return found["owner"], expires_at

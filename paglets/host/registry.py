@@ -81,7 +81,7 @@ def services_of(paglet_type: type[Paglet[Any]]) -> tuple[str, ...]:
     return tuple(sorted({path[1:].partition("/")[0] for path in paglet_type.handlers}))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)  # services are named by whoever calls
 def operations_of(paglet_type: type[Paglet[Any]], service: str) -> tuple[str, ...]:
     """The rpcs of a service that a type answers, by their names; none for a service that it does not have."""
     return tuple(path.rpartition("/")[2] for path in paglet_type.handlers if path.startswith(f"/{service}/"))

@@ -25,6 +25,7 @@ from paglets.errors import (
     PagletError,
     PreconditionError,
     Resource,
+    UnavailableError,
 )
 from paglets.host.births import CreateRequest
 from paglets.host.parts import HostParts
@@ -147,7 +148,7 @@ class Residency:
         """The resident service of this id, started if nobody has; None when it is none of this host's, or elsewhere.
 
         However many ask at once, here and at other hosts, there is one. Raises PAGLET_INACTIVE for one that was not
-        started if it has to be awake, and as a creation does.
+        started if it has to be awake, DIRECTORY_UNAVAILABLE for one that was lost there, and as a creation does.
         """
         one = self._declared.get(paglet_id)
         if one is None:
@@ -155,6 +156,8 @@ class Residency:
         row = await self._parts.directory.get(paglet_id)
         if row is not None and row.state is not PagletState.DISPOSED:
             return None
+        if row is None:
+            await self._require_none_kept(paglet_id)
         if awake_only:
             raise PreconditionError(
                 "PAGLET_INACTIVE",
@@ -167,6 +170,17 @@ class Residency:
         except (AlreadyExistsError, ConflictError) as error:
             _log.info("resident service %s was started elsewhere: %s", paglet_id, error)
         return self._residents.get(paglet_id)
+
+    async def _require_none_kept(self, paglet_id: str) -> None:
+        """Raises DIRECTORY_UNAVAILABLE for one that is kept here and lost by the directory: a new one would end it."""
+        kept = await self._parts.journal.paglet(paglet_id)
+        if kept is not None and kept.epoch > 0:
+            raise UnavailableError(
+                "DIRECTORY_UNAVAILABLE",
+                f"host {self._parts.name} keeps resident service {paglet_id}, which the directory has lost: rebuild it",
+                resource=Resource("paglet", paglet_id),
+                retry_after_s=1.0,
+            )
 
     async def start_eager(self) -> None:
         """Starts, or wakes, those that are to run from the host's start on; one that fails waits for its first call."""

@@ -154,6 +154,16 @@ async def test_svc_8_hosts_declare_what_is_not_there_yet(directory: Directory) -
     assert [found.key for found in await known(directory)] == [ServiceKey(CARTS.service, "cart", "beta")]
 
 
+async def test_records_of_one_paglet_are_bounded(directory: Directory) -> None:
+    """A paglet cannot fill the directory; what it advertised before can be advertised again."""
+    await put(directory, new("cart"))
+    for number in range(100):
+        await directory.advertise(replace(CARTS, service=f"shop.v1.Service{number}"))
+    with pytest.raises(InvalidArgumentError, match="at most 100"):
+        await directory.advertise(CARTS)
+    await directory.advertise(replace(CARTS, service="shop.v1.Service7"))
+
+
 async def test_many_records_come_in_parts(directory: Directory) -> None:
     """However many records there are, no message is too large, and the watch says when all are told."""
     records = tuple(

@@ -14,9 +14,10 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from paglet.examples.counter.v1 import counter_pb2, counter_pb2_grpc
 from paglets.client.client import Client
+from paglets.client.rebuild import RebuildPeer
 from paglets.config import HostSettings, ResidentLifecycle, ResidentServiceSpec
 from paglets.discovery import ServiceScope
-from paglets.errors import InvalidArgumentError, NotFoundError, PreconditionError
+from paglets.errors import InvalidArgumentError, NotFoundError, PreconditionError, UnavailableError
 from paglets.testing import HostProcess, eventually, local_host
 from paglets.values import PagletState
 from paglets.wire.metadata import REQUIRE_ACTIVE_KEY
@@ -310,3 +311,52 @@ async def test_svc_8_open_stream_is_use(tmp_path: Path) -> None:
         stream.cancel()
         await asyncio.wait([reading])
         await until_state(client, PagletState.INACTIVE, "streamer")
+
+
+@pytest.mark.slow
+async def test_svc_5_lost_directory_is_told_of_services_again(tmp_path: Path) -> None:
+    """Declarations come with a host's next lease, what classes advertise when their paglets' rows are rebuilt."""
+    alpha = HostProcess(name="alpha", data=tmp_path / "alpha", allow=(KEEPERS,))
+    await alpha.start()
+    try:
+        async with AsyncExitStack() as stack:
+            settings = HostSettings(name="beta", data=tmp_path / "beta", residents=(LAZY,), lease_s=0.9, drain_s=1.0)
+            beta = await site(stack, tmp_path, "beta", join=alpha.address, settings=settings)
+            await beta.client.create(f"{KEEPERS}.Keeper", paglet_id="keeper")
+            await until_found(beta.client, ID, "keeper")
+            await alpha.kill()
+            for file in (tmp_path / "alpha").glob("directory.db*"):
+                file.unlink()
+            await alpha.start()
+            async with Client(alpha.address) as client:
+                await until_found(client, ID)
+                assert await add(await client.services.require(COUNTER), 1) == 1
+                await RebuildPeer(client.channel).rebuild(dry_run=False, timeout_s=20)
+                await until_found(client, ID, "keeper")
+    finally:
+        await alpha.kill()
+
+
+@pytest.mark.slow
+async def test_svc_8_service_that_the_directory_has_lost_is_not_started_anew(tmp_path: Path) -> None:
+    """What its host keeps of it is not put at stake: calls wait until the directory is rebuilt, and find it there."""
+    alpha = HostProcess(name="alpha", data=tmp_path / "alpha", allow=(KEEPERS,))
+    await alpha.start()
+    settings = HostSettings(name="beta", data=tmp_path / "beta", residents=(LAZY,), drain_s=1.0)
+    try:
+        async with AsyncExitStack() as stack:
+            beta = await site(stack, tmp_path, "beta", join=alpha.address, settings=settings)
+            await add(beta.client.proxy(ID), 5)
+        await alpha.kill()
+        for file in (tmp_path / "alpha").glob("directory.db*"):
+            file.unlink()
+        await alpha.start()
+        async with AsyncExitStack() as stack:
+            beta = await site(stack, tmp_path, "beta", join=alpha.address, settings=settings)
+            adding = asyncio.create_task(add(beta.client.proxy(ID), 1))
+            with pytest.raises(UnavailableError, match="which the directory has lost: rebuild it"):
+                await beta.host.residency.started(ID)
+            await RebuildPeer(beta.client.channel).rebuild(dry_run=False, timeout_s=20)
+            assert await adding == 6
+    finally:
+        await alpha.kill()

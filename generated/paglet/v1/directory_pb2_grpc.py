@@ -239,8 +239,8 @@ class DirectoryServiceServicer(object):
         """AdvertiseServiceRow writes the record of a service that a living paglet answers, in place of one that is there. Safe to
         repeat: it lasts from the last time on.
 
-        Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a record that breaks its bounds
-        or a ttl that is none).
+        Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a record that breaks its bounds,
+        a ttl that is none, or more than 100 records of a paglet).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

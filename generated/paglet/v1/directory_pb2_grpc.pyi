@@ -104,8 +104,8 @@ class DirectoryServiceStub:
     """AdvertiseServiceRow writes the record of a service that a living paglet answers, in place of one that is there. Safe to
     repeat: it lasts from the last time on.
 
-    Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a record that breaks its bounds
-    or a ttl that is none).
+    Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a record that breaks its bounds,
+    a ttl that is none, or more than 100 records of a paglet).
     """
     WithdrawServiceRow: _grpc.UnaryUnaryMultiCallable[_directory_pb2.WithdrawServiceRowRequest, _directory_pb2.WithdrawServiceRowResponse]
     """WithdrawServiceRow deletes the record that a paglet advertised; what hosts declare stays. Safe to repeat."""
@@ -192,8 +192,8 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     """AdvertiseServiceRow writes the record of a service that a living paglet answers, in place of one that is there. Safe to
     repeat: it lasts from the last time on.
 
-    Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a record that breaks its bounds
-    or a ttl that is none).
+    Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a record that breaks its bounds,
+    a ttl that is none, or more than 100 records of a paglet).
     """
     WithdrawServiceRow: _aio.UnaryUnaryMultiCallable[_directory_pb2.WithdrawServiceRowRequest, _directory_pb2.WithdrawServiceRowResponse]  # type: ignore[assignment]
     """WithdrawServiceRow deletes the record that a paglet advertised; what hosts declare stays. Safe to repeat."""
@@ -355,8 +355,8 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         """AdvertiseServiceRow writes the record of a service that a living paglet answers, in place of one that is there. Safe to
         repeat: it lasts from the last time on.
 
-        Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a record that breaks its bounds
-        or a ttl that is none).
+        Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a record that breaks its bounds,
+        a ttl that is none, or more than 100 records of a paglet).
         """
 
     @_abc_1.abstractmethod

@@ -56,8 +56,8 @@ class MeshServiceStub:
     its time over; wherever the paglet is by then. It replaces what the paglet advertised of the same service. Safe to
     repeat: its time counts from the last call on.
 
-    Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none or a tag that
-    is no id), UNIMPLEMENTED (OPERATION_NOT_FOUND, when the paglet's type is known to have no such service), UNAVAILABLE
+    Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none, a tag that
+    is no id, or more than 100 services of a paglet), UNIMPLEMENTED (OPERATION_NOT_FOUND, when the paglet's type is known to have no such service), UNAVAILABLE
     (DIRECTORY_UNAVAILABLE).
     """
     WithdrawService: _grpc.UnaryUnaryMultiCallable[_mesh_pb2.WithdrawServiceRequest, _mesh_pb2.WithdrawServiceResponse]
@@ -124,8 +124,8 @@ class MeshServiceAsyncStub(MeshServiceStub):
     its time over; wherever the paglet is by then. It replaces what the paglet advertised of the same service. Safe to
     repeat: its time counts from the last call on.
 
-    Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none or a tag that
-    is no id), UNIMPLEMENTED (OPERATION_NOT_FOUND, when the paglet's type is known to have no such service), UNAVAILABLE
+    Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none, a tag that
+    is no id, or more than 100 services of a paglet), UNIMPLEMENTED (OPERATION_NOT_FOUND, when the paglet's type is known to have no such service), UNAVAILABLE
     (DIRECTORY_UNAVAILABLE).
     """
     WithdrawService: _aio.UnaryUnaryMultiCallable[_mesh_pb2.WithdrawServiceRequest, _mesh_pb2.WithdrawServiceResponse]  # type: ignore[assignment]
@@ -213,8 +213,8 @@ class MeshServiceServicer(metaclass=_abc_1.ABCMeta):
         its time over; wherever the paglet is by then. It replaces what the paglet advertised of the same service. Safe to
         repeat: its time counts from the last call on.
 
-        Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none or a tag that
-        is no id), UNIMPLEMENTED (OPERATION_NOT_FOUND, when the paglet's type is known to have no such service), UNAVAILABLE
+        Errors: NOT_FOUND (PAGLET_NOT_FOUND), INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST for a ttl that is none, a tag that
+        is no id, or more than 100 services of a paglet), UNIMPLEMENTED (OPERATION_NOT_FOUND, when the paglet's type is known to have no such service), UNAVAILABLE
         (DIRECTORY_UNAVAILABLE).
         """
 
