@@ -18,6 +18,7 @@ from paglets.client.rebuild import RebuildPeer
 from paglets.config import HostSettings, ResidentLifecycle, ResidentServiceSpec
 from paglets.discovery import ServiceScope
 from paglets.errors import InvalidArgumentError, NotFoundError, PreconditionError, UnavailableError
+from paglets.host.births import BIRTH_POINTS
 from paglets.testing import HostProcess, eventually, local_host
 from paglets.values import PagletState
 from paglets.wire.metadata import REQUIRE_ACTIVE_KEY
@@ -360,3 +361,25 @@ async def test_svc_8_service_that_the_directory_has_lost_is_not_started_anew(tmp
             assert await adding == 6
     finally:
         await alpha.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", BIRTH_POINTS)
+async def test_svc_8_host_that_is_killed_as_it_starts_a_service(tmp_path: Path, point: str) -> None:
+    """Whatever a first call was cut in, when its host is back there is one service, and the call has run once."""
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha")
+        beta = HostProcess(
+            name="beta", data=tmp_path / "beta", join=alpha.address, arguments=("--resident", f"{KEEPERS}.Counting")
+        )
+        await beta.start({"PAGLETS_FAULT": point})
+        await until_found(alpha.client, ID)
+        adding = asyncio.create_task(add(alpha.client.proxy(ID), 1))
+        await beta.ended()
+        await beta.start()
+        try:
+            assert await adding == 1
+            assert await value(alpha.client.proxy(ID)) == 1
+            assert list(await paglets(alpha.client)) == [ID]
+        finally:
+            await beta.kill()
