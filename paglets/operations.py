@@ -203,13 +203,12 @@ def query_of(
 ) -> ServiceQuery:
     """Asks for what a client needs: the one `operation`, by the name of its rpc, or all that its contract has.
 
-    Raises ValueError for an operation that the contract does not have.
+    Raises CONTRACT_VIOLATED for an operation that the contract does not have.
     """
     contract = contract_of(service)
-    names = tuple(found.descriptor.name for found in contract.operations)
-    if operation and operation not in names:
-        raise ValueError(f"{contract.name} has no operation {operation!r}; it has: {', '.join(names)}")
-    return ServiceQuery(service=contract.name, operations=(operation,) if operation else names, tags=tags, scope=scope)
+    needed = (contract.require_operation(operation),) if operation else contract.operations
+    names = tuple(found.descriptor.name for found in needed)
+    return ServiceQuery(service=contract.name, operations=names, tags=tags, scope=scope)
 
 
 def resident_id(service: str) -> str:

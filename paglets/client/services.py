@@ -52,7 +52,7 @@ class Services:
         """The best paglet that answers a service and is on a host that is there; None when there is none.
 
         It has all operations of the contract, or the one `operation`, and all `tags`; with the scope LOCAL it is on
-        the host that is asked. Raises DIRECTORY_UNAVAILABLE, ValueError for an operation that the contract has not.
+        the host that is asked. Raises DIRECTORY_UNAVAILABLE, CONTRACT_VIOLATED for an operation that is not in it.
         """
         found = await self.find(query_of(service, operation=operation, tags=tags, scope=scope), limit=1)
         return PagletProxy(found[0].paglet_id, self._client) if found and found[0].online else None

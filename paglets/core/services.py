@@ -64,8 +64,8 @@ class Services(Protocol):
         """The best paglet that answers a service and is on a host that is there; None when there is none.
 
         It has all operations of the contract, or the one `operation`, and all `tags`; with the scope LOCAL it is on
-        this host. Answered from memory. Raises DIRECTORY_UNAVAILABLE just after the start of a host, ValueError for an
-        operation that the contract does not have.
+        this host. Answered from memory. Raises DIRECTORY_UNAVAILABLE just after the start of a host, CONTRACT_VIOLATED
+        for an operation that the contract does not have.
         """
         ...
 

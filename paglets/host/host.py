@@ -353,12 +353,12 @@ class Host:
     async def paglet_type(self, paglet_id: str) -> type[Paglet[Any]] | None:
         """The class of a paglet of this host; an inactive one stays inactive. None for one that is elsewhere.
 
-        Raises TYPE_NOT_ALLOWED.
+        Nor is a resident service of this host started for that. Raises TYPE_NOT_ALLOWED.
         """
         if paglet_id in self.dormant:
             return self.parts.registry.get((await self.parts.journal.required(paglet_id)).type)
         resident = await self.resident(paglet_id)
-        return None if resident is None else type(resident.paglet)
+        return self.residency.paglet_type(paglet_id) if resident is None else type(resident.paglet)
 
     def _fulfil(self, resident: Resident) -> None:
         """Begins what a paglet asked to be done with itself."""

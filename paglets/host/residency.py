@@ -85,6 +85,11 @@ class Residency:
         """Whether this host declares a resident service of this id, which may be on another one."""
         return paglet_id in self._declared
 
+    def paglet_type(self, paglet_id: str) -> type[Paglet[Any]] | None:
+        """The class of a resident service that this host declares, whether it runs, or where; None for any other."""
+        one = self._declared.get(paglet_id)
+        return None if one is None else one.paglet_type
+
     # What is declared.
 
     async def declare(self) -> None:

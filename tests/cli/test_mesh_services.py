@@ -24,6 +24,7 @@ def test_services_for_people_and_programs(cli: Cli) -> None:
         assert (ran.code, ran.err) == (0, "")
         assert " ".join(head.split()) == "SERVICE PAGLET ID HOST STATE SCOPE OPERATIONS TAGS EXPIRES"
         assert line.split()[:7] == [_SERVICE, _ID, "solo", "online", "mesh", "Add", "Get"]
+        assert [one["operation"] for one in asked("op", "ls", _ID, "--json").records][:1] == [f"{_SERVICE}/Add"]
         assert asked("paglet", "ls").out.splitlines()[1:] == []
         assert asked("op", "call", _ID, f"{_SERVICE}/Add", '{"amount": 5}', "--json").records == [{"value": "5"}]
         (record,) = asked("mesh", "services", _SERVICE, "--operation", "Add", "--local", "--json").records

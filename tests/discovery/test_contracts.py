@@ -7,7 +7,7 @@ import pytest
 
 from paglet.examples.counter.v1 import counter_pb2, counter_pb2_grpc
 from paglets.discovery import ServiceRecord
-from paglets.errors import OperationNotFoundError
+from paglets.errors import InvalidArgumentError, OperationNotFoundError
 from paglets.operations import ServiceContract, contract_of, query_of, resident_id
 from tests.discovery.conftest import KEEPERS, Mesh, add, until_found
 from tests.discovery.keepers import COUNTER, Counting
@@ -60,8 +60,9 @@ async def test_svc_4_found_service_is_called_by_its_own_stub(mesh: Mesh) -> None
     await proxy.post(f"{COUNTER.full_name}/Add", counter_pb2.AddRequest(amount=3))
     with pytest.raises(AttributeError):
         getattr(proxy.stub(counter_pb2_grpc.CounterServiceStub), "Sub")  # noqa: B009 - it is no name that types know
-    with pytest.raises(ValueError, match="no operation 'Sub'"):
+    with pytest.raises(InvalidArgumentError, match="no operation 'Sub'") as caught:
         query_of(COUNTER, operation="Sub")
+    assert caught.value.reason == "CONTRACT_VIOLATED"
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ async def test_svc_7_require_says_what_is_missing(mesh: Mesh) -> None:
     wanted = {"service": f"{V1}.CounterService", "version": "v1", "operations": "Add", "scope": "local"}
     assert caught.value.metadata == wanted
     assert all(word in caught.value.message for word in ("CounterService", "v1", "Add", "local", "fast"))
-    with pytest.raises(ValueError, match="no operation 'Sub'; it has: Add, Get"):
+    with pytest.raises(InvalidArgumentError, match="no operation 'Sub', it has Add, Get"):
         await services.require(COUNTER, operation="Sub")
 
 
