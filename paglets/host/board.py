@@ -64,17 +64,14 @@ class Board:
         self._told_of_hosts.set()
         self._tell()
 
-    def note(self, record: ServiceRecord, ttl_s: float | None) -> None:
-        """What was advertised here is known here at once; the directory tells the same in a moment."""
-        end = None if ttl_s is None else self._clock() + ttl_s
-        self._coming[record.key] = self._known[record.key] = _Known(record, end)
-        self._tell()
-
-    def forget(self, key: ServiceKey) -> None:
-        """What was withdrawn here is unknown here at once."""
-        self._coming.pop(key, None)
-        self._known.pop(key, None)
-        self._tell()
+    async def until(self, holds: Callable[[], bool], timeout_s: float) -> None:
+        """Waits until something holds of what is known here, or so many seconds."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not holds():
+                    await self._changed.wait()
+        except TimeoutError:
+            return
 
     # What is asked.
 
@@ -95,13 +92,14 @@ class Board:
 
     def starter(self, paglet_id: str) -> str | None:
         """The best of the hosts that are there and start this resident service; None when nobody does."""
-        declared = [
-            record
-            for record in self._fitting(ServiceQuery())
-            if record.resident and record.paglet_id == paglet_id and self._is_online(record.advertiser)
-        ]
-        best = min((replace(record, host=record.advertiser) for record in declared), key=self._rank, default=None)
-        return None if best is None else best.host
+        starters = {
+            known.record.advertiser
+            for known in self._known.values()
+            if known.record.resident
+            and known.record.paglet_id == paglet_id
+            and self._is_online(known.record.advertiser)
+        }
+        return min(starters, key=self._preference, default=None)
 
     async def watch(self, query: ServiceQuery) -> AsyncGenerator[ServiceNotice, None]:
         """The services that fit, in the order of their names, then what becomes of them as it happens."""
@@ -144,16 +142,12 @@ class Board:
         host = self._hosts.get(name)
         return 0.0 if host is None else host.load
 
-    def _rank(self, record: ServiceRecord) -> tuple[bool, float, bool, str, str, str, bool]:
-        return (
-            not record.online,
-            self._load(record.host),
-            record.host != self._here,
-            record.host,
-            record.service,
-            record.paglet_id,
-            record.resident,
-        )
+    def _preference(self, name: str) -> tuple[float, bool, str]:
+        """The order of hosts that are there."""
+        return self._load(name), name != self._here, name
+
+    def _rank(self, record: ServiceRecord) -> tuple[bool, tuple[float, bool, str], str, str, bool]:
+        return not record.online, self._preference(record.host), record.service, record.paglet_id, record.resident
 
     def _tell(self) -> None:
         told, self._changed = self._changed, asyncio.Event()

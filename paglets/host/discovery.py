@@ -37,6 +37,7 @@ __all__ = ["Discovery"]
 
 _log = logging.getLogger(__name__)
 _PATIENCE_S = 5.0
+_SEEN_S = 1.0
 
 
 class Discovery:
@@ -98,19 +99,24 @@ class Discovery:
     async def advertise(self, record: ServiceRecord, ttl_s: float | None = None) -> ServiceRecord:
         """Makes known that a paglet answers a service, with all of its operations that are known here.
 
-        Raises PAGLET_NOT_FOUND, OPERATION_NOT_FOUND, MALFORMED_REQUEST, INVALID_ID, DIRECTORY_UNAVAILABLE.
+        Whoever looks here thereafter finds it. Raises PAGLET_NOT_FOUND, OPERATION_NOT_FOUND, MALFORMED_REQUEST,
+        INVALID_ID, DIRECTORY_UNAVAILABLE.
         """
+        written = await self._write(record, ttl_s)
+        await self.board.until(lambda: _says_the_same(self.board.get(written.key), written), _SEEN_S)
+        return written
+
+    async def _write(self, record: ServiceRecord, ttl_s: float | None) -> ServiceRecord:
+        """Nothing is noted here: only the directory knows what became of the record since."""
         row = await self._directory.get(record.paglet_id)
         if row is None or row.state is PagletState.DISPOSED:
             raise not_found(record.paglet_id)
-        written = await self._directory.advertise(self._completed(record, row), ttl_s)
-        self.board.note(written, ttl_s)
-        return written
+        return await self._directory.advertise(self._completed(record, row), ttl_s)
 
     async def withdraw(self, service: str, paglet_id: str) -> None:
         """Ends what a paglet advertised; safe to repeat. Raises DIRECTORY_UNAVAILABLE."""
         await self._directory.withdraw(service, paglet_id)
-        self.board.forget(ServiceKey(service, paglet_id))
+        await self.board.until(lambda: self.board.get(ServiceKey(service, paglet_id)) is None, _SEEN_S)
 
     def soon(self, work: Callable[[], Awaitable[object]]) -> None:
         """Advertises or withdraws, one after another and until the directory is reached; what is refused is logged."""
@@ -149,7 +155,7 @@ class Discovery:
         if self._is_known(record):
             return
         try:
-            await self.advertise(record)
+            await self._write(record, None)
         except NotFoundError:
             _log.debug("paglet %s has ended before its service was known", record.paglet_id)
 
@@ -189,6 +195,11 @@ class Discovery:
                 metadata={"operation": name, "type": row.type},
             )
         return replace(record, operations=answered)
+
+
+def _says_the_same(found: ServiceRecord | None, written: ServiceRecord) -> bool:
+    """Whether a record is the one that was written, wherever its paglet is by now."""
+    return found is not None and replace(found, host=written.host) == written
 
 
 async def _again(follow: Callable[[], Awaitable[None]], what: str) -> None:

@@ -25,6 +25,7 @@ from paglets.testing import HostProcess, eventually
 from paglets.wire.status import from_rpc_error
 from tests.discovery.conftest import KEEPERS, WANTED, Mesh, add, found, site, until_found, value
 from tests.discovery.keepers import COUNTER, Counting
+from tests.host.midway import Midway
 
 LOCAL = ServiceQuery(service=COUNTER.full_name, scope=ServiceScope.LOCAL)
 V1, V2 = "paglet.examples.counter.v1", "paglet.examples.counter.v2"
@@ -259,3 +260,17 @@ async def test_svc_6_service_of_a_lost_host_is_not_chosen(tmp_path: Path) -> Non
         await alpha.client.create(f"{KEEPERS}.Keeper", paglet_id="keeper")
         await until_found(alpha.client, "keeper", "a-keeper")
         assert (await alpha.client.services.require(COUNTER)).paglet_id == "keeper"
+
+
+async def test_svc_5_answer_that_comes_late_brings_nothing_back(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ended while the answer to its advertisement was on its way is found on no host."""
+    await mesh.beta.client.create(f"{KEEPERS}.Counting", paglet_id="plain")
+    written = Midway(monkeypatch, mesh.beta.host.parts.directory, "advertise", after=True).hold()
+    advertising = asyncio.ensure_future(mesh.beta.client.services.advertise("plain", COUNTER))
+    await until_found(mesh.beta.client, "plain")
+    await written.called()
+    await mesh.beta.client.dispose("plain")
+    await until_found(mesh.beta.client)
+    written.release()
+    await advertising
+    assert await found(mesh.beta.client) == {}
