@@ -24,12 +24,15 @@ from paglets.core.storage import Storage
 from paglets.core.turn import StateCell, Turn, current_turn
 from paglets.core.waits import Waits
 from paglets.errors import NotFoundError, PagletError, PreconditionError
+from paglets.operations import ServiceOperation
 from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef, TransferTicket, clone_id
 from tests.fake_files import confined, copy_in_one_step, describe, destination_below
+from tests.fake_services import FakeServices
 
 __all__ = ["FakeHome"]
 
 T = TypeVar("T")
+ReplyT = TypeVar("ReplyT", bound=Message)
 MAX_STATE_BYTES = 64 * 1024
 
 _outputs: ContextVar[list[Callable[[], None]] | None] = ContextVar("fake_body", default=None)
@@ -70,6 +73,8 @@ class FakeHome:
         self.ended: list[str] = []
         self.refusals: dict[str, PagletError] = {}
         self.stubs: dict[str, Any] = {}
+        self.found_services = FakeServices()
+        self.questions: list[tuple[str, str, Message]] = []
         self.mishaps: list[Exception] = []
         self._one_at_a_time = asyncio.Lock()
         self._waits = Waits()
@@ -150,7 +155,7 @@ class FakeHome:
     @property
     def services(self) -> Services:
         """There are none."""
-        raise NotImplementedError("this fake home knows no services")
+        return self.found_services
 
     async def work_folder(self) -> Path:
         """A folder below the root."""
@@ -256,6 +261,22 @@ class FakeHome:
         """What the test gave for a paglet."""
         del make
         return self.stubs[paglet_id]
+
+    async def ask(
+        self,
+        paglet_id: str,
+        operation: ServiceOperation,
+        request: Message,
+        reply_type: type[ReplyT],
+        *,
+        timeout_s: float,
+    ) -> ReplyT:
+        """Notes the call, and answers with nothing; a test may have it fail."""
+        del timeout_s
+        if (error := self.refusals.get(paglet_id)) is not None:
+            raise error
+        self.questions.append((paglet_id, operation.full_name, request))
+        return reply_type()
 
     async def make_clone(
         self, target: str, parameters: Message | None, ticket: TransferTicket | None, request_id: str

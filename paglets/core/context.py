@@ -13,6 +13,7 @@ from paglets.artifacts.store import ArtifactStore
 from paglets.core.call import OperationCall
 from paglets.core.services import Services
 from paglets.core.storage import Storage
+from paglets.operations import ServiceOperation
 from paglets.values import DeactivationPolicy, FileMode, HostRef, PagletFileRef, TransferTicket
 from paglets.wire.stubs import StubMaker
 
@@ -20,6 +21,7 @@ __all__ = ["Context"]
 
 T = TypeVar("T")
 StubT = TypeVar("StubT")
+ReplyT = TypeVar("ReplyT", bound=Message)
 
 
 class Context(Protocol):
@@ -122,6 +124,18 @@ class Context(Protocol):
 
     def stub(self, paglet_id: str, make: StubMaker[StubT]) -> StubT:
         """A generated stub bound to a paglet, wherever that is."""
+        ...
+
+    async def ask(
+        self,
+        paglet_id: str,
+        operation: ServiceOperation,
+        request: Message,
+        reply_type: type[ReplyT],
+        *,
+        timeout_s: float,
+    ) -> ReplyT:
+        """Calls a unary operation of another paglet, for those who must know no stub. Raises as the operation does."""
         ...
 
     async def make_clone(

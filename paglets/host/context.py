@@ -12,6 +12,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from paglets.artifacts.store import ArtifactStore
+from paglets.client.operations import OperationClient
 from paglets.core.call import OperationCall, current_call
 from paglets.core.cause import OutgoingPost
 from paglets.core.services import Services
@@ -27,6 +28,7 @@ from paglets.host.parts import HostParts
 from paglets.host.post_records import MAX_POST_BYTES
 from paglets.host.sections import Sections
 from paglets.host.stores import artifact_store
+from paglets.operations import ServiceOperation
 from paglets.values import (
     DeactivationPolicy,
     FileMode,
@@ -44,6 +46,7 @@ __all__ = ["HostContext"]
 
 T = TypeVar("T")
 StubT = TypeVar("StubT")
+ReplyT = TypeVar("ReplyT", bound=Message)
 
 
 class HostContext:
@@ -165,6 +168,19 @@ class HostContext:
     def stub(self, paglet_id: str, make: StubMaker[StubT]) -> StubT:
         """A stub by way of this host, which finds the paglet."""
         return self._parts.peers.client(self._parts.address).proxy(paglet_id).stub(make)
+
+    async def ask(
+        self,
+        paglet_id: str,
+        operation: ServiceOperation,
+        request: Message,
+        reply_type: type[ReplyT],
+        *,
+        timeout_s: float,
+    ) -> ReplyT:
+        """A call by way of this host."""
+        proxy = self._parts.peers.client(self._parts.address).proxy(paglet_id)
+        return await OperationClient(proxy).call(operation, request, reply_type, timeout_s=timeout_s)
 
     async def make_clone(
         self, target: str, parameters: Message | None, ticket: TransferTicket | None, request_id: str

@@ -1,22 +1,31 @@
-"""What a paglet tells the people who look after its host.
+"""What a paglet tells people: a line of its host's log, and a note of the mesh's `UserInfoService` if there is one.
 
-There is no service for that yet: a note is a line of the host's log, at the level of its severity, and the log record's
-fields `paglet_id`, `host`, `job_id` and `metadata` say what it is about.
+The log record is at the level of the severity; its fields `paglet_id`, `host`, `job_id` and `metadata` say what it is
+about.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import TypeVar
 
+from paglet.v1 import notify_pb2
 from paglets.core.paglet import Paglet
+from paglets.discovery import ServiceScope
+from paglets.errors import PagletError
+from paglets.operations import ServiceContract
 
 __all__ = ["NotificationMixin", "NotificationSeverity"]
 
 StateT = TypeVar("StateT")
 _log = logging.getLogger(__name__)
+
+_USER_INFO = ServiceContract(notify_pb2.DESCRIPTOR.services_by_name["UserInfoService"])
+_NOTIFY = _USER_INFO.require_operation("Notify")
+_TIMEOUT_S = 2.0
 
 
 class NotificationSeverity(StrEnum):
@@ -31,6 +40,11 @@ class NotificationSeverity(StrEnum):
         """The level of the log that it is written at."""
         return {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}[self.value]
 
+    @property
+    def code(self) -> notify_pb2.NoteSeverity.ValueType:
+        """What it is on the wire."""
+        return notify_pb2.NoteSeverity.Value(f"NOTE_SEVERITY_{self.name}")
+
 
 class NotificationMixin(Paglet[StateT]):
     """A paglet that gives notes to people."""
@@ -42,12 +56,15 @@ class NotificationMixin(Paglet[StateT]):
         message: str,
         *,
         job_id: str = "",
+        timeout_s: float = _TIMEOUT_S,
+        scope: ServiceScope = ServiceScope.MESH,
         metadata: Mapping[str, str] | None = None,
     ) -> bool:
-        """Gives a note; says whether it was given. Never raises: no work fails because nobody listens.
+        """Gives a note; says whether the service took it. Never raises: no work fails because nobody listens.
 
-        A note of a turn is given at once, and again if the turn is run again. `job_id` says which piece of work it is
-        about.
+        Where there is no service the log has it all the same. A note of a turn is given at once; if the turn has a
+        request id and is run again, the service takes it once. `job_id` says which piece of work it is about. It waits
+        for `timeout_s` seconds at most; with the scope LOCAL only a service of this host is asked.
         """
         about = {
             "paglet_id": self.paglet_id,
@@ -56,4 +73,17 @@ class NotificationMixin(Paglet[StateT]):
             "metadata": dict(metadata or {}),
         }
         _log.log(severity.level, "%s: %s", title, message, extra=about)
-        return _log.isEnabledFor(severity.level)
+        note = notify_pb2.Note(severity=severity.code, source=self.paglet_id)
+        note.time.GetCurrentTime()
+        try:
+            note.MergeFrom(notify_pb2.Note(title=title, message=message, job_id=job_id, metadata=metadata))
+            async with asyncio.timeout(max(0.0, timeout_s)):
+                service = await self.services.require(_USER_INFO, operation=_NOTIFY.descriptor.name, scope=scope)
+                request = notify_pb2.NotifyRequest(note=note)
+                await self.context.ask(
+                    service.paglet_id, _NOTIFY, request, notify_pb2.NotifyResponse, timeout_s=max(0.0, timeout_s)
+                )
+        except (PagletError, TimeoutError, TypeError, ValueError) as error:
+            _log.debug("nobody took the note: %s", error)
+            return False
+        return True

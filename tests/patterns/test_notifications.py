@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from paglet.v1 import notify_pb2
+from paglet.v1.file_transfer_pb2 import FileTransferRequest
+from paglets.client.client import Client
+from paglets.client.tasks import TaskClient
+from paglets.config import HostSettings, ResidentServiceSpec
+from paglets.errors import UnavailableError
+from paglets.patterns.file_mobility import SingleFileTransferPaglet
 from paglets.patterns.notifications import NotificationMixin, NotificationSeverity
+from paglets.testing import eventually, local_host
+from paglets.values import PagletProxyRef, TaskPhase
 from tests.fake_home import FakeHome
+
+SERVICE = "paglet.v1.UserInfoService"
 
 
 @dataclass
@@ -20,11 +33,15 @@ class Herald(NotificationMixin[Nothing]):
     """Gives notes."""
 
 
-def herald() -> Herald:
+def herald(home: FakeHome | None = None) -> Herald:
     """A paglet that gives notes."""
-    paglet = FakeHome(Herald, host="gamma", paglet_id="p-9").paglet
+    paglet = (home or _home()).paglet
     assert isinstance(paglet, Herald)
     return paglet
+
+
+def _home() -> FakeHome:
+    return FakeHome(Herald, host="gamma", paglet_id="p-9")
 
 
 @pytest.mark.parametrize(
@@ -38,9 +55,8 @@ def herald() -> Herald:
 async def test_note_1_line(severity: NotificationSeverity, level: int, caplog: pytest.LogCaptureFixture) -> None:
     """A note is one line at its severity, with the paglet, the host, the job and what else is known as fields."""
     caplog.set_level(logging.DEBUG)
-    given = await herald().notify_user_info(severity, "100 %s", "is {all}", job_id="j-1", metadata={"a": "b"})
-    (record,) = caplog.records
-    assert given is True
+    await herald().notify_user_info(severity, "100 %s", "is {all}", job_id="j-1", metadata={"a": "b"})
+    record = caplog.records[0]
     assert (record.levelno, record.getMessage()) == (level, "100 %s: is {all}")
     fields = vars(record)
     assert {name: fields[name] for name in ("paglet_id", "host", "job_id", "metadata")} == {
@@ -51,8 +67,58 @@ async def test_note_1_line(severity: NotificationSeverity, level: int, caplog: p
     }
 
 
-async def test_note_1_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
-    """A note that nobody wants to see is not given, and nothing fails for that."""
-    caplog.set_level(logging.ERROR)
-    assert await herald().notify_user_info(NotificationSeverity.INFO, "title", "message") is False
-    assert caplog.records == []
+async def test_note_1_service_takes_it() -> None:
+    """Who looks for notes gets it whole, with who gave it and when."""
+    home = _home()
+    home.found_services.found[SERVICE] = PagletProxyRef("service.user-info")
+    given = await herald(home).notify_user_info(
+        NotificationSeverity.ERROR, "title", "message", job_id="j-1", metadata={"a": "b"}
+    )
+    assert given is True
+    ((paglet_id, operation, request),) = home.questions
+    assert (paglet_id, operation) == ("service.user-info", f"{SERVICE}/Notify")
+    assert isinstance(request, notify_pb2.NotifyRequest)
+    note = request.note
+    assert (note.severity, note.title, note.message) == (notify_pb2.NOTE_SEVERITY_ERROR, "title", "message")
+    assert (note.source, note.job_id, dict(note.metadata)) == ("p-9", "j-1", {"a": "b"})
+    assert note.time.seconds > 1_700_000_000
+
+
+async def test_note_1_never_raises(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a service, or with one that is away, too slow or given nonsense, it was not given; the log has it."""
+    caplog.set_level(logging.INFO)
+    home = _home()
+    assert await herald(home).notify_user_info(NotificationSeverity.INFO, "title", "message") is False
+    home.found_services.found[SERVICE] = PagletProxyRef("service.user-info")
+    home.refusals["service.user-info"] = UnavailableError("HOST_UNREACHABLE", "away")
+    assert await herald(home).notify_user_info(NotificationSeverity.INFO, "title", "message") is False
+    home.refusals.clear()
+    odd: Any = {"a": 5}
+    assert await herald(home).notify_user_info(NotificationSeverity.INFO, "title", "message", metadata=odd) is False
+    assert home.questions == []
+    assert [record.getMessage() for record in caplog.records] == ["title: message"] * 3
+
+
+async def test_note_1_comes_to_the_service_of_the_mesh(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A file task at a host that offers nothing tells of itself at the host that takes notes."""
+    resident = ResidentServiceSpec(type="paglets.system.user_info.UserInfo")
+    root = tmp_path / "files"
+    root.mkdir()
+    (root / "a.txt").write_text("x")
+    settings = HostSettings(name="alpha", data=tmp_path / "a", listen="127.0.0.1:0", residents=(resident,))
+    async with (
+        local_host("alpha", data=tmp_path / "a", settings=settings) as alpha,
+        local_host("beta", data=tmp_path / "b", join=alpha.address, file_roots=[root]) as beta,
+        Client(beta.address) as client,
+    ):
+        task = TaskClient.for_paglet(await client.create(SingleFileTransferPaglet), SingleFileTransferPaglet)
+        request = FileTransferRequest(source_path="a.txt", target_host="alpha", dry_run=True)
+        assert (await task.start_and_wait(request, timeout_s=20.0)).phase is TaskPhase.COMPLETED
+
+        async def is_told() -> bool:
+            noted.append(capfd.readouterr().err)
+            return "File transfer dry run" in "".join(noted)
+
+        noted: list[str] = []
+        await eventually(is_told)
+    assert f"source={task.proxy.paglet_id}" in "".join(noted)
