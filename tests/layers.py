@@ -38,6 +38,7 @@ NEIGHBOURS = frozenset(
         ("__main__", "cli"),  # python -m paglets is the command line
         ("cli", "bench"),  # paglets bench
         ("cli", "examples"),  # paglets demo
+        ("cli", "system"),  # paglets host serve --system
         ("bench", "examples"),  # what is measured is the example that everybody can read
         ("operations", "discovery"),  # what a contract asks for
         ("config", "discovery"),  # what a host starts by itself is found from somewhere

@@ -21,6 +21,7 @@ from paglets.cli.session import DEFAULT_ADDRESS, Session
 from paglets.cli.store_options import StoreVerb, store_options, store_settings
 from paglets.cli.types import address_or_none, label, listening_address, one_of_each, resident, size
 from paglets.config import DEFAULT_MAX_CONNECTIONS, HostSettings, ResidentLifecycle, ResidentServiceSpec
+from paglets.system.residents import SYSTEM_RESIDENTS
 from paglets.values import check_id
 
 __all__ = ["host"]
@@ -64,6 +65,11 @@ def _default_name() -> str:
     metavar="MODULE.CLASS[=lazy|eager]",
     multiple=True,
     help="A service that the host starts by itself: when it is first called, or at once. Repeatable.",
+)
+@click.option(
+    "--system",
+    is_flag=True,
+    help="Offer services of its own: notes to people, what machines and the mesh are like.",
 )
 @click.option(
     "--file-root",
@@ -113,6 +119,7 @@ def serve(
     join: str,
     allow: tuple[str, ...],
     residents: tuple[tuple[str, ResidentLifecycle], ...],
+    system: bool,  # noqa: FBT001 - click gives it by name
     file_roots: tuple[Path, ...],
     tags: tuple[str, ...],
     properties: dict[str, str],
@@ -133,7 +140,10 @@ def serve(
         listen=listen,
         join=join,
         allow=allow,
-        residents=tuple(ResidentServiceSpec(type=name, lifecycle=kind) for name, kind in residents),
+        residents=(
+            *(ResidentServiceSpec(type=name, lifecycle=kind) for name, kind in residents),
+            *(SYSTEM_RESIDENTS if system else ()),
+        ),
         file_roots=file_roots,
         tags=tags,
         properties=properties,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from paglets.cli.host_record import host_record, host_row
+from paglets.cli.mesh_info import info
 from paglets.cli.mesh_services import services
 from paglets.cli.nouns import Noun
 from paglets.cli.output import Record, note, plain, write_json, write_table
@@ -41,6 +42,7 @@ def list_hosts(session: Session) -> None:
 
 
 mesh.add_command(services)
+mesh.add_command(info)
 
 
 @mesh.command()
