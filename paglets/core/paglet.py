@@ -81,8 +81,7 @@ class Paglet(Generic[StateT]):
 
     An rpc with a stream is answered by `async def`, with `AsyncIterator` for each stream: an async generator where
     replies are one. It runs beside the turns, reads the durable state, changes it in `async with self.turn() as state:`
-    only, and is cancelled when its caller leaves, or the paglet does; its caller then opens another one. The end of the
-    requests may be a caller who has left: where that matters, let a last message say that it is the last.
+    only, and is cancelled when its caller leaves, or the paglet does; its caller then opens another one.
 
     `state_version` is to be raised when the state class changes its shape; `upcasters[v]` then turns the fields of
     version v into those of v + 1, and has to do so for good: states rest on disks, and come from hosts of older code.

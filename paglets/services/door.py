@@ -20,7 +20,7 @@ from paglets.services.flights import Flights
 from paglets.services.guard import GuardedServices, guard_single
 from paglets.services.outlet import Outlet, ServerContext
 from paglets.services.reflection import REFLECTION_SERVICES
-from paglets.services.requests import Requests
+from paglets.services.requests import Requests, requests_of
 from paglets.services.routing import Router
 from paglets.wire.metadata import PAGLET_ID_KEY
 
@@ -74,9 +74,9 @@ class Door(grpc.GenericRpcHandler):
     def _stream(self, path: str, serving: Serving) -> grpc.RpcMethodHandler[Any, Any]:
         """Answers a call of any arity: on the wire a single message is a stream of one."""
 
-        async def serve(source: AsyncIterator[bytes], context: ServerContext) -> None:
+        async def serve(_source: AsyncIterator[bytes], context: ServerContext) -> None:
             meta = self._router.meta(context)
-            requests, outlet = Requests(source), Outlet(context)
+            requests, outlet = Requests(requests_of(context)), Outlet(context)
 
             async def here() -> bool | None:
                 return await serving(path, meta, requests, outlet, context)

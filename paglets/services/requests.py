@@ -6,11 +6,25 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
-from paglets.errors import DeadlineError, InvalidArgumentError
+import grpc
 
-__all__ = ["Requests"]
+from paglets.errors import DeadlineError, InvalidArgumentError
+from paglets.services.outlet import ServerContext
+
+__all__ = ["Requests", "requests_of"]
 
 _MAX_KEPT_BYTES = 1 << 20
+
+
+async def requests_of(context: ServerContext) -> AsyncGenerator[bytes]:
+    """The messages of a call, as they come. Raises CancelledError for a caller who has left.
+
+    To gRPC one who leaves looks like one who has sent all he has, until it is told that the call is cancelled, which
+    may be a moment later. Being asked once more it has been told: what it is told comes in order.
+    """
+    while (message := await context.read()) is not grpc.aio.EOF:
+        yield message
+    await context.read()
 
 
 class Requests:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
-from paglets.services.requests import Requests
+import grpc
+import pytest
+
+from paglets.services.requests import Requests, requests_of
 
 
 class _Source:
@@ -76,3 +80,27 @@ async def test_close_ends_a_read() -> None:
     assert asyncio.all_tasks() > before
     await requests.close()
     assert asyncio.all_tasks() == before
+
+
+class _Call:
+    """A call whose caller sends one message, and then has no more, or has left: gRPC says the same first."""
+
+    def __init__(self, *, left: bool) -> None:
+        self._answers: list[object] = [b"a", grpc.aio.EOF, asyncio.CancelledError() if left else grpc.aio.EOF]
+
+    async def read(self) -> object:
+        """The next answer."""
+        answer = self._answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize("left", [False, True])
+async def test_who_has_left_has_not_sent_all(left: bool) -> None:  # noqa: FBT001 - a parameter of pytest
+    """The end of a stream is believed when nothing else comes after it."""
+    context: Any = _Call(left=left)
+    requests = requests_of(context)
+    assert await anext(requests) == b"a"
+    with pytest.raises(asyncio.CancelledError if left else StopAsyncIteration):
+        await anext(requests)
