@@ -380,7 +380,11 @@ class Client:
         return (await self._operations.PostOperation(wanted)).post_id
 
     async def dispose(self, paglet_id: str, *, request_id: str = "") -> None:
-        """Ends a paglet for good, whatever its state; safe to repeat with `request_id`. Raises PAGLET_NOT_FOUND."""
+        """Ends a paglet for good, whatever its state and whatever hangs; safe to repeat with `request_id`.
+
+        A journey that does not come to its commit within the quiesce time ends by JOURNEY_ABORTED. Raises
+        PAGLET_NOT_FOUND.
+        """
         request = lifecycle_pb2.DisposePagletRequest(request_id=request_id or next_request_id(), paglet_id=paglet_id)
         await self._lifecycle.DisposePaglet(request)
 

@@ -35,6 +35,7 @@ _S, _E = PagletState, LifecycleEvent
 TRANSITIONS: dict[tuple[PagletState, LifecycleEvent], PagletState] = {
     (_S.CLONING, _E.ABORT): _S.DISPOSED,
     (_S.CLONING, _E.COMMIT): _S.ARRIVING,
+    (_S.CLONING, _E.DISPOSE): _S.DISPOSED,
     (_S.ACTIVE, _E.DEACTIVATE): _S.INACTIVE,
     (_S.ACTIVE, _E.CLONE): _S.ACTIVE,
     (_S.ACTIVE, _E.DEPART): _S.DEPARTING,

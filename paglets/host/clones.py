@@ -25,7 +25,7 @@ from paglets.host.gate import moved
 from paglets.host.given_up import cut_journey, keep_error
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
-from paglets.host.patience import Patience, require_offer
+from paglets.host.patience import require_offer
 from paglets.host.push import is_sealed, is_unknown
 from paglets.host.records import Departure
 from paglets.host.replies import require_same
@@ -114,7 +114,7 @@ class Clones:
             fingerprint=request.fingerprint,
         )
         journey = self._enter(departure)
-        cloning = Cloning(self._parts, journey, Patience(departure), row, found, request.parameters)
+        cloning = Cloning(self._parts, journey, row, found, request.parameters)
         self._tasks.start(self._make(original, cloning))
         return journey
 
@@ -130,7 +130,7 @@ class Clones:
         """The whole of it. It ends `journey.ended` whatever happens, unless the host itself ends."""
         journey = cloning.journey
         try:
-            await cloning.patience.spend(lambda: self._look(journey), "a look at the target", lambda error: error)
+            await journey.patience.spend(lambda: self._look(journey), "a look at the target", lambda error: error)
             async with original.life:
                 if self._residents.get(original.paglet_id) is not original:
                     raise moved(original.paglet_id)
@@ -163,8 +163,8 @@ class Clones:
         """All that is taken back by an abort."""
         target = cloning.journey.departure.target
         explain = partial(self._parts.peers.explain, target)
-        await cloning.patience.spend(cloning.push, f"the clone's journey to {target}", explain)
-        cloning.patience.require_time()
+        await cloning.journey.patience.spend(cloning.push, f"the clone's journey to {target}", explain)
+        cloning.journey.patience.require_time()
 
     async def _commit(self, journey: Journey, row: PagletRow) -> None:
         try:
@@ -204,7 +204,7 @@ class Clones:
 
     async def _withdraw(self, journey: Journey, row: PagletRow) -> None:
         try:
-            await withdraw_clone(self._parts, row)
+            await withdraw_clone(self._parts, row, journey.disposal)
         except ConflictError as fenced:
             _log.error("clone %s was taken from this host on its way: %s", row.paglet_id, fenced)
         await self._parts.journal.end_departure(journey.departure, left=False)
@@ -249,7 +249,7 @@ class Clones:
     async def _decide(self, journey: Journey, row: PagletRow) -> None:
         """The intent stands: goes on if the target has everything, else gives up."""
         try:
-            Patience(journey.departure).require_time()
+            journey.patience.require_time()
             if not await is_sealed(self._parts, journey.departure):
                 raise cut_journey(journey.departure)
         except PagletError as error:

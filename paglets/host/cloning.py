@@ -17,9 +17,9 @@ from paglets.directory.contract import Guard, Intent, JourneyRecord, PagletRow
 from paglets.errors import ConflictError
 from paglets.faults import point
 from paglets.host.activities import hook_limits
+from paglets.host.disposal import Disposal
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
-from paglets.host.patience import Patience
 from paglets.host.push import push_paglet
 from paglets.host.resident import Resident
 from paglets.host.settle import settle_write, until_reached
@@ -55,7 +55,6 @@ class Cloning:
 
     parts: HostParts
     journey: Journey
-    patience: Patience
     row: PagletRow
     tombstone: PagletRow | None
     parameters: AnyMessage | None
@@ -70,8 +69,8 @@ class Cloning:
         departure, quiesce_s = self.journey.departure, self.parts.settings.quiesce_s
         next_state(original.paglet_id, original.row.state, LifecycleEvent.CLONE)
         event = CloneEvent(original.paglet_id, departure.paglet_id, self.parts.name, departure.target)
-        with self.patience.keeping_time():
-            async with hook_limits("on_cloning", self.patience.limit(quiesce_s)):
+        with self.journey.patience.keeping_time():
+            async with hook_limits("on_cloning", self.journey.patience.limit(quiesce_s)):
                 ticket = await original.gate.enter(own=True)
                 try:
                     await original.activities.hook(original.paglet.on_cloning, event)
@@ -131,13 +130,20 @@ async def commit_clone(parts: HostParts, journey: Journey, row: PagletRow) -> No
     point("clone.commit.after")
 
 
-async def withdraw_clone(parts: HostParts, row: PagletRow) -> None:
+async def withdraw_clone(parts: HostParts, row: PagletRow, disposal: Disposal | None = None) -> PagletRow:
     """The way back from step 2 or later: the clone's row becomes a tombstone, and what was staged goes with its owner.
 
-    Raises EPOCH_FENCED when somebody else has changed the row.
+    By a `disposal` there will never be a clone by its request. Raises EPOCH_FENCED when somebody else has changed the
+    row.
     """
     point("clone.abort.before")
-    state = next_state(row.paglet_id, row.state, LifecycleEvent.ABORT)
-    wanted = replace(row, state=state, intent=None, epoch=row.epoch + 1)
-    await settle_write(parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.ABORT)
+    if disposal is None:
+        cause = LifecycleEvent.ABORT
+        state = next_state(row.paglet_id, row.state, cause)
+        wanted = replace(row, state=state, intent=None, epoch=row.epoch + 1)
+    else:
+        cause = LifecycleEvent.DISPOSE
+        wanted = disposal.tombstone(row)
+    tombstone = await settle_write(parts.directory, Guard.on(row), wanted, cause=cause)
     point("clone.abort.directory")
+    return tombstone

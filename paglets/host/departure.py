@@ -123,7 +123,7 @@ class Departures:
         """The whole journey. It ends `journey.ended` whatever happens, unless the host itself ends."""
         resident, journey = move.resident, move.journey
         try:
-            await move.patience.spend(lambda: self._look(journey), "a look at the target", lambda error: error)
+            await move.journey.patience.spend(lambda: self._look(journey), "a look at the target", lambda error: error)
         except PagletError as error:
             self._end(journey, error)
             if journey.own_request is not None:
@@ -167,8 +167,8 @@ class Departures:
         target = move.journey.departure.target
         await move.intend()
         explain = partial(self._parts.peers.explain, target)
-        await move.patience.spend(move.push, f"the journey to {target}", explain)
-        move.patience.require_time()
+        await move.journey.patience.spend(move.push, f"the journey to {target}", explain)
+        move.journey.patience.require_time()
 
     async def _commit(self, move: Move) -> bool:
         """Step 6; False when somebody else has changed the row meanwhile."""
@@ -225,7 +225,7 @@ class Departures:
         """The intent stands: goes on if the target has everything, else gives up."""
         async with move.resident.life:
             try:
-                move.patience.require_time()
+                move.journey.patience.require_time()
                 if not await move.is_sealed():
                     raise cut_journey(move.journey.departure)
             except PagletError as error:

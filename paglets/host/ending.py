@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from paglets.core.events import DisposalEvent
-from paglets.core.lifecycle import LifecycleEvent, next_state
+from paglets.core.lifecycle import LifecycleEvent
 from paglets.directory.contract import Guard, PagletRow
 from paglets.errors import ConflictError, PagletError
 from paglets.faults import point
+from paglets.host.cloning import withdraw_clone
+from paglets.host.disposal import Disposal
 from paglets.host.dormant import Dormant
 from paglets.host.gate import moved, not_found
+from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
@@ -30,7 +32,10 @@ DISPOSAL_POINTS = ("dispose.directory.before", "dispose.directory.after", "dispo
 
 
 class Endings:
-    """Ends the paglets of one host. `find` looks for one that is awake here; `tasks` owns what outlives its caller."""
+    """Ends the paglets of one host. `tasks` owns what outlives its caller.
+
+    `find` looks for one that is awake here, `journey` for the journey of one that leaves, or of a clone that is made.
+    """
 
     def __init__(
         self,
@@ -39,53 +44,78 @@ class Endings:
         dormant: Dormant,
         tasks: Tasks,
         find: Callable[[str], Awaitable[Resident | None]],
+        journey: Callable[[str], Journey | None],
     ) -> None:
         self._parts = parts
         self._residents = residents
         self._dormant = dormant
         self._tasks = tasks
         self._find = find
+        self._journey = journey
 
-    async def end(self, row: PagletRow, request_id: str, fingerprint: bytes) -> None:
+    async def end(self, row: PagletRow, disposal: Disposal) -> None:
         """Ends a paglet of this host, whatever it is doing and whatever becomes of the caller.
 
         The tombstone in the directory is the commit; what goes with the paglet is deleted on every host thereafter.
         Raises PAGLET_MOVED when it has just left.
         """
-        await self._tasks.shielded(self._end(row, request_id, fingerprint))
+        await self._tasks.shielded(self._end(row, disposal))
 
-    async def _end(self, row: PagletRow, request_id: str, fingerprint: bytes) -> None:
-        resident = await self._find(row.paglet_id)
-        if resident is None:
-            async with self._dormant.lock(row.paglet_id):
-                resident = self._residents.get(row.paglet_id)  # it may have been woken meanwhile
-                if resident is None:
-                    row = await self._end_sleeping(row.paglet_id, request_id, fingerprint)
-        if resident is not None:
-            row = await self._end_resident(resident, request_id, fingerprint)
+    async def _end(self, row: PagletRow, disposal: Disposal) -> None:
+        if row.state is PagletState.CLONING:
+            row = await self._end_clone(row, disposal)
+        else:
+            row = await self._end_paglet(row.paglet_id, disposal)
         point("dispose.directory.after")
         await self._parts.journal.forget_paglet(row.paglet_id, row.epoch, tombstone_epoch=row.epoch)
         point("dispose.journal.after")
         await self.delete_with_owner(row.paglet_id)
 
-    async def _end_sleeping(self, paglet_id: str, request_id: str, fingerprint: bytes) -> PagletRow:
+    async def _end_clone(self, row: PagletRow, disposal: Disposal) -> PagletRow:
+        """Ends a clone on its way. Its journey, if it is under way, stops first: what it brings would be left behind.
+
+        Raises PAGLET_MOVED when it was committed all the same.
+        """
+        journey = self._journey(row.paglet_id)
+        if journey is not None:
+            journey.disposal = journey.disposal or disposal
+            journey.patience.cut(self._parts.settings.quiesce_s)
+            await journey.decided()
+        try:
+            return await withdraw_clone(self._parts, row, disposal)
+        except ConflictError as fenced:
+            raise moved(row.paglet_id) from fenced
+
+    async def _end_paglet(self, paglet_id: str, disposal: Disposal) -> PagletRow:
+        resident = await self._find(paglet_id)
+        if resident is None:
+            async with self._dormant.lock(paglet_id):
+                resident = self._residents.get(paglet_id)  # it may have been woken meanwhile
+                if resident is None:
+                    return await self._end_sleeping(paglet_id, disposal)
+        return await self._end_resident(resident, disposal)
+
+    async def _end_sleeping(self, paglet_id: str, disposal: Disposal) -> PagletRow:
         """Ends a paglet that cannot be told: an inactive one, or one that cannot be read."""
         row = await self._parts.directory.get(paglet_id)
         if row is None or row.state is PagletState.DISPOSED:
             raise not_found(paglet_id)
-        await self._entomb(row, request_id, fingerprint)
+        await self._entomb(row, disposal)
         self._dormant.remove(paglet_id)
         return row
 
-    async def _end_resident(self, resident: Resident, request_id: str, fingerprint: bytes) -> PagletRow:
-        resident.hasten(self._parts.settings.quiesce_s)
+    async def _end_resident(self, resident: Resident, disposal: Disposal) -> PagletRow:
+        quiesce_s, journey = self._parts.settings.quiesce_s, self._journey(resident.paglet_id)
+        resident.hasten(quiesce_s)
+        if journey is not None:
+            journey.patience.cut(quiesce_s)
         async with resident.life:
             if self._residents.get(resident.paglet_id) is not resident:
                 raise moved(resident.paglet_id)
             await self._last_turn(resident)
             resident.runner.fence(closed=True)
             try:
-                await self._entomb(resident.row, request_id, fingerprint)
+                await self._entomb(resident.row, disposal)
             except ConflictError:  # its end had no answer, and the id was used since
                 self._residents.remove(resident)
                 resident.leave(not_found(resident.paglet_id))
@@ -98,18 +128,10 @@ class Endings:
             resident.leave(not_found(resident.paglet_id))
             return resident.row
 
-    async def _entomb(self, row: PagletRow, request_id: str, fingerprint: bytes) -> None:
+    async def _entomb(self, row: PagletRow, disposal: Disposal) -> None:
         if row.owner != self._parts.name or row.intent is not None:
             raise moved(row.paglet_id)
-        state = next_state(row.paglet_id, row.state, LifecycleEvent.DISPOSE)
-        wanted = replace(
-            row,
-            state=state,
-            request_id=request_id,
-            earlier_request_id=row.request_id,
-            fingerprint=fingerprint,
-            error="",
-        )
+        wanted = disposal.tombstone(row)
         async with self._parts.work.leaving(row.paglet_id):
             point("dispose.directory.before")
             await settle_write(self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.DISPOSE)

@@ -27,6 +27,7 @@ from paglets.host.desk import Desks
 from paglets.host.dormant import WAKING_POINTS, Dormant
 from paglets.host.ending import DISPOSAL_POINTS, Endings
 from paglets.host.gate import not_found, shutting_down
+from paglets.host.journey import Journey
 from paglets.host.load import load_figure
 from paglets.host.move import DEPARTURE_POINTS
 from paglets.host.outbox import OUTBOX_POINTS
@@ -88,7 +89,7 @@ class Host:
         self.dormant = Dormant(parts, self.residents, self._tasks)
         self.arrivals = Arrivals(parts, self.residents, self.dormant)
         self.rests = Rests(parts, self.residents, self.dormant, self._tasks)
-        self.endings = Endings(parts, self.residents, self.dormant, self._tasks, self.resident)
+        self.endings = Endings(parts, self.residents, self.dormant, self._tasks, self.resident, self._journey)
         desks = Desks(parts, self.residents, self.dormant, self.resident)
         self.residency = Residency(
             parts, self.residents, self.rests, self._tasks, create=self.create, activate=self.activated
@@ -331,8 +332,11 @@ class Host:
 
     def journey(self, paglet_id: str) -> JourneyInfo | None:
         """The journey of a paglet that leaves this host, or of a clone that is made here."""
-        found = self.departures.journey(paglet_id) or self.clones.journey(paglet_id)
+        found = self._journey(paglet_id)
         return found.info() if found is not None else None
+
+    def _journey(self, paglet_id: str) -> Journey | None:
+        return self.departures.journey(paglet_id) or self.clones.journey(paglet_id)
 
     async def state(self, paglet_id: str) -> PagletStateText | None:
         """The durable state of a paglet of this host; an inactive one stays inactive. None for one that is elsewhere.

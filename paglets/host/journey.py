@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from paglets.core.turn import OwnRequest
 from paglets.errors import PagletError
+from paglets.host.disposal import Disposal
+from paglets.host.patience import Patience
 from paglets.host.records import Departure
 from paglets.values import JourneyInfo, JourneyPhase, PagletState
 
@@ -25,7 +27,8 @@ class Outcome:
 class Journey:
     """How far a journey has come. `ended` holds its outcome, or why it was given up before its commit.
 
-    `own_request` is that of the paglet itself, if it was the paglet that asked for the journey.
+    `own_request` is that of the paglet itself, if it was the paglet that asked for the journey. `disposal` is what
+    ends a clone that is on its way.
     """
 
     departure: Departure
@@ -34,8 +37,21 @@ class Journey:
     bytes_done: int = 0
     bytes_total: int = 0
     own_request: OwnRequest | None = None
+    disposal: Disposal | None = None
+    patience: Patience = field(init=False)
     committed: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def __post_init__(self) -> None:
+        self.patience = Patience(self.departure)
+
+    async def decided(self) -> None:
+        """Waits until it is committed or was given up."""
+        committed = asyncio.ensure_future(self.committed.wait())
+        try:
+            await asyncio.wait([self.ended, committed], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            committed.cancel()
 
     def info(self) -> JourneyInfo:
         """The journey for the eyes of others."""

@@ -20,7 +20,6 @@ from paglets.host.activities import hook_limits
 from paglets.host.files import require_unchanged
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
-from paglets.host.patience import Patience
 from paglets.host.push import is_sealed, push_paglet
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
@@ -64,7 +63,6 @@ class Move:
     def __init__(self, parts: HostParts, residents: Residents, resident: Resident, journey: Journey) -> None:
         self.resident = resident
         self.journey = journey
-        self.patience = Patience(journey.departure)
         self._parts = parts
         self._residents = residents
 
@@ -73,15 +71,15 @@ class Move:
         resident = self.resident
         next_state(resident.paglet_id, resident.row.state, LifecycleEvent.DEPART)
         point("journey.quiesce.before")
-        with self.patience.keeping_time():
-            await resident.quiet(self.patience.limit(self._parts.settings.quiesce_s))
+        with self.journey.patience.keeping_time():
+            await resident.quiet(self.journey.patience.limit(self._parts.settings.quiesce_s))
 
     async def freeze(self) -> None:
         """The rest of step 1: the last turn, and the record by which a restart knows of the journey."""
         resident, journey = self.resident, self.journey
-        with self.patience.keeping_time():
+        with self.journey.patience.keeping_time():
             await self._last_turn()
-            self.patience.require_time()
+            self.journey.patience.require_time()
         files = tuple(file for _, file in sorted(resident.files.items()))
         for file in files:
             await asyncio.to_thread(require_unchanged, file)
@@ -100,7 +98,7 @@ class Move:
             await resident.runner.invoke(resident.paglet.on_dispatching, event)
             await resident.clean_up()
 
-        async with hook_limits("on_dispatching", self.patience.limit(self._parts.settings.quiesce_s)):
+        async with hook_limits("on_dispatching", self.journey.patience.limit(self._parts.settings.quiesce_s)):
             await resident.activities.hook(on_dispatching)
 
     async def intend(self) -> None:

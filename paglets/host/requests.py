@@ -16,6 +16,7 @@ from paglets.errors import DeadlineError, PagletError, UnavailableError
 from paglets.host.arrival import Arrivals
 from paglets.host.clones import CloneRequest, Clones
 from paglets.host.departure import Departures, MoveRequest
+from paglets.host.disposal import Disposal
 from paglets.host.dormant import Dormant
 from paglets.host.ending import Endings
 from paglets.host.gate import moved
@@ -173,7 +174,7 @@ class Requests:
                 case OwnAction.DEACTIVATE:
                     await self._rests.rest(resident, RestRequest(wanted.policy, own=wanted))
                 case OwnAction.DISPOSE:
-                    await self._endings.end(resident.row, "", b"")
+                    await self._endings.end(resident.row, Disposal())
         except UnavailableError as error:
             _log.info("what paglet %s asked for is done elsewhere, or later: %s", resident.paglet_id, error)
         except PagletError as error:

@@ -17,6 +17,7 @@ from paglets.errors import InvalidArgumentError, PagletError
 from paglets.host.births import CreateRequest
 from paglets.host.clones import CloneRequest
 from paglets.host.departure import MoveRequest
+from paglets.host.disposal import Disposal
 from paglets.host.gate import call_cycle, not_found
 from paglets.host.host import Host
 from paglets.host.registry import services_of
@@ -238,7 +239,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
             row = await self._host.row(meta.paglet_id)
             if row.owner != self._host.name:
                 return None
-            await self._host.endings.end(row, request.request_id, _fingerprint(request))
+            await self._host.endings.end(row, Disposal(request.request_id, _fingerprint(request)))
             return b""
 
         await self._router.unary(context, meta, _DISPOSE, request.SerializeToString(), here)

@@ -16,6 +16,7 @@ from paglets import faults
 from paglets.directory.contract import Guard, JourneyRecord, PagletRow, RowWrite
 from paglets.directory.sqlite import SqliteDirectory
 from paglets.errors import ConflictError, InternalError, UnavailableError
+from paglets.host.disposal import Disposal
 from paglets.values import ArrivalMode, DeactivationPolicy, PagletState, TransferTicket
 from tests.host.conftest import Mesh, Site, site
 from tests.host.midway import do
@@ -261,5 +262,5 @@ async def test_end_without_an_answer_after_which_the_id_was_used_again(
     with monkeypatch.context() as patch:
         patch.setattr(SqliteDirectory, "apply", apply)
         with pytest.raises(ConflictError):
-            await mesh.alpha.host.endings.end(await _row(mesh.alpha), "", b"")
+            await mesh.alpha.host.endings.end(await _row(mesh.alpha), Disposal())
     assert mesh.alpha.host.residents.get("probe") is None

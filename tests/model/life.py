@@ -39,6 +39,8 @@ def begun(model: Model, world: World, host: int) -> Steps:
     if "dispose" in model.does and found.mem is None and _sleeps(world, host) and world.row is not None:
         ending = at(asked, host, mem=Mem("ending", world.row.epoch))
         yield Step(f"dispose.find at {host}, it sleeps", ending, helps=False)
+    if "dispose" in model.does:
+        yield from _entomb_clone(model, asked, host)
     if found.mem is None or found.mem.step != "open":
         return
     if "deactivate" in model.does and not (found.turn and model.has("a running turn ends first")):
@@ -176,6 +178,15 @@ def _deactivate(model: Model, world: World, host: int, mem: Mem) -> Steps:
         known=lambda made: at(made, host, mem=None, rests=True),
         fenced=lambda found: at(found, host, mem=None),
     )
+
+
+def _entomb_clone(model: Model, world: World, host: int) -> Steps:
+    """A clone on its way is ended, whatever its journey is doing and whether or not it is known here."""
+    row = world.row
+    if row is not None and (row.owner, row.state) == (host, CLONING):
+        wanted = Write(host, row.epoch, row.transfer, Row(host, row.epoch + 1, DISPOSED))
+        name = f"dispose.directory at {host}, a clone"
+        yield from write(model, world, name, wanted, known=lambda made: made, fenced=lambda found: found)
 
 
 def _entomb(model: Model, world: World, host: int, mem: Mem) -> Steps:

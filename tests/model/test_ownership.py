@@ -28,6 +28,7 @@ SMALL = {
     "two hosts create": Model(does=does("create", "dispose")),
     "a clone": Model(does=does("clone"), writes=2),
     "a clone is asked for again": Model(does=does("clone"), operations=2),
+    "a clone ends, also on its way": Model(does=does("clone", "dispose"), operations=2),
     "it sleeps and wakes": Model(does=does("deactivate"), operations=2, writes=2),
     "it ends": Model(does=does("dispose"), operations=2, writes=2, reads=True),
     "an operator takes over": Model(does=does("dispatch", "take over")),

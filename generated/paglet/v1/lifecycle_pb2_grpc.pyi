@@ -116,7 +116,13 @@ class LifecycleServiceStub:
     """DisposePaglet ends a paglet for good, whatever state it is in, with the artifacts that go with their owner. Files
     outside the store are left alone.
 
-    Safe to repeat with the same request_id: the id of a paglet that this request disposed of is a success.
+    Nothing that hangs keeps it waiting: a turn, a hook, an arrival and a journey whose target does not answer have the
+    quiesce time of their host each, and are cut or left to themselves then. A journey that is cut is given up by
+    ABORTED (JOURNEY_ABORTED), and the paglet ends where it is; one that was committed arrives, and it ends there. A clone
+    that is cut on its way has no last turn, and its request makes no other. Whoever waits for the paglet is told.
+
+    Safe to repeat with the same request_id: the id of a paglet that this request disposed of is a success, also of a
+    clone on its way. A second request at the same time gets PAGLET_NOT_FOUND.
 
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION
     (CALL_CYCLE), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does
@@ -233,7 +239,13 @@ class LifecycleServiceAsyncStub(LifecycleServiceStub):
     """DisposePaglet ends a paglet for good, whatever state it is in, with the artifacts that go with their owner. Files
     outside the store are left alone.
 
-    Safe to repeat with the same request_id: the id of a paglet that this request disposed of is a success.
+    Nothing that hangs keeps it waiting: a turn, a hook, an arrival and a journey whose target does not answer have the
+    quiesce time of their host each, and are cut or left to themselves then. A journey that is cut is given up by
+    ABORTED (JOURNEY_ABORTED), and the paglet ends where it is; one that was committed arrives, and it ends there. A clone
+    that is cut on its way has no last turn, and its request makes no other. Whoever waits for the paglet is told.
+
+    Safe to repeat with the same request_id: the id of a paglet that this request disposed of is a success, also of a
+    clone on its way. A second request at the same time gets PAGLET_NOT_FOUND.
 
     Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION
     (CALL_CYCLE), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does
@@ -407,7 +419,13 @@ class LifecycleServiceServicer(metaclass=_abc_1.ABCMeta):
         """DisposePaglet ends a paglet for good, whatever state it is in, with the artifacts that go with their owner. Files
         outside the store are left alone.
 
-        Safe to repeat with the same request_id: the id of a paglet that this request disposed of is a success.
+        Nothing that hangs keeps it waiting: a turn, a hook, an arrival and a journey whose target does not answer have the
+        quiesce time of their host each, and are cut or left to themselves then. A journey that is cut is given up by
+        ABORTED (JOURNEY_ABORTED), and the paglet ends where it is; one that was committed arrives, and it ends there. A clone
+        that is cut on its way has no last turn, and its request makes no other. Whoever waits for the paglet is told.
+
+        Safe to repeat with the same request_id: the id of a paglet that this request disposed of is a success, also of a
+        clone on its way. A second request at the same time gets PAGLET_NOT_FOUND.
 
         Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION
         (CALL_CYCLE), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does
