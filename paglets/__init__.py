@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from paglets.client.client import Client
     from paglets.client.operations import OperationClient
     from paglets.client.proxy import PagletProxy
-    from paglets.client.tasks import TaskClient, TaskSnapshot
+    from paglets.client.task_snapshot import TaskSnapshot
+    from paglets.client.tasks import TaskClient
     from paglets.core.handlers import operation
     from paglets.core.locking import state_locked
     from paglets.core.paglet import Paglet
@@ -62,7 +63,8 @@ _ROOMS = {
     "paglets.client.client": ("Client",),
     "paglets.client.operations": ("OperationClient",),
     "paglets.client.proxy": ("PagletProxy",),
-    "paglets.client.tasks": ("TaskClient", "TaskSnapshot"),
+    "paglets.client.task_snapshot": ("TaskSnapshot",),
+    "paglets.client.tasks": ("TaskClient",),
     "paglets.core.handlers": ("operation",),
     "paglets.core.locking": ("state_locked",),
     "paglets.core.paglet": ("Paglet",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,6 +93,14 @@ class FakeHome:
             return await _invoke(method, request)
         async with self.turn():
             return await _invoke(method, request)
+
+    async def answers(self, path: str, request: Message) -> AsyncGenerator[Any]:
+        """Calls an operation that is answered by a stream, beside the turns."""
+        handler = self.paglet.handlers[path]
+        owner = self.paglet if handler.pattern is None else self.paglet.pattern_services[handler.pattern]
+        async with aclosing(getattr(owner, handler.attribute)(request)) as replies:
+            async for reply in replies:
+                yield reply
 
     async def hook(self, hook: Callable[..., Any], *arguments: object) -> None:
         """Runs a hook as a turn."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from paglet.v1.file_transfer_pb2 import FileTransferRequest, FileTransferResult
     from paglets.client.client import Client
     from paglets.client.proxy import PagletProxy
-    from paglets.client.tasks import TaskSnapshot
+    from paglets.client.task_snapshot import TaskSnapshot
 
 __all__ = ["CARRIER", "carry", "file"]
 

@@ -1,31 +1,38 @@
-"""A task, as those see it who have it done: start it, ask how it stands, wait for its end."""
+"""A task, as those see it who have it done: start it, ask how it stands, watch it, wait for its end, cancel it."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+import grpc
+import typing_extensions
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 
 from paglet.v1 import task_pb2
 from paglet.v1.task_pb2_grpc import TaskServiceStub
+from paglets.client.follow import followed
 from paglets.client.proxy import PagletProxy
-from paglets.client.unpack import unpack
-from paglets.values import TaskPhase
-from paglets.wire.tasks import task_phase_from_message
-from paglets.wire.times import duration_to_message, time_from_message
+from paglets.client.task_snapshot import TaskSnapshot, snapshot_from_message
+from paglets.wire.metadata import REQUEST_ID_KEY
+from paglets.wire.times import duration_to_message
 
-__all__ = ["TaskClient", "TaskDeclaration", "TaskSnapshot"]
+__all__ = ["TaskClient", "TaskDeclaration"]
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResultT = TypeVar("ResultT", bound=Message)
+ProgressT = typing_extensions.TypeVar("ProgressT", bound=Message, default=Message)
 ThisRequestT = TypeVar("ThisRequestT", bound=Message)
 ThisResultT = TypeVar("ThisResultT", bound=Message)
+ThisProgressT = TypeVar("ThisProgressT", bound=Message)
 RequestT_co = TypeVar("RequestT_co", bound=Message, covariant=True)
 ResultT_co = TypeVar("ResultT_co", bound=Message, covariant=True)
+ProgressT_co = TypeVar("ProgressT_co", bound=Message, covariant=True)
 
 _LONGEST_WAIT_S = 20.0
 """One call waits no longer than this: whoever stands between the two ends may not bear long calls."""
@@ -34,8 +41,8 @@ _GRACE_S = 30.0
 """How much longer than its wait a call may take, for a host that is started again or a paglet on its way."""
 
 
-class TaskDeclaration(Protocol[RequestT_co, ResultT_co]):
-    """A class that says what its task takes and what comes of it; every TaskPaglet does."""
+class TaskDeclaration(Protocol[RequestT_co, ResultT_co, ProgressT_co]):
+    """A class that says what its task takes, what comes of it and what it tells meanwhile; every TaskPaglet does."""
 
     @classmethod
     def request_class(cls) -> type[RequestT_co]:
@@ -47,54 +54,52 @@ class TaskDeclaration(Protocol[RequestT_co, ResultT_co]):
         """The message class of the result."""
         ...
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskSnapshot(Generic[ResultT]):
-    """How a task stood when it was asked; `host` answered. Times are seconds since the epoch, 0.0 for not yet.
-
-    `error_code` and `error_reason` are those of the PagletError that the task failed with, 0 and empty without one.
-    """
-
-    phase: TaskPhase
-    done: bool
-    result: ResultT | None
-    error: str
-    started_at: float
-    completed_at: float
-    paglet_id: str
-    host: str
-    error_code: int = 0
-    error_reason: str = ""
+    @classmethod
+    def progress_class(cls) -> type[ProgressT_co]:
+        """The message class of the details of its progress; `Message` itself for any."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class TaskClient(Generic[RequestT, ResultT]):
-    """The task of one paglet, wherever that is. All methods raise PagletErrors, as the proxy's stubs do."""
+class TaskClient(Generic[RequestT, ResultT, ProgressT]):
+    """The task of one paglet, wherever that is. All methods raise PagletErrors, as the proxy's stubs do.
+
+    Details of its progress are messages of `progress_type`; where that is `Message` itself they are given as the
+    `google.protobuf.Any` in which they came.
+    """
 
     proxy: PagletProxy
     request_type: type[RequestT]
     result_type: type[ResultT]
+    progress_type: type[ProgressT] = Message  # pyright: ignore[reportAssignmentType] - which is what ProgressT is then
 
     @staticmethod
     def for_paglet(
-        proxy: PagletProxy, paglet_class: type[TaskDeclaration[ThisRequestT, ThisResultT]]
-    ) -> TaskClient[ThisRequestT, ThisResultT]:
+        proxy: PagletProxy, paglet_class: type[TaskDeclaration[ThisRequestT, ThisResultT, ThisProgressT]]
+    ) -> TaskClient[ThisRequestT, ThisResultT, ThisProgressT]:
         """A client for a task of this class."""
-        return TaskClient(proxy, paglet_class.request_class(), paglet_class.result_class())
+        return TaskClient(
+            proxy, paglet_class.request_class(), paglet_class.result_class(), paglet_class.progress_class()
+        )
 
-    async def start(self, request: RequestT) -> TaskSnapshot[ResultT]:
-        """Begins the task; it is RUNNING, durably, on return. Raises MALFORMED_REQUEST, TASK_RUNNING."""
+    async def start(self, request: RequestT, *, request_id: str = "") -> TaskSnapshot[ResultT, ProgressT]:
+        """Begins the task; it is RUNNING, durably, on return. Raises MALFORMED_REQUEST, TASK_RUNNING.
+
+        Safe to repeat with the same `request_id`, a UUID: the task is begun once, and what was answered first is
+        answered again.
+        """
         packed = AnyMessage()
         packed.Pack(request)
-        reply = await self.proxy.stub(TaskServiceStub).Start(task_pb2.TaskServiceStartRequest(request=packed))
+        asked = task_pb2.TaskServiceStartRequest(request=packed)
+        reply = await self.proxy.stub(TaskServiceStub).Start(asked, metadata=_own_id(request_id))
         return self._snapshot(reply.task)
 
-    async def get(self) -> TaskSnapshot[ResultT]:
+    async def get(self) -> TaskSnapshot[ResultT, ProgressT]:
         """Tells how the task stands. Safe to repeat."""
         reply = await self.proxy.stub(TaskServiceStub).Get(task_pb2.TaskServiceGetRequest())
         return self._snapshot(reply.task)
 
-    async def wait(self, timeout_s: float = 0.5) -> TaskSnapshot[ResultT]:
+    async def wait(self, timeout_s: float = 0.5) -> TaskSnapshot[ResultT, ProgressT]:
         """Waits until the task has ended, or the time is over, and tells how it stands then.
 
         Follows the task to other hosts; `math.inf` waits for ever. Safe to repeat.
@@ -106,29 +111,50 @@ class TaskClient(Generic[RequestT, ResultT]):
             if snapshot.done or left_s <= _LONGEST_WAIT_S:
                 return snapshot
 
-    async def start_and_wait(self, request: RequestT, timeout_s: float = math.inf) -> TaskSnapshot[ResultT]:
+    async def watch(self, after_revision: int = 0) -> AsyncGenerator[TaskSnapshot[ResultT, ProgressT], None]:
+        """How the task stands now, and then after each change, to its end, which comes last; no revision comes twice.
+
+        Changes that follow each other closely may come as one: `revision` tells how many. With `after_revision`, that
+        of the last snapshot seen, it begins with the next change. It goes on over moves, rests and restarts of hosts,
+        and brings an inactive paglet back as a call does; while nobody can be reached it goes on as long as a call
+        would. A task that was started again before its end was told is watched to the end of that run.
+        """
+
+        def open_call(
+            revision: int,
+        ) -> grpc.aio.UnaryStreamCall[task_pb2.TaskServiceWatchRequest, task_pb2.TaskServiceWatchResponse]:
+            stub = self.proxy.stub(TaskServiceStub)
+            return stub.Watch(task_pb2.TaskServiceWatchRequest(after_revision=revision))
+
+        stream = followed(after_revision, open_call, lambda reply: reply.task.revision, self.proxy.client.policy)
+        async with aclosing(stream) as replies:
+            async for reply in replies:
+                yield self._snapshot(reply.task)
+                if reply.task.done:
+                    return
+
+    async def cancel(self, *, request_id: str = "") -> TaskSnapshot[ResultT, ProgressT]:
+        """Ends a task that is under way, FAILED with the reason TASK_CANCELLED; any other stays as it is.
+
+        Safe to repeat with the same `request_id`, a UUID. Raises TASK_ON_ITS_WAY while it moves to where it goes on.
+        """
+        asked = task_pb2.TaskServiceCancelRequest()
+        reply = await self.proxy.stub(TaskServiceStub).Cancel(asked, metadata=_own_id(request_id))
+        return self._snapshot(reply.task)
+
+    async def start_and_wait(self, request: RequestT, timeout_s: float = math.inf) -> TaskSnapshot[ResultT, ProgressT]:
         """Begins the task and waits as `wait` does. Raises as `start` does."""
         snapshot = await self.start(request)
         return snapshot if snapshot.done else await self.wait(timeout_s)
 
-    async def _wait_once(self, timeout_s: float) -> TaskSnapshot[ResultT]:
+    async def _wait_once(self, timeout_s: float) -> TaskSnapshot[ResultT, ProgressT]:
         request = task_pb2.TaskServiceWaitRequest(timeout=duration_to_message(timeout_s))
         reply = await self.proxy.stub(TaskServiceStub).Wait(request, timeout=timeout_s + _GRACE_S)
         return self._snapshot(reply.task)
 
-    def _snapshot(self, status: task_pb2.TaskStatus) -> TaskSnapshot[ResultT]:
-        return TaskSnapshot(
-            phase=task_phase_from_message(status.phase),
-            done=status.done,
-            result=self._result(status),
-            error=status.error,
-            started_at=time_from_message(status.start_time),
-            completed_at=time_from_message(status.complete_time),
-            paglet_id=status.paglet_id,
-            host=status.host,
-            error_code=status.error_code,
-            error_reason=status.error_reason,
-        )
+    def _snapshot(self, status: task_pb2.TaskStatus) -> TaskSnapshot[ResultT, ProgressT]:
+        return snapshot_from_message(status, self.result_type, self.progress_type)
 
-    def _result(self, status: task_pb2.TaskStatus) -> ResultT | None:
-        return unpack(status.result, self.result_type, "the task's result") if status.HasField("result") else None
+
+def _own_id(request_id: str) -> tuple[tuple[str, str], ...]:
+    return ((REQUEST_ID_KEY, request_id),) if request_id else ()

@@ -57,7 +57,7 @@ __all__ = ["Paglet", "PatternService"]
 T = TypeVar("T")
 StateT = TypeVar("StateT")
 StubT = TypeVar("StubT")
-PagletT = TypeVar("PagletT", bound="Paglet[Any]")
+PagletT = TypeVar("PagletT")
 
 _NOTHING_MORE = ArtifactWrite()
 

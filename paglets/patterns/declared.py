@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import get_args, get_origin
 
 from google.protobuf.message import Message
@@ -14,17 +15,20 @@ def is_open(cls: type) -> bool:
     return bool(getattr(cls, "__parameters__", ()))
 
 
-def declare_messages(cls: type, base: type, names: tuple[str, ...]) -> None:
+def declare_messages(cls: type, base: type, names: tuple[str, ...], optional: Mapping[str, int]) -> None:
     """Sets the class attributes `names` to the message classes that are the first type arguments of `base`.
+
+    `optional` names more, with the places of their type arguments; nothing said is any message, `Message` itself.
 
     An attribute that is set already, or inherited, stays. Raises TypeError when one is still missing in a class that
     leaves no type parameter open.
     """
     arguments = _arguments(cls, base)
-    for index, name in enumerate(names):
-        declared = getattr(cls, name, None) or next(iter(arguments[index:]), None)
+    for name, index in {**{name: index for index, name in enumerate(names)}, **optional}.items():
+        declared = getattr(cls, name, None) or next(iter(arguments[index:]), Message if name in optional else None)
         if isinstance(declared, type) and issubclass(declared, Message):
-            setattr(cls, name, declared)
+            if not (is_open(cls) and declared is Message):
+                setattr(cls, name, declared)
         elif not is_open(cls):
             examples = ", ".join(f"My{each}" for each in names)
             raise TypeError(

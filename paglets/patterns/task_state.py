@@ -7,46 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.message import Message
-
 from paglet.v1 import task_pb2
-from paglets.errors import PagletError
+from paglets.errors import CancelledCallError, PagletError
+from paglets.patterns.task_messages import PackedMessage, error_text, sendable
+from paglets.patterns.task_progress import ReportedProgress
 from paglets.values import TaskPhase
 from paglets.wire.tasks import task_phase_to_message
 from paglets.wire.times import time_to_message
 
-__all__ = ["PackedMessage", "TaskState", "error_text", "status_to_message"]
-
-_MAX_ERROR_CHARS = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class PackedMessage:
-    """A protobuf message at rest: the name of its type as `google.protobuf.Any` writes it, and its bytes."""
-
-    type_url: str
-    value: bytes
-
-    @classmethod
-    def of(cls, message: Message) -> PackedMessage:
-        """Packs a message; equal messages of a type give equal bytes."""
-        packed = AnyMessage()
-        packed.Pack(message, deterministic=True)
-        return cls(packed.type_url, packed.value)
-
-    def to_message(self) -> AnyMessage:
-        """The same as an `Any`."""
-        return AnyMessage(type_url=self.type_url, value=self.value)
+__all__ = ["TaskState", "status_to_message"]
 
 
 @dataclass
 class TaskState:
-    """What every task keeps; derive from it to keep more.
+    """What every task keeps; derive from it to keep more. Its methods change it: they count the `revision`.
 
     Times are seconds since the epoch, 0.0 for not yet. `target` is where a task WAITING_FOR_ARRIVAL is bound for. `run`
     counts the starts, and `has_body` says that the body of this run has not ended: both tell work from a leftover.
     `error_code` and `error_reason` are those of the PagletError that the task failed with, 0 and empty without one.
+    `revision` grows by one with each turn that changes how the task stands, however often it does; it begins with 1.
     """
 
     phase: TaskPhase = TaskPhase.NEW
@@ -60,6 +39,8 @@ class TaskState:
     has_body: bool = False
     error_code: int = 0
     error_reason: str = ""
+    revision: int = 1
+    progress: ReportedProgress | None = None
 
     @property
     def done(self) -> bool:
@@ -79,12 +60,19 @@ class TaskState:
     def restart(self) -> None:
         """Begins a run anew, for the same request."""
         self.run += 1
-        self.phase, self.has_body, self.target = TaskPhase.RUNNING, True, ""
+        self.phase, self.has_body, self.target, self.progress = TaskPhase.RUNNING, True, "", None
         self._forget_outcome()
+        self._changed()
 
     def wait_for_arrival(self, target: str) -> None:
         """The task goes on where its paglet arrives."""
         self.phase, self.target = TaskPhase.WAITING_FOR_ARRIVAL, target
+        self._changed()
+
+    def report(self, progress: ReportedProgress) -> None:
+        """Says how far the work is; what it said before is forgotten."""
+        self.progress = progress
+        self._changed()
 
     def complete(self, result: PackedMessage | None, now: float) -> None:
         """Ends the task well."""
@@ -96,7 +84,12 @@ class TaskState:
         self._end(TaskPhase.FAILED, now)
         self.error = error
         if isinstance(cause, PagletError):
-            self.error_code, self.error_reason = int(cause.code), _sendable(cause.reason)
+            self.error_code, self.error_reason = int(cause.code), sendable(cause.reason)
+
+    def cancel(self, now: float) -> None:
+        """Ends the task because somebody wanted it to end."""
+        cause = CancelledCallError("TASK_CANCELLED", "the task was cancelled")
+        self.fail(cause.message, now, cause)
 
     def enter(self, phase: TaskPhase, now: float) -> None:
         """Sets the phase alone; one that ends the task does so without a result, or with an error that says little."""
@@ -107,29 +100,21 @@ class TaskState:
         else:
             self.phase = phase
             self._forget_outcome()
+            self._changed()
 
     def _end(self, phase: TaskPhase, now: float) -> None:
         self.phase, self.has_body, self.target = phase, False, ""
         self._forget_outcome()
         self.completed_at = now
+        self._changed()
 
     def _forget_outcome(self) -> None:
         self.result, self.completed_at = None, 0.0
         self.error, self.error_code, self.error_reason = "", 0, ""
 
-
-def error_text(error: str | BaseException) -> str:
-    """What a task says of an error: never empty, never longer than a state can bear, always text that can be sent."""
-    text = error.message if isinstance(error, PagletError) else str(error)
-    if not text.strip():
-        text = "failed without a reason" if isinstance(error, str) else type(error).__name__
-    return _sendable(text)
-
-
-def _sendable(text: str) -> str:
-    if len(text) > _MAX_ERROR_CHARS:
-        text = text[: _MAX_ERROR_CHARS - 3] + "..."
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    def _changed(self) -> None:
+        """Counts the turn's change once: each turn has an object of its own, which remembers the number before."""
+        self.revision = self.__dict__.setdefault("_revision_before", self.revision) + 1
 
 
 def status_to_message(state: TaskState, paglet_id: str, host: str) -> task_pb2.TaskStatus:
@@ -146,4 +131,6 @@ def status_to_message(state: TaskState, paglet_id: str, host: str) -> task_pb2.T
         complete_time=time_to_message(state.completed_at),
         paglet_id=paglet_id,
         host=host,
+        revision=state.revision,
+        progress=state.progress.to_message() if state.progress else None,
     )

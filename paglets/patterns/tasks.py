@@ -1,4 +1,4 @@
-"""The paglet that works in the background: started by one call, watched by others, ended by its result or its error.
+"""The paglet that works in the background: started by one call, watched by others, ended by its outcome or a cancel.
 
 The work never runs in a turn, so a task answers at any time; what it says is always durable.
 """
@@ -11,54 +11,36 @@ from typing import ClassVar, Generic, TypeVar
 
 import typing_extensions
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from paglet.v1 import task_pb2
 from paglets.core.context import Context
 from paglets.core.events import ActivationEvent, CloneEvent, MobilityEvent
-from paglets.core.paglet import Paglet, PatternService
+from paglets.core.paglet import Paglet
 from paglets.core.turn import StateCell
-from paglets.errors import InvalidArgumentError, PagletError, PreconditionError, Resource
+from paglets.errors import PagletError, PreconditionError, Resource
 from paglets.patterns.declared import declare_messages
-from paglets.patterns.task_state import PackedMessage, TaskState, error_text, status_to_message
+from paglets.patterns.task_bodies import TaskBodies, has_a_say
+from paglets.patterns.task_messages import PackedMessage, error_text, require_message, unpack_request
+from paglets.patterns.task_progress import ReportedProgress
+from paglets.patterns.task_service import TaskOperations
+from paglets.patterns.task_state import TaskState, status_to_message
 from paglets.values import PagletProxyRef, TaskPhase, TransferTicket
-from paglets.wire.times import duration_from_message
 
-__all__ = ["TaskOperations", "TaskPaglet"]
+__all__ = ["TaskPaglet"]
 
 RequestT = TypeVar("RequestT", bound=Message)
 ResultT = TypeVar("ResultT", bound=Message)
 TaskStateT = typing_extensions.TypeVar("TaskStateT", bound=TaskState, default=TaskState)
-
-_WAIT_S = 0.5
-
-
-class TaskOperations(PatternService["TaskPaglet[Message, Message, TaskState]"]):
-    """`paglet.v1.TaskService`, answered for a task beside its own services."""
-
-    Service = task_pb2.DESCRIPTOR.services_by_name["TaskService"]
-
-    async def start(self, request: task_pb2.TaskServiceStartRequest) -> task_pb2.TaskServiceStartResponse:
-        """Begins the task; the body begins when this turn is durable."""
-        self.paglet.begin_task(request.request)
-        return task_pb2.TaskServiceStartResponse(task=self.paglet.task_status())
-
-    async def get(self, request: task_pb2.TaskServiceGetRequest) -> task_pb2.TaskServiceGetResponse:
-        """Tells how the task stands, at once."""
-        return task_pb2.TaskServiceGetResponse(task=self.paglet.task_status())
-
-    async def wait(self, request: task_pb2.TaskServiceWaitRequest) -> task_pb2.TaskServiceWaitResponse:
-        """Tells how the task stands when it has ended, or the timeout is over."""
-        timeout_s = duration_from_message(request.timeout) if request.HasField("timeout") else _WAIT_S
-        await self.paglet.wait_state(_has_ended, max(0.0, timeout_s))
-        return task_pb2.TaskServiceWaitResponse(task=self.paglet.task_status())
+ProgressT = typing_extensions.TypeVar("ProgressT", bound=Message, default=Message)
 
 
-class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT]):
+class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT, ProgressT]):
     """A paglet that works on one request at a time: `class Sum(TaskPaglet[SumRequest, SumResult])` defines `run_task`.
 
-    Request and result are protobuf messages; a third argument is a state class derived from `TaskState`. The class
-    attributes `Request` and `Result` say the same, and a class with neither is refused when it is defined.
+    Request and result are protobuf messages; a third argument is a state class derived from `TaskState`, a fourth the
+    message of which `report_progress` takes details, else any message will do. The class attributes `Request`, `Result`
+    and `Progress` say the same, and a class without the first two is refused when it is defined.
 
     A body that was cut short, because its host was restarted or its paglet was moved while it ran, leaves a task that
     FAILED, unless `rerun_after_cut` says that it may begin anew with the same request. Hooks that a task overrides call
@@ -71,16 +53,17 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT]):
 
     Request: type[RequestT]
     Result: type[ResultT]
+    Progress: type[ProgressT]
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
-        declare_messages(cls, TaskPaglet, ("Request", "Result"))
+        declare_messages(cls, TaskPaglet, ("Request", "Result"), {"Progress": 3})
         if not issubclass(cls.State, TaskState):
             raise TypeError(f"{cls.__qualname__} keeps {cls.State.__qualname__}, which does not derive from TaskState")
 
     def __init__(self, context: Context, cell: StateCell[TaskStateT]) -> None:
         super().__init__(context, cell)
-        self._runs_here: set[int] = set()
+        self._bodies = TaskBodies()
         self._bound_for = ""
 
     @classmethod
@@ -93,6 +76,11 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT]):
         """The message class of what comes of it."""
         return cls.Result
 
+    @classmethod
+    def progress_class(cls) -> type[ProgressT]:
+        """The message class of the details of its progress; `Message` itself for a class that did not say."""
+        return cls.Progress
+
     # What an author writes, and calls.
 
     async def run_task(self, request: RequestT) -> ResultT | PagletProxyRef | None:
@@ -101,6 +89,10 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT]):
         A result ends the task well, an exception ends it FAILED and takes back the moves it asked for. What
         `self.dispatch()` gave leaves the task WAITING_FOR_ARRIVAL and moves it; it goes on in `on_arrival`. None leaves
         it as it is, for a later call or hook to end.
+
+        It is cancelled when the task is: by then the task has FAILED with the reason TASK_CANCELLED, and what the body
+        says of it from there on changes nothing. A thread that it waits for is not stopped, and may look at
+        `self.state.done`.
         """
         raise NotImplementedError(f"{type(self).__qualname__} does not define run_task")
 
@@ -108,7 +100,8 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT]):
         """Ends the task well: within the running turn, or in a turn of its own. TypeError for a foreign message."""
         packed = self._pack(result)
         async with self.turn() as state:
-            state.complete(packed, time.time())
+            if has_a_say(state):
+                state.complete(packed, time.time())
 
     async def fail_task(self, error: str | BaseException) -> None:
         """Ends the task FAILED: within the running turn, or in a turn of its own.
@@ -116,12 +109,29 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT]):
         Those who wait are told the text, and of a PagletError its code and reason too.
         """
         async with self.turn() as state:
-            state.fail(error_text(error), time.time(), error)
+            if has_a_say(state):
+                state.fail(error_text(error), time.time(), error)
 
     async def set_task_phase(self, phase: TaskPhase) -> None:
         """Says how far the task is: within the running turn, or in a turn of its own."""
         async with self.turn() as state:
-            state.enter(phase, time.time())
+            if has_a_say(state):
+                state.enter(phase, time.time())
+
+    async def report_progress(
+        self, done: int, total: int | None = None, message: str = "", detail: ProgressT | None = None
+    ) -> None:
+        """Tells those who watch that `done` of `total`, None for unknown, is done: within the running turn, or its own.
+
+        It is durable on return, and costs as much as any turn: tell it a few times a second, not for every step. A task
+        that is not under way takes none, and keeps the last. ValueError for counts below 0 or above 2**63 - 1,
+        TypeError for a foreign detail.
+        """
+        packed = None if detail is None else self._pack_detail(detail)
+        told = ReportedProgress.of(done, total, message, packed, time.time())
+        async with self.turn() as state:
+            if state.under_way and has_a_say(state):
+                state.report(told)
 
     def dispatch(self, target: str, *, ticket: TransferTicket | None = None) -> PagletProxyRef:
         """As `Paglet.dispatch`; `run_task` returns what it gives."""
@@ -140,7 +150,7 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT]):
 
         Raises MALFORMED_REQUEST for anything but the task's own request message, TASK_RUNNING until the task has ended.
         """
-        request = self._unpack(packed)
+        request = unpack_request(packed, self.Request, type(self).__qualname__)
         if self.state.under_way:
             raise PreconditionError(
                 "TASK_RUNNING",
@@ -149,6 +159,23 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT]):
             )
         self.state.start(PackedMessage.of(request), time.time())
         self._begin_body(request)
+
+    def cancel_task(self) -> None:
+        """Ends a task that is under way, FAILED with TASK_CANCELLED, in the running turn; its body is told thereafter.
+
+        Raises TASK_ON_ITS_WAY while it waits for a move that has not arrived: nobody can stop that.
+        """
+        state = self.state
+        if state.phase is TaskPhase.WAITING_FOR_ARRIVAL and state.target not in {"", self.context.host}:
+            raise PreconditionError(
+                "TASK_ON_ITS_WAY",
+                f"the task of paglet {self.paglet_id} goes on at host {state.target}; cancel it when it is there",
+                resource=Resource("paglet", self.paglet_id),
+                metadata={"target": state.target},
+            )
+        if state.under_way:
+            state.cancel(time.time())
+            self.start_background(partial(self._cancel_body, state.run))
 
     # Hooks: what becomes of a task whose body is gone.
 
@@ -183,7 +210,7 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT]):
 
     def _lost_body(self) -> bool:
         """Whether the body should be at work and is not."""
-        return self.state.has_body and self.state.run not in self._runs_here
+        return self.state.has_body and self.state.run not in self._bodies
 
     def _mend(self, reason: str, *, cut: bool) -> None:
         """Applies the class's rule to a body that was cut short."""
@@ -202,15 +229,18 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT]):
 
     async def _work(self, run: int, request: RequestT) -> None:
         """One run of the task. A failure is raised on, so that the host takes back what the body asked for."""
-        self._runs_here.add(run)
         self._bound_for = ""
-        try:
-            await self._settle(run, await self.run_task(request))
-        except Exception as error:
-            await self._settle_failure(run, error)
-            raise
-        finally:
-            self._runs_here.discard(run)
+        with self._bodies.at_work(run):
+            try:
+                outcome = await self.run_task(request)
+                self._bodies.check(run)
+                await self._settle(run, outcome)
+            except Exception as error:
+                await self._settle_failure(run, error)
+                raise
+
+    async def _cancel_body(self, run: int) -> None:
+        self._bodies.cancel(run)
 
     async def _settle(self, run: int, outcome: ResultT | PagletProxyRef | None) -> None:
         """Records how the body ended; a task that has ended already, or was started again, stays as it is."""
@@ -236,26 +266,7 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT]):
     # Messages.
 
     def _pack(self, result: object) -> PackedMessage:
-        if not isinstance(result, self.Result):
-            raise TypeError(
-                f"the result of {type(self).__qualname__} must be {self.Result.DESCRIPTOR.full_name},"
-                f" got {type(result).__qualname__}"
-            )
-        return PackedMessage.of(result)
+        return require_message(result, self.Result, f"the result of {type(self).__qualname__}")
 
-    def _unpack(self, packed: AnyMessage) -> RequestT:
-        request, name = self.Request(), self.Request.DESCRIPTOR.full_name
-        try:
-            fits = packed.Unpack(request)
-        except DecodeError as error:
-            raise InvalidArgumentError("MALFORMED_REQUEST", f"the request is no {name}", field="request") from error
-        if not fits:
-            found = packed.type_url or "nothing"
-            raise InvalidArgumentError(
-                "MALFORMED_REQUEST", f"{type(self).__qualname__} takes {name}, got {found}", field="request"
-            )
-        return request
-
-
-def _has_ended(state: TaskState) -> bool:
-    return state.done
+    def _pack_detail(self, detail: Message) -> PackedMessage:
+        return require_message(detail, self.Progress, f"the detail of the progress of {type(self).__qualname__}")

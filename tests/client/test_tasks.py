@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import grpc
 import pytest
@@ -31,6 +31,7 @@ class Door(task_pb2_grpc.TaskServiceServicer):
         self.home = home
         self.metadata: list[dict[str, str | bytes]] = []
         self.waits: list[task_pb2.TaskServiceWaitRequest] = []
+        self.watches: list[int] = []
         self.waiting = asyncio.Event()
 
     async def Start(
@@ -56,6 +57,21 @@ class Door(task_pb2_grpc.TaskServiceServicer):
         else:
             self.waiting.set()
         return await self.home.answer(f"{SERVICE}/Wait", request)
+
+    async def Watch(
+        self, request: task_pb2.TaskServiceWatchRequest, context: ServerContext
+    ) -> AsyncGenerator[task_pb2.TaskServiceWatchResponse]:
+        """Watches."""
+        self.watches.append(request.after_revision)
+        async with aclosing(self.home.answers(f"{SERVICE}/Watch", request)) as replies:
+            async for reply in replies:
+                yield reply
+
+    async def Cancel(
+        self, request: task_pb2.TaskServiceCancelRequest, context: ServerContext
+    ) -> task_pb2.TaskServiceCancelResponse:
+        """Cancels."""
+        return await self.home.answer(f"{SERVICE}/Cancel", request)
 
 
 @asynccontextmanager

@@ -15,7 +15,8 @@ from paglets.core.paglet import Paglet
 from paglets.examples.counter import Counter, CounterState
 from paglets.patterns.file_mobility import SingleFileTransferPaglet
 from paglets.patterns.file_plan import FileTransferState
-from paglets.patterns.task_state import PackedMessage
+from paglets.patterns.task_messages import PackedMessage
+from paglets.patterns.task_progress import ReportedProgress
 from paglets.values import FileMode, TaskPhase
 from tests.evolution.stock import Item, Stock, StockState
 
@@ -66,6 +67,8 @@ GOLDEN = (
             has_body=True,
             error_code=9,
             error_reason="HOOK_FAILED",
+            revision=7,
+            progress=ReportedProgress(3, 4, "half", PackedMessage("type.googleapis.com/a.Progress", b"\x0a\x01c"), 3.5),
             transfer_id="t-1",
             mode=FileMode.MOVE,
             dry_run=True,

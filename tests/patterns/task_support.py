@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import TypeAlias
 
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -83,6 +84,22 @@ async def wait(home: FakeHome, timeout: Duration | None = None) -> task_pb2.Task
     asked = task_pb2.TaskServiceWaitRequest(timeout=timeout)
     reply: task_pb2.TaskServiceWaitResponse = await home.answer(f"{SERVICE}/Wait", asked)
     return reply.task
+
+
+async def cancel(home: FakeHome) -> task_pb2.TaskStatus:
+    """Cancels the task."""
+    reply: task_pb2.TaskServiceCancelResponse = await home.answer(
+        f"{SERVICE}/Cancel", task_pb2.TaskServiceCancelRequest()
+    )
+    return reply.task
+
+
+async def watch(home: FakeHome, after_revision: int = 0) -> AsyncGenerator[task_pb2.TaskStatus]:
+    """Watches the task."""
+    asked = task_pb2.TaskServiceWatchRequest(after_revision=after_revision)
+    async with aclosing(home.answers(f"{SERVICE}/Watch", asked)) as replies:
+        async for reply in replies:
+            yield reply.task
 
 
 async def finished(home: FakeHome, work: Callable[[StringValue], Awaitable[Outcome]]) -> task_pb2.TaskStatus:

@@ -52,6 +52,8 @@ def test_task_1_operations() -> None:
         "/paglet.v1.TaskService/Start": 0,
         "/paglet.v1.TaskService/Get": 0,
         "/paglet.v1.TaskService/Wait": 0,
+        "/paglet.v1.TaskService/Watch": 0,
+        "/paglet.v1.TaskService/Cancel": 0,
         "/paglet.examples.counter.v1.CounterService/Add": None,
         "/paglet.examples.counter.v1.CounterService/Get": None,
     }

@@ -230,6 +230,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_TOO_MANY_LEASES: _ErrorReason.ValueType  # 95
     """RESOURCE_EXHAUSTED: too many leases on the paglet are live. RetryInfo."""
+    ERROR_REASON_TASK_CANCELLED: _ErrorReason.ValueType  # 101
+    """CANCELLED: somebody cancelled the task. It is the reason with which a task FAILED, and is told in its status."""
+    ERROR_REASON_TASK_ON_ITS_WAY: _ErrorReason.ValueType  # 102
+    """FAILED_PRECONDITION: the task goes on at another host, to which its paglet is on its way. Metadata: target."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the stable, machine-readable cause of an error."""
@@ -438,4 +442,8 @@ service, version, operations, scope.
 """
 ERROR_REASON_TOO_MANY_LEASES: ErrorReason.ValueType  # 95
 """RESOURCE_EXHAUSTED: too many leases on the paglet are live. RetryInfo."""
+ERROR_REASON_TASK_CANCELLED: ErrorReason.ValueType  # 101
+"""CANCELLED: somebody cancelled the task. It is the reason with which a task FAILED, and is told in its status."""
+ERROR_REASON_TASK_ON_ITS_WAY: ErrorReason.ValueType  # 102
+"""FAILED_PRECONDITION: the task goes on at another host, to which its paglet is on its way. Metadata: target."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14paglet/v1/task.proto\x12\tpaglet.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x02\n\nTaskStatus\x12#\n\x05phase\x18\x01 \x01(\x0e\x32\x14.paglet.v1.TaskPhase\x12\x0c\n\x04\x64one\x18\x02 \x01(\x08\x12%\n\x07request\x18\x03 \x01(\x0b\x32\x14.google.protobuf.Any\x12$\n\x06result\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rcomplete_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpaglet_id\x18\x08 \x01(\t\x12\x0c\n\x04host\x18\t \x01(\t\x12\x14\n\x0c\x65rror_reason\x18\n \x01(\t\x12\x12\n\nerror_code\x18\x0b \x01(\x05\"@\n\x17TaskServiceStartRequest\x12%\n\x07request\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\"?\n\x18TaskServiceStartResponse\x12#\n\x04task\x18\x01 \x01(\x0b\x32\x15.paglet.v1.TaskStatus\"\x17\n\x15TaskServiceGetRequest\"=\n\x16TaskServiceGetResponse\x12#\n\x04task\x18\x01 \x01(\x0b\x32\x15.paglet.v1.TaskStatus\"D\n\x16TaskServiceWaitRequest\x12*\n\x07timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\">\n\x17TaskServiceWaitResponse\x12#\n\x04task\x18\x01 \x01(\x0b\x32\x15.paglet.v1.TaskStatus*\xa8\x01\n\tTaskPhase\x12\x1a\n\x16TASK_PHASE_UNSPECIFIED\x10\x00\x12\x12\n\x0eTASK_PHASE_NEW\x10\x01\x12\x16\n\x12TASK_PHASE_RUNNING\x10\x02\x12\"\n\x1eTASK_PHASE_WAITING_FOR_ARRIVAL\x10\x03\x12\x18\n\x14TASK_PHASE_COMPLETED\x10\x04\x12\x15\n\x11TASK_PHASE_FAILED\x10\x05\x32\x84\x02\n\x0bTaskService\x12P\n\x05Start\x12\".paglet.v1.TaskServiceStartRequest\x1a#.paglet.v1.TaskServiceStartResponse\x12O\n\x03Get\x12 .paglet.v1.TaskServiceGetRequest\x1a!.paglet.v1.TaskServiceGetResponse\"\x03\x90\x02\x01\x12R\n\x04Wait\x12!.paglet.v1.TaskServiceWaitRequest\x1a\".paglet.v1.TaskServiceWaitResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14paglet/v1/task.proto\x12\tpaglet.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x03\n\nTaskStatus\x12#\n\x05phase\x18\x01 \x01(\x0e\x32\x14.paglet.v1.TaskPhase\x12\x0c\n\x04\x64one\x18\x02 \x01(\x08\x12%\n\x07request\x18\x03 \x01(\x0b\x32\x14.google.protobuf.Any\x12$\n\x06result\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\x12\r\n\x05\x65rror\x18\x05 \x01(\t\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rcomplete_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpaglet_id\x18\x08 \x01(\t\x12\x0c\n\x04host\x18\t \x01(\t\x12\x14\n\x0c\x65rror_reason\x18\n \x01(\t\x12\x12\n\nerror_code\x18\x0b \x01(\x05\x12\x10\n\x08revision\x18\x0c \x01(\x03\x12)\n\x08progress\x18\r \x01(\x0b\x32\x17.paglet.v1.TaskProgress\"\x93\x01\n\x0cTaskProgress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x03\x12\r\n\x05total\x18\x02 \x01(\x03\x12\x0f\n\x07message\x18\x03 \x01(\t\x12$\n\x06\x64\x65tail\x18\x04 \x01(\x0b\x32\x14.google.protobuf.Any\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"@\n\x17TaskServiceStartRequest\x12%\n\x07request\x18\x01 \x01(\x0b\x32\x14.google.protobuf.Any\"?\n\x18TaskServiceStartResponse\x12#\n\x04task\x18\x01 \x01(\x0b\x32\x15.paglet.v1.TaskStatus\"\x17\n\x15TaskServiceGetRequest\"S\n\x16TaskServiceGetResponse\x12#\n\x04task\x18\x01 \x01(\x0b\x32\x15.paglet.v1.TaskStatus\x12\x14\n\x0crequest_type\x18\x02 \x01(\t\"D\n\x16TaskServiceWaitRequest\x12*\n\x07timeout\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\">\n\x17TaskServiceWaitResponse\x12#\n\x04task\x18\x01 \x01(\x0b\x32\x15.paglet.v1.TaskStatus\"1\n\x17TaskServiceWatchRequest\x12\x16\n\x0e\x61\x66ter_revision\x18\x01 \x01(\x03\"?\n\x18TaskServiceWatchResponse\x12#\n\x04task\x18\x01 \x01(\x0b\x32\x15.paglet.v1.TaskStatus\"\x1a\n\x18TaskServiceCancelRequest\"@\n\x19TaskServiceCancelResponse\x12#\n\x04task\x18\x01 \x01(\x0b\x32\x15.paglet.v1.TaskStatus*\xa8\x01\n\tTaskPhase\x12\x1a\n\x16TASK_PHASE_UNSPECIFIED\x10\x00\x12\x12\n\x0eTASK_PHASE_NEW\x10\x01\x12\x16\n\x12TASK_PHASE_RUNNING\x10\x02\x12\"\n\x1eTASK_PHASE_WAITING_FOR_ARRIVAL\x10\x03\x12\x18\n\x14TASK_PHASE_COMPLETED\x10\x04\x12\x15\n\x11TASK_PHASE_FAILED\x10\x05\x32\xb2\x03\n\x0bTaskService\x12P\n\x05Start\x12\".paglet.v1.TaskServiceStartRequest\x1a#.paglet.v1.TaskServiceStartResponse\x12O\n\x03Get\x12 .paglet.v1.TaskServiceGetRequest\x1a!.paglet.v1.TaskServiceGetResponse\"\x03\x90\x02\x01\x12R\n\x04Wait\x12!.paglet.v1.TaskServiceWaitRequest\x1a\".paglet.v1.TaskServiceWaitResponse\"\x03\x90\x02\x01\x12W\n\x05Watch\x12\".paglet.v1.TaskServiceWatchRequest\x1a#.paglet.v1.TaskServiceWatchResponse\"\x03\x90\x02\x01\x30\x01\x12S\n\x06\x43\x61ncel\x12#.paglet.v1.TaskServiceCancelRequest\x1a$.paglet.v1.TaskServiceCancelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,22 +38,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TASKSERVICE'].methods_by_name['Get']._serialized_options = b'\220\002\001'
   _globals['_TASKSERVICE'].methods_by_name['Wait']._loaded_options = None
   _globals['_TASKSERVICE'].methods_by_name['Wait']._serialized_options = b'\220\002\001'
-  _globals['_TASKPHASE']._serialized_start=813
-  _globals['_TASKPHASE']._serialized_end=981
+  _globals['_TASKSERVICE'].methods_by_name['Watch']._loaded_options = None
+  _globals['_TASKSERVICE'].methods_by_name['Watch']._serialized_options = b'\220\002\001'
+  _globals['_TASKPHASE']._serialized_start=1256
+  _globals['_TASKPHASE']._serialized_end=1424
   _globals['_TASKSTATUS']._serialized_start=128
-  _globals['_TASKSTATUS']._serialized_end=457
-  _globals['_TASKSERVICESTARTREQUEST']._serialized_start=459
-  _globals['_TASKSERVICESTARTREQUEST']._serialized_end=523
-  _globals['_TASKSERVICESTARTRESPONSE']._serialized_start=525
-  _globals['_TASKSERVICESTARTRESPONSE']._serialized_end=588
-  _globals['_TASKSERVICEGETREQUEST']._serialized_start=590
-  _globals['_TASKSERVICEGETREQUEST']._serialized_end=613
-  _globals['_TASKSERVICEGETRESPONSE']._serialized_start=615
-  _globals['_TASKSERVICEGETRESPONSE']._serialized_end=676
-  _globals['_TASKSERVICEWAITREQUEST']._serialized_start=678
-  _globals['_TASKSERVICEWAITREQUEST']._serialized_end=746
-  _globals['_TASKSERVICEWAITRESPONSE']._serialized_start=748
-  _globals['_TASKSERVICEWAITRESPONSE']._serialized_end=810
-  _globals['_TASKSERVICE']._serialized_start=984
-  _globals['_TASKSERVICE']._serialized_end=1244
+  _globals['_TASKSTATUS']._serialized_end=518
+  _globals['_TASKPROGRESS']._serialized_start=521
+  _globals['_TASKPROGRESS']._serialized_end=668
+  _globals['_TASKSERVICESTARTREQUEST']._serialized_start=670
+  _globals['_TASKSERVICESTARTREQUEST']._serialized_end=734
+  _globals['_TASKSERVICESTARTRESPONSE']._serialized_start=736
+  _globals['_TASKSERVICESTARTRESPONSE']._serialized_end=799
+  _globals['_TASKSERVICEGETREQUEST']._serialized_start=801
+  _globals['_TASKSERVICEGETREQUEST']._serialized_end=824
+  _globals['_TASKSERVICEGETRESPONSE']._serialized_start=826
+  _globals['_TASKSERVICEGETRESPONSE']._serialized_end=909
+  _globals['_TASKSERVICEWAITREQUEST']._serialized_start=911
+  _globals['_TASKSERVICEWAITREQUEST']._serialized_end=979
+  _globals['_TASKSERVICEWAITRESPONSE']._serialized_start=981
+  _globals['_TASKSERVICEWAITRESPONSE']._serialized_end=1043
+  _globals['_TASKSERVICEWATCHREQUEST']._serialized_start=1045
+  _globals['_TASKSERVICEWATCHREQUEST']._serialized_end=1094
+  _globals['_TASKSERVICEWATCHRESPONSE']._serialized_start=1096
+  _globals['_TASKSERVICEWATCHRESPONSE']._serialized_end=1159
+  _globals['_TASKSERVICECANCELREQUEST']._serialized_start=1161
+  _globals['_TASKSERVICECANCELREQUEST']._serialized_end=1187
+  _globals['_TASKSERVICECANCELRESPONSE']._serialized_start=1189
+  _globals['_TASKSERVICECANCELRESPONSE']._serialized_end=1253
+  _globals['_TASKSERVICE']._serialized_start=1427
+  _globals['_TASKSERVICE']._serialized_end=1861
 # @@protoc_insertion_point(module_scope)

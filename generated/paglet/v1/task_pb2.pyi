@@ -37,7 +37,7 @@ class _TaskPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TaskPhase.V
     TASK_PHASE_COMPLETED: _TaskPhase.ValueType  # 4
     """Ended with a result. Terminal until started again."""
     TASK_PHASE_FAILED: _TaskPhase.ValueType  # 5
-    """Ended with an error. Terminal until started again."""
+    """Ended with an error, or cancelled (the error reason is TASK_CANCELLED then). Terminal until started again."""
 
 class TaskPhase(_TaskPhase, metaclass=_TaskPhaseEnumTypeWrapper):
     """TaskPhase says how far a task has come."""
@@ -53,7 +53,7 @@ TASK_PHASE_WAITING_FOR_ARRIVAL: TaskPhase.ValueType  # 3
 TASK_PHASE_COMPLETED: TaskPhase.ValueType  # 4
 """Ended with a result. Terminal until started again."""
 TASK_PHASE_FAILED: TaskPhase.ValueType  # 5
-"""Ended with an error. Terminal until started again."""
+"""Ended with an error, or cancelled (the error reason is TASK_CANCELLED then). Terminal until started again."""
 Global___TaskPhase: _TypeAlias = TaskPhase  # noqa: Y015
 
 @_typing.final
@@ -73,6 +73,8 @@ class TaskStatus(_message.Message):
     HOST_FIELD_NUMBER: _builtins.int
     ERROR_REASON_FIELD_NUMBER: _builtins.int
     ERROR_CODE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     phase: Global___TaskPhase.ValueType
     """How far it has come."""
     done: _builtins.bool
@@ -89,6 +91,10 @@ class TaskStatus(_message.Message):
     """
     error_code: _builtins.int
     """The gRPC status code of the error that it FAILED with; 0 when the error had none, and unless FAILED."""
+    revision: _builtins.int
+    """Grows by one with each durable change of this status, `host` excepted; 1 for a task that was never started. It goes
+    along with the paglet. The kill of a host sets it back for a paglet of durability "lifecycle" alone.
+    """
     @_builtins.property
     def request(self) -> _any_pb2.Any:
         """What it was asked to do; unset before the first start."""
@@ -105,6 +111,10 @@ class TaskStatus(_message.Message):
     def complete_time(self) -> _timestamp_pb2.Timestamp:
         """When it ended, by the clock of the host it ended on."""
 
+    @_builtins.property
+    def progress(self) -> Global___TaskProgress:
+        """What the work told last of how far it is; unset until it does so for the first time after a start."""
+
     def __init__(
         self,
         *,
@@ -119,14 +129,58 @@ class TaskStatus(_message.Message):
         host: _builtins.str = ...,
         error_reason: _builtins.str = ...,
         error_code: _builtins.int = ...,
+        revision: _builtins.int = ...,
+        progress: Global___TaskProgress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "request", b"request", "result", b"result", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "progress", b"progress", "request", b"request", "result", b"result", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "done", b"done", "error", b"error", "error_code", b"error_code", "error_reason", b"error_reason", "host", b"host", "paglet_id", b"paglet_id", "phase", b"phase", "request", b"request", "result", b"result", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete_time", b"complete_time", "done", b"done", "error", b"error", "error_code", b"error_code", "error_reason", b"error_reason", "host", b"host", "paglet_id", b"paglet_id", "phase", b"phase", "progress", b"progress", "request", b"request", "result", b"result", "revision", b"revision", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaskStatus: _TypeAlias = TaskStatus  # noqa: Y015
+
+@_typing.final
+class TaskProgress(_message.Message):
+    """TaskProgress tells how far the work of a task is, in the task's own measure."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DONE_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    done: _builtins.int
+    """How much is done, 0 or more."""
+    total: _builtins.int
+    """Of how much; 0 for unknown."""
+    message: _builtins.str
+    """What is being done, for people; may be empty, at most 4096 characters."""
+    @_builtins.property
+    def detail(self) -> _any_pb2.Any:
+        """More, as a message of the task's own; may be unset."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When this was told, by the clock of the host it was told on."""
+
+    def __init__(
+        self,
+        *,
+        done: _builtins.int = ...,
+        total: _builtins.int = ...,
+        message: _builtins.str = ...,
+        detail: _any_pb2.Any | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "done", b"done", "message", b"message", "total", b"total", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskProgress: _TypeAlias = TaskProgress  # noqa: Y015
 
 @_typing.final
 class TaskServiceStartRequest(_message.Message):
@@ -200,6 +254,9 @@ class TaskServiceGetResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TASK_FIELD_NUMBER: _builtins.int
+    REQUEST_TYPE_FIELD_NUMBER: _builtins.int
+    request_type: _builtins.str
+    """The full name of the message that Start takes, e.g. "shop.v1.CountRequest"."""
     @_builtins.property
     def task(self) -> Global___TaskStatus:
         """Now."""
@@ -208,10 +265,11 @@ class TaskServiceGetResponse(_message.Message):
         self,
         *,
         task: Global___TaskStatus | None = ...,
+        request_type: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_type", b"request_type", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -264,3 +322,92 @@ class TaskServiceWaitResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaskServiceWaitResponse: _TypeAlias = TaskServiceWaitResponse  # noqa: Y015
+
+@_typing.final
+class TaskServiceWatchRequest(_message.Message):
+    """TaskServiceWatchRequest says what its caller knows already."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_REVISION_FIELD_NUMBER: _builtins.int
+    after_revision: _builtins.int
+    """The last revision that came; 0 to be told how the task stands now, whatever that is. One that the task does not have
+    (any more) is as good as 0.
+    """
+    def __init__(
+        self,
+        *,
+        after_revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_revision", b"after_revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskServiceWatchRequest: _TypeAlias = TaskServiceWatchRequest  # noqa: Y015
+
+@_typing.final
+class TaskServiceWatchResponse(_message.Message):
+    """TaskServiceWatchResponse tells how the task stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def task(self) -> Global___TaskStatus:
+        """As it was when this was sent."""
+
+    def __init__(
+        self,
+        *,
+        task: Global___TaskStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskServiceWatchResponse: _TypeAlias = TaskServiceWatchResponse  # noqa: Y015
+
+@_typing.final
+class TaskServiceCancelRequest(_message.Message):
+    """TaskServiceCancelRequest is empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskServiceCancelRequest: _TypeAlias = TaskServiceCancelRequest  # noqa: Y015
+
+@_typing.final
+class TaskServiceCancelResponse(_message.Message):
+    """TaskServiceCancelResponse tells how the task stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def task(self) -> Global___TaskStatus:
+        """After it was cancelled, or as it had ended before."""
+
+    def __init__(
+        self,
+        *,
+        task: Global___TaskStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskServiceCancelResponse: _TypeAlias = TaskServiceCancelResponse  # noqa: Y015

@@ -50,6 +50,16 @@ class TaskServiceStub(object):
                 request_serializer=paglet_dot_v1_dot_task__pb2.TaskServiceWaitRequest.SerializeToString,
                 response_deserializer=paglet_dot_v1_dot_task__pb2.TaskServiceWaitResponse.FromString,
                 _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/paglet.v1.TaskService/Watch',
+                request_serializer=paglet_dot_v1_dot_task__pb2.TaskServiceWatchRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_task__pb2.TaskServiceWatchResponse.FromString,
+                _registered_method=True)
+        self.Cancel = channel.unary_unary(
+                '/paglet.v1.TaskService/Cancel',
+                request_serializer=paglet_dot_v1_dot_task__pb2.TaskServiceCancelRequest.SerializeToString,
+                response_deserializer=paglet_dot_v1_dot_task__pb2.TaskServiceCancelResponse.FromString,
+                _registered_method=True)
 
 
 class TaskServiceServicer(object):
@@ -83,6 +93,32 @@ class TaskServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Watch(self, request, context):
+        """Watch tells how the task stands now, and again after each change, until it has ended; then the stream ends with OK.
+
+        It tells the latest status: one that was changed again before it was sent is left out, and `revision` tells how many
+        were. No revision comes twice, and the last one always comes. It needs no turn of the paglet.
+
+        When the paglet moves, rests, or its host ends, the stream ends with UNAVAILABLE (PAGLET_MOVED or SHUTTING_DOWN,
+        metadata `begun`): open another one with the last revision that came. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cancel(self, request, context):
+        """Cancel ends a task that is under way: it has FAILED with the error reason TASK_CANCELLED when this answers, durably.
+        What is at work then is told to stop, and what comes of it all the same is dropped, with the moves it asked for.
+
+        A task that is not under way stays as it is. Safe to repeat with the same metadata `paglet-request-id`; without, it
+        may meet a task that was started again meanwhile.
+
+        Errors: FAILED_PRECONDITION (TASK_ON_ITS_WAY: the paglet's journey cannot be stopped; cancel when it has arrived).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TaskServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -100,6 +136,16 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.Wait,
                     request_deserializer=paglet_dot_v1_dot_task__pb2.TaskServiceWaitRequest.FromString,
                     response_serializer=paglet_dot_v1_dot_task__pb2.TaskServiceWaitResponse.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=paglet_dot_v1_dot_task__pb2.TaskServiceWatchRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_task__pb2.TaskServiceWatchResponse.SerializeToString,
+            ),
+            'Cancel': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cancel,
+                    request_deserializer=paglet_dot_v1_dot_task__pb2.TaskServiceCancelRequest.FromString,
+                    response_serializer=paglet_dot_v1_dot_task__pb2.TaskServiceCancelResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -184,6 +230,60 @@ class TaskService(object):
             '/paglet.v1.TaskService/Wait',
             paglet_dot_v1_dot_task__pb2.TaskServiceWaitRequest.SerializeToString,
             paglet_dot_v1_dot_task__pb2.TaskServiceWaitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/paglet.v1.TaskService/Watch',
+            paglet_dot_v1_dot_task__pb2.TaskServiceWatchRequest.SerializeToString,
+            paglet_dot_v1_dot_task__pb2.TaskServiceWatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cancel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/paglet.v1.TaskService/Cancel',
+            paglet_dot_v1_dot_task__pb2.TaskServiceCancelRequest.SerializeToString,
+            paglet_dot_v1_dot_task__pb2.TaskServiceCancelResponse.FromString,
             options,
             channel_credentials,
             insecure,

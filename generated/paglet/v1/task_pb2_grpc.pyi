@@ -47,6 +47,24 @@ class TaskServiceStub:
     """Wait answers when the task has ended or the timeout is over, with how it stands then. It follows the task to another
     host. Safe to repeat.
     """
+    Watch: _grpc.UnaryStreamMultiCallable[_task_pb2.TaskServiceWatchRequest, _task_pb2.TaskServiceWatchResponse]
+    """Watch tells how the task stands now, and again after each change, until it has ended; then the stream ends with OK.
+
+    It tells the latest status: one that was changed again before it was sent is left out, and `revision` tells how many
+    were. No revision comes twice, and the last one always comes. It needs no turn of the paglet.
+
+    When the paglet moves, rests, or its host ends, the stream ends with UNAVAILABLE (PAGLET_MOVED or SHUTTING_DOWN,
+    metadata `begun`): open another one with the last revision that came. Safe to repeat.
+    """
+    Cancel: _grpc.UnaryUnaryMultiCallable[_task_pb2.TaskServiceCancelRequest, _task_pb2.TaskServiceCancelResponse]
+    """Cancel ends a task that is under way: it has FAILED with the error reason TASK_CANCELLED when this answers, durably.
+    What is at work then is told to stop, and what comes of it all the same is dropped, with the moves it asked for.
+
+    A task that is not under way stays as it is. Safe to repeat with the same metadata `paglet-request-id`; without, it
+    may meet a task that was started again meanwhile.
+
+    Errors: FAILED_PRECONDITION (TASK_ON_ITS_WAY: the paglet's journey cannot be stopped; cancel when it has arrived).
+    """
 
 @_typing.type_check_only
 class TaskServiceAsyncStub(TaskServiceStub):
@@ -66,6 +84,24 @@ class TaskServiceAsyncStub(TaskServiceStub):
     Wait: _aio.UnaryUnaryMultiCallable[_task_pb2.TaskServiceWaitRequest, _task_pb2.TaskServiceWaitResponse]  # type: ignore[assignment]
     """Wait answers when the task has ended or the timeout is over, with how it stands then. It follows the task to another
     host. Safe to repeat.
+    """
+    Watch: _aio.UnaryStreamMultiCallable[_task_pb2.TaskServiceWatchRequest, _task_pb2.TaskServiceWatchResponse]  # type: ignore[assignment]
+    """Watch tells how the task stands now, and again after each change, until it has ended; then the stream ends with OK.
+
+    It tells the latest status: one that was changed again before it was sent is left out, and `revision` tells how many
+    were. No revision comes twice, and the last one always comes. It needs no turn of the paglet.
+
+    When the paglet moves, rests, or its host ends, the stream ends with UNAVAILABLE (PAGLET_MOVED or SHUTTING_DOWN,
+    metadata `begun`): open another one with the last revision that came. Safe to repeat.
+    """
+    Cancel: _aio.UnaryUnaryMultiCallable[_task_pb2.TaskServiceCancelRequest, _task_pb2.TaskServiceCancelResponse]  # type: ignore[assignment]
+    """Cancel ends a task that is under way: it has FAILED with the error reason TASK_CANCELLED when this answers, durably.
+    What is at work then is told to stop, and what comes of it all the same is dropped, with the moves it asked for.
+
+    A task that is not under way stays as it is. Safe to repeat with the same metadata `paglet-request-id`; without, it
+    may meet a task that was started again meanwhile.
+
+    Errors: FAILED_PRECONDITION (TASK_ON_ITS_WAY: the paglet's journey cannot be stopped; cancel when it has arrived).
     """
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -101,6 +137,36 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_task_pb2.TaskServiceWaitResponse, _abc.Awaitable[_task_pb2.TaskServiceWaitResponse]]:
         """Wait answers when the task has ended or the timeout is over, with how it stands then. It follows the task to another
         host. Safe to repeat.
+        """
+
+    @_abc_1.abstractmethod
+    def Watch(
+        self,
+        request: _task_pb2.TaskServiceWatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_task_pb2.TaskServiceWatchResponse], _abc.AsyncIterator[_task_pb2.TaskServiceWatchResponse]]:
+        """Watch tells how the task stands now, and again after each change, until it has ended; then the stream ends with OK.
+
+        It tells the latest status: one that was changed again before it was sent is left out, and `revision` tells how many
+        were. No revision comes twice, and the last one always comes. It needs no turn of the paglet.
+
+        When the paglet moves, rests, or its host ends, the stream ends with UNAVAILABLE (PAGLET_MOVED or SHUTTING_DOWN,
+        metadata `begun`): open another one with the last revision that came. Safe to repeat.
+        """
+
+    @_abc_1.abstractmethod
+    def Cancel(
+        self,
+        request: _task_pb2.TaskServiceCancelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_task_pb2.TaskServiceCancelResponse, _abc.Awaitable[_task_pb2.TaskServiceCancelResponse]]:
+        """Cancel ends a task that is under way: it has FAILED with the error reason TASK_CANCELLED when this answers, durably.
+        What is at work then is told to stop, and what comes of it all the same is dropped, with the moves it asked for.
+
+        A task that is not under way stays as it is. Safe to repeat with the same metadata `paglet-request-id`; without, it
+        may meet a task that was started again meanwhile.
+
+        Errors: FAILED_PRECONDITION (TASK_ON_ITS_WAY: the paglet's journey cannot be stopped; cancel when it has arrived).
         """
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
