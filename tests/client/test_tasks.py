@@ -16,7 +16,7 @@ from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 from paglet.v1 import task_pb2, task_pb2_grpc
 from paglets.client.client import Client
 from paglets.client.tasks import TaskClient
-from paglets.errors import InternalError, InvalidArgumentError, PreconditionError
+from paglets.errors import InternalError, InvalidArgumentError, PagletError, PreconditionError, UnavailableError
 from paglets.services.guard import GuardedServices, ServerContext
 from paglets.values import TaskPhase
 from paglets.wire.channel_options import SERVER_OPTIONS
@@ -32,6 +32,7 @@ class Door(task_pb2_grpc.TaskServiceServicer):
         self.metadata: list[dict[str, str | bytes]] = []
         self.waits: list[task_pb2.TaskServiceWaitRequest] = []
         self.watches: list[int] = []
+        self.breaks: list[PagletError] = []
         self.waiting = asyncio.Event()
 
     async def Start(
@@ -61,11 +62,15 @@ class Door(task_pb2_grpc.TaskServiceServicer):
     async def Watch(
         self, request: task_pb2.TaskServiceWatchRequest, context: ServerContext
     ) -> AsyncGenerator[task_pb2.TaskServiceWatchResponse]:
-        """Watches."""
+        """Watches; while there are breaks, each stream ends with one after its first message, or at once."""
         self.watches.append(request.after_revision)
         async with aclosing(self.home.answers(f"{SERVICE}/Watch", request)) as replies:
+            if self.breaks and request.after_revision:
+                raise self.breaks.pop()
             async for reply in replies:
                 yield reply
+                if self.breaks:
+                    raise self.breaks.pop()
 
     async def Cancel(
         self, request: task_pb2.TaskServiceCancelRequest, context: ServerContext
@@ -75,7 +80,9 @@ class Door(task_pb2_grpc.TaskServiceServicer):
 
 
 @asynccontextmanager
-async def served(home: FakeHome) -> AsyncGenerator[tuple[TaskClient[StringValue, Int64Value], Door]]:
+async def served(
+    home: FakeHome, timeout_s: float = 30.0
+) -> AsyncGenerator[tuple[TaskClient[StringValue, Int64Value], Door]]:
     """A client for the task of a home, and the door between them."""
     door, services = Door(home), GuardedServices()
     services.add(task_pb2_grpc.add_TaskServiceServicer_to_server, door)
@@ -83,7 +90,7 @@ async def served(home: FakeHome) -> AsyncGenerator[tuple[TaskClient[StringValue,
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:
-        async with Client(f"127.0.0.1:{port}") as client:
+        async with Client(f"127.0.0.1:{port}", timeout_s=timeout_s) as client:
             yield TaskClient.for_paglet(client.proxy("p-1"), Told), door
     finally:
         await server.stop(None)
@@ -174,3 +181,31 @@ async def test_task_10_result_of_another_class() -> None:
         with pytest.raises(InternalError, match=r"Int64Value, not google\.protobuf\.StringValue") as refused:
             await muddled.get()
     assert refused.value.reason == "REPLY_INVALID"
+
+
+async def test_task_10_watch_goes_on_after_a_break() -> None:
+    """A stream that was cut is opened again with the last revision that came, as often as it is; then the end comes."""
+    home = FakeHome(Told)
+    async with served(home) as (client, door), asyncio.timeout(PATIENCE_S):
+        await client.start(StringValue(value="four"))
+        door.breaks = [UnavailableError("PAGLET_MOVED", "cut", metadata={"begun": "true"}) for _ in range(3)]
+        async with aclosing(client.watch()) as watched:
+            assert (await anext(watched)).phase is TaskPhase.RUNNING
+            told(home).released.set()
+            assert (await anext(watched)).result == Int64Value(value=4)
+            assert [snapshot async for snapshot in watched] == []
+    assert door.watches == [0, 2, 2, 2]
+
+
+async def test_task_10_watch_gives_up() -> None:
+    """A host that cannot be reached for longer than a call would go on is told, and so is any error that is no break."""
+    async with served(FakeHome(Told), timeout_s=0.5) as (client, door), asyncio.timeout(PATIENCE_S):
+        door.breaks = [PreconditionError("PAGLET_INACTIVE", "it rests")]
+        async with aclosing(client.watch()) as watched:
+            assert (await anext(watched)).revision == 1
+            with pytest.raises(PreconditionError, match="it rests"):
+                await anext(watched)
+        door.breaks = [UnavailableError("SHUTTING_DOWN", "it ends") for _ in range(1000)]
+        with pytest.raises(UnavailableError, match="it ends"):
+            await anext(client.watch(1))
+    assert len(door.watches) > 4
