@@ -47,6 +47,8 @@ _HINTS = {
     "HOST_NAME_TAKEN": "Give another name with --name, or wait until the other host's lease has run out.",
     "ARRIVAL_FAILED": "`paglets paglet show` tells where the paglet is; nothing was deleted at the source.",
     "TRANSPORT": "`paglets mesh ls` tells which hosts are online.",
+    "TASK_RUNNING": "`paglets task wait` waits for its end, `paglets task cancel` ends it.",
+    "TASK_ON_ITS_WAY": "`paglets paglet show` tells how far the paglet is.",
     "DEADLINE_EXCEEDED": "Give more time with --timeout SECONDS.",
 }
 

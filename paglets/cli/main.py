@@ -30,6 +30,7 @@ class _Paglets(Nouns):
         "mesh": "paglets.cli.mesh:mesh",
         "paglet": "paglets.cli.paglet:paglet",
         "op": "paglets.cli.op:op",
+        "task": "paglets.cli.task:task",
         "artifact": "paglets.cli.artifact:artifact",
         "file": "paglets.cli.file:file",
         "search": "paglets.cli.search:search",

@@ -1,4 +1,4 @@
-"""Progress of bytes, drawn on stderr where that is a terminal and rich is there; nothing anywhere else."""
+"""Progress of bytes and tasks, drawn on stderr where that is a terminal and rich is there; nothing anywhere else."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from paglets.values import JourneyInfo, JourneyPhase
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["Advance", "Bars", "byte_bar", "journey_bar", "transfer_bars"]
+__all__ = ["Advance", "Bars", "byte_bar", "journey_bar", "task_bar", "transfer_bars"]
 
 Advance = Callable[[int, int | None, str], None]
-"""Says how many bytes are done, of how many (None for unknown), and what is being done."""
+"""Says how much is done, of how much (None for unknown), and what is being done."""
 
 _WORDS = {
     JourneyPhase.QUIESCE: "ends its work",
@@ -92,7 +92,20 @@ def transfer_bars(count: int, total_bytes: int) -> Generator[Bars]:
 @contextmanager
 def byte_bar(title: str) -> Generator[Advance]:
     """A bar with bytes, bytes a second and the time left, gone when the block ends."""
-    with _drawing() as drawn:
+    with _one_bar(title, of_bytes=True) as advance:
+        yield advance
+
+
+@contextmanager
+def task_bar(title: str) -> Generator[Advance]:
+    """A bar in a task's own measure, with the time it took so far, gone when the block ends."""
+    with _one_bar(title, of_bytes=False) as advance:
+        yield advance
+
+
+@contextmanager
+def _one_bar(title: str, *, of_bytes: bool) -> Generator[Advance]:
+    with _drawing(of_bytes=of_bytes) as drawn:
         if drawn is None:
             yield _nothing
             return
@@ -103,7 +116,7 @@ def byte_bar(title: str) -> Generator[Advance]:
 
 
 @contextmanager
-def _drawing() -> Generator[Progress | None]:
+def _drawing(*, of_bytes: bool = True) -> Generator[Progress | None]:
     """Something to draw bars with, or None where there is nothing to draw on."""
     if not (sys.stderr.isatty() and find_spec("rich")):
         yield None
@@ -111,13 +124,12 @@ def _drawing() -> Generator[Progress | None]:
     from rich import progress
     from rich.console import Console
 
-    columns = (
-        progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(),
-        progress.DownloadColumn(binary_units=True),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
+    measure = (
+        (progress.DownloadColumn(binary_units=True), progress.TransferSpeedColumn(), progress.TimeRemainingColumn())
+        if of_bytes
+        else (progress.MofNCompleteColumn(), progress.TimeElapsedColumn())
     )
+    columns = (progress.TextColumn("{task.description}", markup=False), progress.BarColumn(), *measure)
     with progress.Progress(
         *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     ) as drawn:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.running import Cli, environment
 
-NOUNS = ("host", "mesh", "paglet", "op", "artifact", "file", "demo", "version")
+NOUNS = ("host", "mesh", "paglet", "op", "task", "artifact", "file", "demo", "version")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([noun, "--help"] for noun in NOUNS), ["host", "serve", "--help"]])

@@ -198,7 +198,7 @@ async def test_task_10_watch_goes_on_after_a_break() -> None:
 
 
 async def test_task_10_watch_gives_up() -> None:
-    """A host that cannot be reached for longer than a call would go on is told, and so is any error that is no break."""
+    """A host that cannot be reached for longer than a call would go on is told; so is any error that is no break."""
     async with served(FakeHome(Told), timeout_s=0.5) as (client, door), asyncio.timeout(PATIENCE_S):
         door.breaks = [PreconditionError("PAGLET_INACTIVE", "it rests")]
         async with aclosing(client.watch()) as watched:
