@@ -27,6 +27,7 @@ from paglets.patterns.file_plan import (
     transfer_result,
 )
 from paglets.patterns.notifications import NotificationMixin, NotificationSeverity
+from paglets.patterns.task_bodies import has_a_say
 from paglets.patterns.tasks import TaskPaglet
 from paglets.values import PagletFileRef, PagletProxyRef, TaskPhase, check_id, new_id
 from paglets.wire.files import file_mode_from_message
@@ -104,9 +105,10 @@ class FileMobilityMixin(NotificationMixin[FileStateT]):
         return file
 
     async def mark_waiting_for_arrival(self) -> None:
-        """Says that the task goes on at the planned target."""
+        """Says that the task goes on at the planned target, unless it was cancelled meanwhile."""
         async with self.turn() as state:
-            state.wait_for_arrival(state.destination_host)
+            if has_a_say(state):
+                state.wait_for_arrival(state.destination_host)
 
     async def on_dispatching(self, event: MobilityEvent) -> None:
         """The file goes along only while the transfer waits for its arrival; any other move leaves it alone."""

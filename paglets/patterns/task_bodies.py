@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import NoReturn
 
 from paglets.patterns.task_state import TaskState
 
@@ -23,7 +24,6 @@ class TaskBodies:
 
     def __init__(self) -> None:
         self._tasks: dict[int, asyncio.Task[object] | None] = {}
-        self._cancelled: set[int] = set()
 
     def __contains__(self, run: int) -> bool:
         """Whether a body of this run is at work."""
@@ -38,20 +38,18 @@ class TaskBodies:
             yield
         finally:
             _run.reset(token)
-            self._cancelled.discard(run)
             del self._tasks[run]
 
     def cancel(self, run: int) -> None:
         """Tells the body of this run to stop, if it is at work."""
         body = self._tasks.get(run)
         if body is not None:
-            self._cancelled.add(run)
             body.cancel()
 
-    def check(self, run: int) -> None:
-        """Raises CancelledError in a body that was told to stop and went on: what it asked for must be taken back."""
-        if run in self._cancelled:
-            raise asyncio.CancelledError
+    def stop(self, run: int) -> NoReturn:
+        """Ends the running code, which is the body of this run, as one that was told to stop."""
+        self.cancel(run)
+        raise asyncio.CancelledError
 
 
 def has_a_say(state: TaskState) -> bool:

@@ -17,6 +17,8 @@ from paglets.wire.times import time_to_message
 
 __all__ = ["TaskState", "status_to_message"]
 
+_CANCELLED = "TASK_CANCELLED"
+
 
 @dataclass
 class TaskState:
@@ -51,6 +53,11 @@ class TaskState:
     def under_way(self) -> bool:
         """Whether the task was started and has not ended."""
         return self.phase in {TaskPhase.RUNNING, TaskPhase.WAITING_FOR_ARRIVAL}
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody cancelled it."""
+        return self.phase is TaskPhase.FAILED and self.error_reason == _CANCELLED
 
     def start(self, request: PackedMessage, now: float) -> None:
         """Begins a run; nothing of an earlier one remains."""
@@ -88,7 +95,7 @@ class TaskState:
 
     def cancel(self, now: float) -> None:
         """Ends the task because somebody wanted it to end."""
-        cause = CancelledCallError("TASK_CANCELLED", "the task was cancelled")
+        cause = CancelledCallError(_CANCELLED, "the task was cancelled")
         self.fail(cause.message, now, cause)
 
     def enter(self, phase: TaskPhase, now: float) -> None:

@@ -232,9 +232,7 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT, Prog
         self._bound_for = ""
         with self._bodies.at_work(run):
             try:
-                outcome = await self.run_task(request)
-                self._bodies.check(run)
-                await self._settle(run, outcome)
+                await self._settle(run, await self.run_task(request))
             except Exception as error:
                 await self._settle_failure(run, error)
                 raise
@@ -243,9 +241,14 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT, Prog
         self._bodies.cancel(run)
 
     async def _settle(self, run: int, outcome: ResultT | PagletProxyRef | None) -> None:
-        """Records how the body ended; a task that has ended already, or was started again, stays as it is."""
+        """Records how the body ended; a task that has ended already, or was started again, stays as it is.
+
+        What a body asked for that was cancelled, or is not the task's any more, is taken back.
+        """
         async with self.turn() as state:
-            if state.run != run or state.done:
+            if state.run != run or state.cancelled:
+                self._bodies.stop(run)
+            if state.done:
                 return
             state.has_body = False
             if isinstance(outcome, PagletProxyRef):

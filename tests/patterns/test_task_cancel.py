@@ -125,6 +125,27 @@ async def test_body_that_does_not_mind_has_no_say() -> None:
     assert (home.departures, home.mishaps) == ([], [])
 
 
+async def test_cancel_takes_back_what_a_body_asked_for_that_has_just_ended() -> None:
+    """A cancel that comes before the body's end is recorded keeps the paglet from the move that the body asked for."""
+    home = FakeHome(Told)
+    leaving = asyncio.Event()
+
+    async def leaves(_request: StringValue) -> Outcome:
+        leaving.set()
+        return told(home).dispatch("beta")
+
+    told(home).work = leaves
+    await _entered(home)
+    async with home.turn():
+        told(home).released.set()
+        async with asyncio.timeout(PATIENCE_S):
+            await leaving.wait()
+        told(home).cancel_task()
+    await home.bodies_ended()
+    assert _is_cancelled(await get(home))
+    assert (home.departures, home.mishaps) == ([], [])
+
+
 async def test_thread_of_a_cancelled_body_is_not_waited_for() -> None:
     """A thread cannot be stopped: what it returns is dropped, and the task may be started again meanwhile."""
     home = FakeHome(Told)
