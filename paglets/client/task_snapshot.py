@@ -7,10 +7,10 @@ from typing import Generic, TypeVar
 
 import typing_extensions
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
 from paglet.v1 import task_pb2
-from paglets.errors import InternalError
+from paglets.client.unpack import unpack
 from paglets.values import TaskPhase
 from paglets.wire.tasks import task_phase_from_message
 from paglets.wire.times import time_from_message
@@ -92,19 +92,7 @@ def _progress(told: task_pb2.TaskProgress, progress_type: type[ProgressT]) -> Ta
 
 def _unpack(packed: AnyMessage, wanted: type[MessageT], what: str) -> MessageT:
     """The message in an Any; the Any itself where any message is wanted."""
-    as_it_is = _taken_as(packed, wanted)
-    if as_it_is is not None:
-        return as_it_is
-    found = wanted()
-    try:
-        fits = packed.Unpack(found)
-    except DecodeError:
-        fits = False
-    if not fits:
-        raise InternalError(
-            "REPLY_INVALID", f"the task's {what} is {packed.type_url}, not {wanted.DESCRIPTOR.full_name}"
-        )
-    return found
+    return _taken_as(packed, wanted) or unpack(packed, wanted, f"the task's {what}")
 
 
 def _taken_as(message: Message, wanted: type[MessageT]) -> MessageT | None:
