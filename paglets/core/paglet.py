@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
-from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
-from paglet.v1 import artifact_pb2
-from paglets.artifacts.store import ArtifactWrite
-from paglets.core import artifacts
 from paglets.core.context import Context
 from paglets.core.declared import require_answered, reserved_names, state_argument
-from paglets.core.events import (
-    ActivationEvent,
-    ArrivalTarget,
-    CloneEvent,
-    CreationEvent,
-    DeactivationEvent,
-    DeactivationRequest,
-    DisposalEvent,
-    MobilityEvent,
-)
 from paglets.core.handlers import Handler, bind_handlers
-from paglets.core.raw_call import RawCall
+from paglets.core.hooks import Hooks
+from paglets.core.own_files import OwnFiles
 from paglets.core.resources import Resources
-from paglets.core.sending import SENT_TTL_S, sent_write
 from paglets.core.services import Advertisement, Services
-from paglets.core.sources import checked_mode, safe_name
-from paglets.core.storage import Storage
 from paglets.core.timers import Timer
 from paglets.core.turn import StateCell, current_turn
-from paglets.errors import NotFoundError, PagletError, Resource
+from paglets.errors import NotFoundError
 from paglets.state import StateCodec, Upcaster
 from paglets.values import (
-    ArtifactRef,
     DeactivationPolicy,
     Durability,
-    FileMode,
     HostRef,
-    PagletFileRef,
     PagletProxyRef,
     TransferTicket,
     check_id,
@@ -59,8 +39,6 @@ StateT = TypeVar("StateT")
 StubT = TypeVar("StubT")
 PagletT = TypeVar("PagletT")
 
-_NOTHING_MORE = ArtifactWrite()
-
 
 class PatternService(Generic[PagletT]):
     """A service that a pattern brings along: one method per rpc, beside the paglet's own methods."""
@@ -71,7 +49,7 @@ class PatternService(Generic[PagletT]):
         self.paglet = paglet
 
 
-class Paglet(Generic[StateT]):
+class Paglet(Hooks[StateT], OwnFiles):
     """A stateful object that lives on a host, answers calls and moves with its state and files.
 
     Give the state class as `class Counter(Paglet[CounterState])`: a dataclass, the only thing that moves and persists;
@@ -109,8 +87,6 @@ class Paglet(Generic[StateT]):
     codec: ClassVar[StateCodec[Any]]
     handlers: ClassVar[Mapping[str, Handler]] = {}
 
-    context: Context
-    """The host it is on; set before any hook runs."""
     resources: Resources
     """What it has open there, and what closes it before it leaves or rests."""
 
@@ -165,69 +141,6 @@ class Paglet(Generic[StateT]):
             own: StateT = turn.state
             return own
         return self._cell.read()
-
-    # Hooks. Each is a turn; `def` or `async def`.
-
-    async def on_creation(self, event: CreationEvent) -> None:
-        """The paglet begins to exist; an exception, or not to end in the host's quiesce time, refuses the creation."""
-
-    async def on_dispatching(self, event: MobilityEvent) -> None:
-        """The last turn before a move; an exception gives the move up."""
-
-    async def on_dispatch_aborted(self, error: PagletError) -> None:
-        """The first turn after a move, a rest, or a clone of its own wish, was given up: the paglet is where it was.
-
-        Its resources may be closed and its bodies gone, but for `run()`, which begins anew. It comes once more for a
-        body that did not end in time and ends only later.
-        """
-
-    async def on_arrival(self, event: MobilityEvent) -> None:
-        """The first turn at the new host; it may run again after a crash. An exception marks the paglet FAILED."""
-
-    async def on_arrival_failed(self, error: PagletError) -> None:
-        """The turn after an arrival turn that failed and was rolled back."""
-
-    async def on_cloning(self, event: CloneEvent) -> None:
-        """A turn of the original, whose state as it leaves it is what the clone has; an exception refuses the clone."""
-
-    async def on_clone(self, event: CloneEvent) -> None:
-        """The first turn of a clone; it may run again after a crash. An exception marks the clone FAILED."""
-
-    async def on_cloned(self, event: CloneEvent) -> None:
-        """A turn of the original when its clone is there; not if its host was restarted, or it has left, meanwhile."""
-
-    async def on_deactivating(self, event: DeactivationEvent) -> None:
-        """The last turn before a rest, or before the host ends; an exception refuses a rest that was asked for."""
-
-    async def on_activation(self, event: ActivationEvent) -> None:
-        """The first turn after a rest, or after the host was started again; an exception keeps the paglet at rest."""
-
-    async def on_disposing(self, event: DisposalEvent) -> None:
-        """The last turn of all; an exception is logged and does not keep the paglet alive."""
-
-    async def run(self) -> None:
-        """Work beside the turns, begun after creation, arrival and activation; cancelled when the paglet leaves."""
-
-    def deactivation_policy(self, request: DeactivationRequest) -> DeactivationPolicy:
-        """Asked before a rest what is to bring the paglet back: by default what was asked for, else the defaults."""
-        return request.policy or DeactivationPolicy()
-
-    def handle_operation_message(self, call: RawCall) -> Awaitable[bytes | None] | bytes | None:
-        """Answers a unary call of an operation that none of the class's services has; `def` or `async def`.
-
-        For a bridge to services that it has no descriptors of. A class that overrides this gets each such call, and
-        each such post, as a turn, and returns the encoded reply; after None or `NotImplemented` the call fails with
-        OPERATION_NOT_FOUND, and the turn is as if it had not been. A request id holds for the bytes as they came: the
-        same message in another encoding is another request.
-        """
-        return None
-
-    @classmethod
-    def check_arrival(cls, state: StateT, target: ArrivalTarget) -> None:
-        """Asked by the target before anything moves, in a thread: raise a PagletError to refuse.
-
-        Pure; `state` is a copy.
-        """
 
     # What a paglet asks of its host.
 
@@ -373,138 +286,10 @@ class Paglet(Generic[StateT]):
         """Asks for the paglet's end, begun when this turn or task body has ended and is committed."""
         self.context.request_dispose()
 
-    async def register_file(self, path: str, name: str = "", mode: FileMode = FileMode.COPY) -> PagletFileRef:
-        """Registers a file of this host to travel along, under a logical name (default: its own name).
-
-        The digest is made now, and the registration is kept at once, also when the turn is rolled back. Registering a
-        name again replaces it, so it is safe to repeat. Raises SOURCE_NOT_A_FILE, PATH_OUTSIDE_ROOTS, FILE_CHANGED
-        (while it was read), and MALFORMED_REQUEST for a name of no or over 255 bytes or an unknown mode.
-        """
-        source = self.context.resolve_source(path)
-        return await self.context.register_file(source, (name or source.name).strip(), checked_mode(mode))
-
-    async def unregister_file(self, name: str) -> None:
-        """Forgets a registration; the file itself stays. Safe to repeat."""
-        await self.context.unregister_file(name)
-
-    def registered_files(self) -> Sequence[PagletFileRef]:
-        """The registered files, in the order of their names."""
-        return self.context.registered_files()
-
-    def file_path(self, name: str | PagletFileRef) -> Path:
-        """Where a registered file's bytes are on this host: to read, never to write, until it is registered no more.
-
-        What came along is a read-only file of the host's store, under a name of the store's; `save_file` makes a copy
-        that is the paglet's own. Nobody looks whether a file that was registered here is there still. Raises
-        FILE_NOT_FOUND.
-        """
-        wanted = name if isinstance(name, str) else name.name
-        for found in self.registered_files():
-            if found.name == wanted:
-                return found.path
-        raise NotFoundError(
-            "FILE_NOT_FOUND",
-            f"paglet {self.paglet_id} has no registered file {wanted!r}",
-            resource=Resource("file", wanted),
-        )
-
-    async def save_file(self, name: str | PagletFileRef, destination: str = "", *, overwrite: bool = False) -> Path:
-        """Writes a private copy of a file that came along, verified and durable, in one step; says where it is.
-
-        `destination` is below the file roots, inside if that is a folder, by default named after the file. Safe to
-        repeat with `overwrite`. Raises FILE_NOT_FOUND, DESTINATION_EXISTS, PATH_OUTSIDE_ROOTS, DESTINATION_UNWRITABLE.
-        """
-        wanted = name if isinstance(name, str) else name.name
-        path = self.context.resolve_destination(destination, safe_name(wanted))
-        await self.context.save_file(wanted, path, overwrite=overwrite)
-        return path
-
-    async def upload_artifact(
-        self,
-        path: str,
-        *,
-        host: str = "",
-        owner: str | None = None,
-        name: str = "",
-        ttl_s: float | None = None,
-        more: ArtifactWrite = _NOTHING_MORE,
-    ) -> ArtifactRef:
-        """Stores a file below the file roots as an artifact of a host of the mesh, by default of this one.
-
-        It is this paglet's unless `owner` says whose, named after the file, and stays until it is deleted, or for
-        `ttl_s` seconds. `more` is what else is known of it; its `upload_id` makes the upload safe to repeat, e.g. in a
-        turn that may run again: the same artifact is returned then. It stays if the turn is rolled back.
-
-        Raises SOURCE_NOT_A_FILE, PATH_OUTSIDE_ROOTS, HOST_NOT_FOUND, HOST_UNREACHABLE, and as the store does.
-        """
-        write = dataclasses.replace(
-            more,
-            owner=self.paglet_id if owner is None else owner,
-            name=name or more.name,
-            ttl_s=more.ttl_s if ttl_s is None else ttl_s,
-        )
-        return await artifacts.upload(self.context, path, write, host)
-
-    async def download_artifact(
-        self, artifact: artifacts.AnyArtifact, target: str, *, move: bool = False, overwrite: bool = False
-    ) -> Path:
-        """Writes an artifact of any host of the mesh to a file below the file roots; says where that is.
-
-        `target` is as in `save_file`, and so is the file: verified, durable, under its name in one step. With `move`
-        the artifact is deleted thereafter; if that fails, the error is raised and the file stays. Safe to repeat with
-        `overwrite`, unless it was moved. Raises DESTINATION_EXISTS, PATH_OUTSIDE_ROOTS, DESTINATION_UNWRITABLE,
-        ARTIFACT_NOT_FOUND, HOST_NOT_FOUND, HOST_UNREACHABLE, STORED_BLOB_CORRUPT.
-        """
-        return await artifacts.download(self.context, artifact, target, move=move, overwrite=overwrite)
-
-    async def take_artifact(self, artifact: artifacts.AnyArtifact) -> ArtifactRef:
-        """Makes an artifact that came with a call this paglet's own: it does not expire any more.
-
-        It is taken at once, not when the turn is committed: a state never names what has expired, but if the turn is
-        rolled back and the sender does not hear of it, the artifact stays until the paglet's end. It stays where it is,
-        also when that is another host. Safe to repeat. Raises ARTIFACT_NOT_FOUND, also for one that has expired or has
-        other bytes by now, MALFORMED_REQUEST, HOST_NOT_FOUND, HOST_UNREACHABLE.
-        """
-        return await artifacts.take(self.context, artifact)
-
-    async def delete_artifact(self, artifact: artifacts.AnyArtifact) -> bool:
-        """Deletes an artifact of any host of the mesh, at once; says whether it was there. Safe to repeat.
-
-        Raises HOST_NOT_FOUND, HOST_UNREACHABLE.
-        """
-        return await artifacts.delete(self.context, artifact)
-
-    def send_artifact(
-        self, paglet_id: str, path: str, *, name: str = "", move: bool = False, ttl_s: float = SENT_TTL_S
-    ) -> AbstractAsyncContextManager[artifact_pb2.Artifact]:
-        """`async with self.send_artifact(paglet_id, path) as artifact:` is a file for one call of another paglet.
-
-        It is stored on that paglet's host, as its own, before the block begins; make the call inside, with `artifact`
-        in its request. Its receiver keeps it by `take_artifact`, else it expires after `ttl_s` seconds. An error of the
-        call after which nothing can have changed deletes it; UNAVAILABLE, a deadline and a broken connection do not,
-        nor does an error of another kind. With `move` the file is deleted after the call, if it is unchanged,
-        whether the artifact was taken or not. Each block is a new artifact. Raises as `upload_artifact`, and
-        PAGLET_NOT_FOUND.
-        """
-        return artifacts.send(self.context, path, sent_write(paglet_id, name, ttl_s), move=move)
-
     @property
     def services(self) -> Services:
         """The services of the mesh: to find those of others, and to advertise this paglet's own."""
         return self.context.services
-
-    @property
-    def storage(self) -> Storage:
-        """Small files that all paglets of this class on this host share, within a quota; they stay here for good."""
-        return self.context.storage
-
-    async def work_folder(self) -> Path:
-        """This paglet's private folder on this host, made when first asked for: it may do there what it likes.
-
-        It stays over rests and restarts, and goes when the paglet leaves or ends; nothing of it travels that is not a
-        registered file. `register_file` and the others that take paths take absolute ones of it, too.
-        """
-        return await self.context.work_folder()
 
     def blocking(self, work: Coroutine[Any, Any, T]) -> T:
         """`self.blocking(self.upload_artifact(path))` in a `def` handler: any of these coroutines, waited for.
