@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
 
@@ -32,79 +33,73 @@ def file() -> None:
     """Move files between hosts. Paths are those of the host that reads or writes."""
 
 
+class _Asked(TypedDict):
+    """What both ways of a transfer are told."""
+
+    dest: str
+    mode: str
+    overwrite: bool
+    dry_run: bool
+
+
+def _transfer_options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in (
+        click.option("--dry-run", is_flag=True, help="Only tell what would be done."),
+        click.option("--overwrite", is_flag=True, help="Replace the destination if it is there."),
+        click.option(
+            "--mode", type=click.Choice(("copy", "move")), default="copy", show_default=True, help="What of SRC."
+        ),
+        click.option("--dest", metavar="PATH", default="", help="Where it goes; a folder puts it inside."),
+    ):
+        command = option(command)
+    return command
+
+
 @file.command()
 @click.argument("source", metavar="SRC")
 @click.option("--to", "target", metavar="HOST", required=True, help="The name of the host to bring it to.")
-@click.option("--dest", metavar="PATH", default="", help="Where it goes there; a folder puts it inside.")
-@click.option("--mode", type=click.Choice(("copy", "move")), default="copy", show_default=True, help="What of SRC.")
-@click.option("--overwrite", is_flag=True, help="Replace the destination if it is there.")
-@click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
+@_transfer_options
 @click.pass_obj
-def push(
-    session: Session,
-    source: str,
-    target: str,
-    dest: str,
-    mode: str,
-    overwrite: bool,  # noqa: FBT001 - click gives it by name
-    dry_run: bool,  # noqa: FBT001 - click gives it by name
-) -> None:
+def push(session: Session, source: str, target: str, **asked: Unpack[_Asked]) -> None:
     """Bring the file SRC of the host that is asked to another host; whole and proven, or not at all.
 
     Both hosts need a `--file-root` that the path is in.
     """
-    from paglet.v1.file_transfer_pb2 import FileTransferRequest
-    from paglets.values import FileMode
-    from paglets.wire.files import file_mode_to_message
-
-    request = FileTransferRequest(
-        source_path=source,
-        destination_path=dest,
-        target_host=target,
-        mode=file_mode_to_message(FileMode(mode)),
-        dry_run=dry_run,
-        overwrite=overwrite,
-    )
+    request = _request(source, target, asked)
     _tell(session, session.run(lambda client: _transfer(client, request, session)))
 
 
 @file.command()
 @click.argument("source", metavar="SRC")
 @click.option("--from", "origin", metavar="HOST", required=True, help="The name of the host to fetch it from.")
-@click.option("--dest", metavar="PATH", default="", help="Where it goes here; a folder puts it inside.")
-@click.option("--mode", type=click.Choice(("copy", "move")), default="copy", show_default=True, help="What of SRC.")
-@click.option("--overwrite", is_flag=True, help="Replace the destination if it is there.")
-@click.option("--dry-run", is_flag=True, help="Only tell what would be done.")
+@_transfer_options
 @click.pass_obj
-def pull(
-    session: Session,
-    source: str,
-    origin: str,
-    dest: str,
-    mode: str,
-    overwrite: bool,  # noqa: FBT001 - click gives it by name
-    dry_run: bool,  # noqa: FBT001 - click gives it by name
-) -> None:
+def pull(session: Session, source: str, origin: str, **asked: Unpack[_Asked]) -> None:
     """Fetch the file SRC of another host to the host that is asked; whole and proven, or not at all.
 
     Both hosts need a `--file-root` that the path is in.
     """
+
+    async def fetch(client: Client) -> FileTransferResult:
+        request = _request(source, (await client.host()).name, asked)
+        return await _transfer(client, request, session, origin)
+
+    _tell(session, session.run(fetch))
+
+
+def _request(source: str, target: str, asked: _Asked) -> FileTransferRequest:
     from paglet.v1.file_transfer_pb2 import FileTransferRequest
     from paglets.values import FileMode
     from paglets.wire.files import file_mode_to_message
 
-    async def fetch(client: Client) -> FileTransferResult:
-        request = FileTransferRequest(
-            source_path=source,
-            destination_path=dest,
-            target_host=(await client.host()).name,
-            mode=file_mode_to_message(FileMode(mode)),
-            dry_run=dry_run,
-            overwrite=overwrite,
-        )
-        return await _transfer(client, request, session, origin)
-
-    _tell(session, session.run(fetch))
+    return FileTransferRequest(
+        source_path=source,
+        destination_path=asked["dest"],
+        target_host=target,
+        mode=file_mode_to_message(FileMode(asked["mode"])),
+        dry_run=asked["dry_run"],
+        overwrite=asked["overwrite"],
+    )
 
 
 def _tell(session: Session, result: FileTransferResult) -> None:
