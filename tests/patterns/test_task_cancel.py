@@ -41,7 +41,7 @@ async def test_w_43_cancel_reaches_the_body() -> None:
         try:
             await asyncio.Future()
         except asyncio.CancelledError:
-            await asyncio.sleep(0)  # is not cancelled again
+            await told(home).wait_state(lambda state: state.done)  # it is not cancelled again
             caught.append("cleaned up")
             raise
 
