@@ -83,7 +83,9 @@ class UploadStream:
         Raises TRANSPORT where the host says that it stored other bytes than these.
         """
         proof = artifact_pb2.WriteArtifactRequest(finish=finish_to_message(digest))
-        if not await self._send_frame(proof) and not self.wants_nothing:
+        if (
+            not await self._send_frame(proof) and self._committed_size != digest.size_bytes
+        ):  # it had something to wait for
             await self._answered_before("it had all bytes")
         await self._half_close()
         result = result_from_message(await self._reply(digest.size_bytes))

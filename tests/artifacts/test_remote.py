@@ -234,6 +234,22 @@ async def test_host_that_answers_too_early(local: LocalArtifactStore) -> None:
         await refused(store.create_from_chunks(ArtifactWrite(), endless()))
 
 
+async def test_host_that_needs_no_bytes_answers_at_once(local: LocalArtifactStore) -> None:
+    """Of an empty artifact there is nothing to wait for: its answer may come before the client has said that it is."""
+    quick = Boasting(local, "0", Digest.of(b""), reads_to_the_end=False)
+    async with host(quick) as store:
+
+        async def nothing() -> AsyncIterator[bytes]:
+            await quick.answered.wait()
+            await store.usage()  # whose answer comes after that one
+            return
+            yield b""
+
+        write = ArtifactWrite(expected_digest=Digest.of(b""))
+        result = await store.create_from_chunks(write, nothing())
+    assert (result.ref.digest, result.outcome) == (Digest.of(b""), WriteOutcome.COMMITTED)
+
+
 class Stalling(ArtifactServicer):
     """Accepts everything and then does nothing."""
 

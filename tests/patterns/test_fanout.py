@@ -12,6 +12,7 @@ from paglet.v1 import fanout_pb2
 from paglets.core.events import ActivationEvent, CloneEvent, MobilityEvent
 from paglets.errors import UnavailableError
 from paglets.patterns.fanout_state import FanoutRole, MeshFanoutState
+from paglets.testing import eventually
 from tests.fake_home import FakeHome
 from tests.patterns.spreader import Spreader
 
@@ -212,7 +213,10 @@ async def test_child_does_the_work_and_reports(home: FakeHome, word: str, parts:
 
 
 async def _until_posted(home: FakeHome, count: int) -> None:
-    assert await _paglet(home).wait_state(lambda _: len(home.posts) == count, 5.0)
+    async def are_posted() -> bool:
+        return len(home.posts) == count
+
+    await eventually(are_posted)
 
 
 async def test_child_of_a_restarted_host_says_so(home: FakeHome) -> None:

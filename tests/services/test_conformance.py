@@ -56,6 +56,7 @@ SAMPLES: Mapping[str, Message] = {
     "SingleFileTransferPaglet Start": task_pb2.TaskServiceStartRequest(request=packed(DRY_RUN)),
     "SingleFileTransferPaglet Get": task_pb2.TaskServiceGetRequest(),
     "SingleFileTransferPaglet Wait": task_pb2.TaskServiceWaitRequest(timeout=Duration()),
+    **dict.fromkeys(("SingleFileTransferPaglet Cancel", "FileGrabber Cancel"), task_pb2.TaskServiceCancelRequest()),
     "FileGrabber Start": task_pb2.TaskServiceStartRequest(request=packed(GrabRequest(source_path=REPORT))),
     "FileGrabber Get": task_pb2.TaskServiceGetRequest(),
     "FileGrabber Wait": task_pb2.TaskServiceWaitRequest(timeout=Duration()),
