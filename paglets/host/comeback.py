@@ -1,6 +1,7 @@
 """The active paglets that a restart finds: each comes back when somebody asks for it, the rest a batch after another.
 
-A paglet is served again only after its epoch was raised: nothing of the life before can be mistaken for its own.
+A paglet is served again only after its epoch was raised: nothing of the life before can be mistaken for its own. One
+whose rest was cut is not served: the rest is finished, since what asked for it is kept as done.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ __all__ = ["COMEBACK_POINTS", "Comeback"]
 
 _log = logging.getLogger(__name__)
 _BATCH = 200
+_ACTIVE = PagletState.ACTIVE
 
 COMEBACK_POINTS = ("recovery.raise.before", "recovery.raise.after")
 """The named points of a restart."""
@@ -95,8 +97,8 @@ class Comeback:
     async def raise_epochs(self, rows: Sequence[PagletRow]) -> Sequence[PagletRow]:
         """Raises the epochs of rows, durable here and in the directory; those that are no longer here are left out.
 
-        What was to bring them back is forgotten only then: until its epoch is raised, a rest that the restart cut may
-        come true. Such a one is left out too, and rests.
+        So are those that rest: one that was cut between journal and directory is finished here, or came true late.
+        What was to end the rest of the others is forgotten only when their epochs are raised.
         """
         if not rows:
             return []
@@ -113,12 +115,14 @@ class Comeback:
         async def attempt() -> list[PagletRow]:
             current = [await self._parts.directory.get(row.paglet_id) for row in rows] if again else rows
             mine = [row for row in current if row is not None and self._is_mine(row)]
-            for row in mine:
-                if row.state is PagletState.INACTIVE:  # a rest that the restart cut has come true
-                    self._dormant.add(row.paglet_id)
             again.append(True)
-            return list(await self._parts.directory.apply([_raised(row) for row in mine if _comes_back(row)]))
+            awake = [row for row in mine if _comes_back(row)]
+            cut = {row.paglet_id for row in awake if row.state is _ACTIVE and begun.get(row.paglet_id) == row.epoch}
+            writes = [_laid_down(row) if row.paglet_id in cut else _raised(row) for row in awake]
+            written = await self._parts.directory.apply(writes)
+            return [*written, *(row for row in mine if row.state is PagletState.INACTIVE)]
 
+        begun = await self._parts.journal.dormant.begun([row.paglet_id for row in rows])
         again: list[bool] = []
         point("recovery.raise.before")
         raised: list[PagletRow] | None = None
@@ -127,9 +131,12 @@ class Comeback:
                 raised = await until_reached(attempt)
             except ConflictError:
                 if len(rows) > 1:
-                    raised = [row for one in rows for row in await self._raise([one])]
+                    return [row for one in rows for row in await self._raise([one])]
         point("recovery.raise.after")
-        return raised
+        for row in raised:
+            if row.state is PagletState.INACTIVE:  # its policy stays
+                self._dormant.find(row.paglet_id)
+        return [row for row in raised if row.state is not PagletState.INACTIVE]
 
     def _is_mine(self, row: PagletRow) -> bool:
         """Whether a row is this host's alone still."""
@@ -172,6 +179,12 @@ class Comeback:
 def _comes_back(row: PagletRow) -> bool:
     """Whether a paglet is to be awake; one that a late write has laid down or ended is not."""
     return (row.state, LifecycleEvent.RESUME) in TRANSITIONS
+
+
+def _laid_down(row: PagletRow) -> RowWrite:
+    """The write that a rest was about when it was cut."""
+    state = next_state(row.paglet_id, row.state, LifecycleEvent.DEACTIVATE)
+    return RowWrite(Guard.on(row), replace(row, state=state, epoch=row.epoch + 1), LifecycleEvent.DEACTIVATE)
 
 
 def _raised(row: PagletRow) -> RowWrite:

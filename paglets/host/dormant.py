@@ -59,6 +59,17 @@ class Dormant:
         self._inactive.add(paglet_id)
         self.rearranged()
 
+    def find(self, paglet_id: str) -> None:
+        """As `add`, for one of which a start learns only now; what a start brings back comes back."""
+        self.add(paglet_id)
+        self._tasks.start(self._start(paglet_id))
+
+    async def _start(self, paglet_id: str) -> None:
+        if (await self._parts.journal.dormant.policy(paglet_id)).activate_on_startup:
+            await self._wake_alone(paglet_id, "startup")
+        else:
+            await self._wake_for_posts(paglet_id)
+
     def remove(self, paglet_id: str) -> None:
         """The paglet has ended, or is awake."""
         self._inactive.discard(paglet_id)
@@ -182,7 +193,7 @@ class Dormant:
     async def recover(self, *, awake: Collection[str]) -> None:
         """Reads who rests here: those of which a policy is kept, but for those that the directory says are `awake`.
 
-        The policies of these stay until their epochs are raised: the write that lays one down may be under way still.
+        The policies of these stay until their epochs are raised, or the rests that were cut are finished.
         """
         kept = await self._parts.journal.dormant.ids()
         self._inactive.update(paglet_id for paglet_id in kept if paglet_id not in awake)

@@ -95,6 +95,10 @@ class ReplyBook:
         made = self.make(key, fingerprint)
         return made, self.add(made)
 
+    def drop(self, key: tuple[str, str]) -> None:
+        """Forgets what was kept of a request, if anything was: it came to nothing, and may be run anew."""
+        self._remove(key)
+
     def _put(self, reply: StoredReply) -> None:
         self._remove(reply.key)
         self._replies[reply.key] = reply

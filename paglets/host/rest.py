@@ -1,10 +1,12 @@
 """How a paglet is laid down on its host's disk, to take no memory until something brings it back.
 
-The directory's write is the commit: whatever fails or is cut before it leaves the paglet active.
+The directory's write is the commit: whatever fails before it leaves the paglet active, and takes back what the journal
+has of the rest. Cut by the host's end after the journal has it, a rest is finished by the next start.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import dataclass, replace
 from typing import Any
@@ -125,6 +127,27 @@ class Rests:
         self, resident: Resident, request: RestRequest, policy: DeactivationPolicy, last: Turn[Any]
     ) -> None:
         """What is durable of a rest: the paglet with its policy, then the directory's word, which is the commit."""
+        try:
+            await self._write(resident, request, policy, last)
+        except asyncio.CancelledError:  # the host ends, and whether the directory knows is for the next start to find
+            self._let_go(resident)
+            raise
+        except ConflictError as fenced:
+            _log.error("paglet %s was taken from this host while it lay down: %s", resident.paglet_id, fenced)
+            self._let_go(resident)
+            raise
+        except BaseException:
+            await self._take_back(resident, request, last)
+            raise
+        point("deactivate.directory.after")
+        self._dormant.add(resident.paglet_id)
+        self._let_go(resident)
+        if next(resident.box.waiting(), None) is not None:
+            self._dormant.wake_for_posts(resident.paglet_id)
+
+    async def _write(
+        self, resident: Resident, request: RestRequest, policy: DeactivationPolicy, last: Turn[Any]
+    ) -> None:
         row = resident.row
         reply, evicted = resident.book.keep(request.key, request.fingerprint)
         point("deactivate.journal.before")
@@ -142,19 +165,13 @@ class Rests:
         state = next_state(row.paglet_id, row.state, LifecycleEvent.DEACTIVATE)
         # The epoch is raised: what told of its arrival may have been sent twice, and the second must not wake it.
         wanted = replace(row, state=state, epoch=row.epoch + 1)
-        try:
-            resident.row = await settle_write(
-                self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.DEACTIVATE
-            )
-        except ConflictError as fenced:
-            _log.error("paglet %s was taken from this host while it lay down: %s", row.paglet_id, fenced)
-            self._let_go(resident)
-            raise
-        point("deactivate.directory.after")
-        self._dormant.add(row.paglet_id)
-        self._let_go(resident)
-        if next(resident.box.waiting(), None) is not None:
-            self._dormant.wake_for_posts(row.paglet_id)
+        resident.row = await settle_write(self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.DEACTIVATE)
+
+    async def _take_back(self, resident: Resident, request: RestRequest, last: Turn[Any]) -> None:
+        """The directory has refused the rest: nothing may say that it was made, and what was asked for is so still."""
+        resident.book.drop(request.key)
+        resident.own_request = last.request or resident.own_request
+        await self._parts.journal.dormant.take_back(resident.paglet_id, request.key, request.own, last.request)
 
     def _let_go(self, resident: Resident) -> None:
         self._residents.remove(resident)

@@ -19,6 +19,8 @@ from paglets.errors import ConflictError, InternalError, UnavailableError
 from paglets.host.disposal import Disposal
 from paglets.values import ArrivalMode, DeactivationPolicy, PagletState, TransferTicket
 from tests.host.conftest import Mesh, Site, site
+from tests.host.cut_rest import cut_rest
+from tests.host.late import land_after_the_list
 from tests.host.midway import do
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, eventually, new_request, refused
@@ -73,29 +75,6 @@ async def test_waking_that_comes_after_a_restart(stack: AsyncExitStack, tmp_path
     assert (await _row(alpha)).epoch > awake.epoch, "another late write may hold"
 
 
-def _land_after_the_list(
-    monkeypatch: pytest.MonkeyPatch, *writes: RowWrite, journeys: Sequence[JourneyRecord] = ()
-) -> None:
-    """Writes of the life before come when a restart has just read its rows."""
-    late, real = list(writes), SqliteDirectory.list
-
-    async def read(
-        directory: SqliteDirectory,
-        *,
-        after: str = "",
-        limit: int = 1000,
-        owner: str = "",
-        type_name: str = "",
-        awake: bool = False,
-    ) -> Sequence[PagletRow]:
-        rows = await real(directory, after=after, limit=limit, owner=owner, type_name=type_name, awake=awake)
-        while late:
-            await directory.apply([late.pop()], journeys=journeys)
-        return rows
-
-    monkeypatch.setattr(SqliteDirectory, "list", read)
-
-
 @pytest.mark.parametrize("state", [PagletState.ACTIVE, PagletState.INACTIVE])
 async def test_write_that_comes_during_a_restart(
     stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: PagletState
@@ -107,7 +86,7 @@ async def test_write_that_comes_during_a_restart(
         await alpha.client.create(PROBE_TYPE, paglet_id="other")
         row = await _row(alpha)
     late = replace(row, epoch=row.epoch + 1, state=state)
-    _land_after_the_list(monkeypatch, RowWrite(Guard.on(row), late, "late"))
+    land_after_the_list(monkeypatch, RowWrite(Guard.on(row), late, "late"))
     alpha = await site(stack, tmp_path, "alpha")
     assert (await ask(alpha.channel, "other", "Append", "b")).text == "b"
     assert (await alpha.client.activate("probe")).state is PagletState.ACTIVE
@@ -120,7 +99,7 @@ async def test_rest_that_comes_true_during_a_restart(
     """It rests by the policy that was asked for, though the restart has read that it is awake."""
     row, policy = await _with_cut_rest(tmp_path, DeactivationPolicy(activate_on_message=False, queue_posts=False))
     late = replace(row, state=PagletState.INACTIVE, epoch=row.epoch + 1)
-    _land_after_the_list(monkeypatch, RowWrite(Guard.on(row), late, "deactivate"))
+    land_after_the_list(monkeypatch, RowWrite(Guard.on(row), late, "deactivate"))
     alpha = await site(stack, tmp_path, "alpha")
     await eventually(lambda: _rests(alpha), what="the rest")
     found = await refused(ask(alpha.channel, "probe", "Append", "b"))
@@ -134,19 +113,9 @@ async def test_rest_that_comes_true_during_a_restart_ends_in_time(
     """What is to bring it back does, though the restart has read that it is awake."""
     row, _ = await _with_cut_rest(tmp_path, DeactivationPolicy(activate_at=time.time() - 1, activate_on_message=False))
     late = replace(row, state=PagletState.INACTIVE, epoch=row.epoch + 1)
-    _land_after_the_list(monkeypatch, RowWrite(Guard.on(row), late, "deactivate"))
+    land_after_the_list(monkeypatch, RowWrite(Guard.on(row), late, "deactivate"))
     await site(stack, tmp_path, "alpha")
     await eventually(lambda: do("activated time" in STAGE.notes), what="its time")
-
-
-async def test_rest_that_was_cut_leaves_no_policy(stack: AsyncExitStack, tmp_path: Path) -> None:
-    """If the write of a rest never lands, the paglet is awake after the restart, and nothing of the rest is kept."""
-    row, _ = await _with_cut_rest(tmp_path, DeactivationPolicy(activate_on_message=False))
-    alpha = await site(stack, tmp_path, "alpha")
-    assert (await ask(alpha.channel, "probe", "Append", "b")).text.endswith("b")
-    found = await _row(alpha)
-    assert (found.state, found.epoch) == (PagletState.ACTIVE, row.epoch + 1)
-    assert not await alpha.host.parts.journal.dormant.ids()
 
 
 async def test_arrival_at_rest_that_is_told_during_a_restart(
@@ -169,7 +138,7 @@ async def test_arrival_at_rest_that_is_told_during_a_restart(
         moving = asyncio.create_task(alpha.client.dispatch("probe", "beta", ticket=ticket))
         await eventually(lambda: do(bool(told)), what="the arrival")
     writes, journeys = told[0]
-    _land_after_the_list(monkeypatch, *writes, journeys=journeys)
+    land_after_the_list(monkeypatch, *writes, journeys=journeys)
     beta = await site(stack, tmp_path, "beta", join=alpha.running.address)
     assert (await moving).state is PagletState.INACTIVE
     assert await beta.host.parts.journal.dormant.policy("probe") == policy
@@ -178,20 +147,13 @@ async def test_arrival_at_rest_that_is_told_during_a_restart(
 
 async def _with_cut_rest(folder: Path, policy: DeactivationPolicy) -> tuple[PagletRow, DeactivationPolicy]:
     """A host ends when a rest is in its journal and the directory is not told; gives the row as that has it."""
-
-    def cut(name: str) -> None:
-        if name == "deactivate.directory.before":
-            raise RuntimeError("the host ends here")
-
     await _with_probe(folder)
     async with AsyncExitStack() as stack:
         alpha = await site(stack, folder, "alpha")
         assert (await ask(alpha.channel, "probe", "Read")).text
-        faults.arm(cut)
-        with pytest.raises(InternalError):
-            await alpha.client.deactivate("probe", policy)
-        faults.arm(None)
-        return await _row(alpha), policy
+        await cut_rest(alpha, lambda: alpha.client.deactivate("probe", policy))
+        row = await _row(alpha)
+    return row, policy
 
 
 async def _rests(at: Site) -> bool:
@@ -232,7 +194,7 @@ async def test_creation_that_comes_true_during_a_restart(
 ) -> None:
     """The insert lands when the host has just read its rows: the paglet is there, and is served."""
     newborn = await _with_cut_creation(tmp_path)
-    _land_after_the_list(monkeypatch, RowWrite(Guard.after("probe", None), newborn, "create"))
+    land_after_the_list(monkeypatch, RowWrite(Guard.after("probe", None), newborn, "create"))
     alpha = await site(stack, tmp_path, "alpha")
     assert (await ask(alpha.channel, "probe", "Append", "b")).text == "b"
 

@@ -23,6 +23,7 @@ __all__ = [
     "POSTS_ON_THE_WAY",
     "RESTARTS",
     "RESTS",
+    "RESTS_KEPT",
     "RETRACTED",
     "STRANGE",
     "Layout",
@@ -124,6 +125,8 @@ RESTS = [
     )
     for name in names
 ]
+RESTS_KEPT = [Kill(victim="source", point=f"deactivate.directory.{moment}") for moment in ("before", "after")]
+"""The journal has the rest, and the outcome of the request for it."""
 RESTARTS = [Kill(victim="source", point=f"recovery.raise.{name}") for name in ("before", "after")]
 
 POSTS = [

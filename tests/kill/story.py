@@ -20,7 +20,7 @@ from paglets.client.client import Client
 from paglets.digest import Digest
 from paglets.errors import DeadlineError, PagletError
 from paglets.testing import eventually
-from paglets.values import ArrivalMode, TransferTicket, clone_id, new_id
+from paglets.values import ArrivalMode, PagletInfo, TransferTicket, clone_id, new_id
 from paglets.wire.metadata import HOST_KEY
 from tests.kill import audit
 from tests.kill.ledger import Ledger, LedgerState, seal
@@ -109,9 +109,9 @@ class Story:
         await self.writers.more()
         await self.settled_at(target)
 
-    async def rest(self) -> None:
-        """Asks for a rest until it is acknowledged; whoever writes ends it."""
-        await self.clients[self.mesh.directory].deactivate(self.paglet_id, request_id=new_id())
+    async def rest(self, request_id: str = "") -> PagletInfo:
+        """Asks for a rest until it is acknowledged; whoever writes ends it. Gives what the answer told."""
+        return await self.clients[self.mesh.directory].deactivate(self.paglet_id, request_id=request_id or new_id())
 
     async def settled_at(self, owner: str, *, is_kept: bool = False) -> None:
         """Waits until the mesh is quiet, and looks whether the paglet is whole where it should be, and only there.

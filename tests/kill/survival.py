@@ -6,7 +6,7 @@ import asyncio
 
 from paglets.client.client import Client
 from paglets.testing import eventually
-from paglets.values import ArrivalMode, TransferTicket, new_id
+from paglets.values import new_id
 from tests.kill import audit
 from tests.kill.kills import Kill, Kills, arm, deaths
 from tests.kill.ledger import Ledger
@@ -19,18 +19,14 @@ __all__ = [
     "cloning",
     "end",
     "journey",
-    "lying_down",
     "outbox",
     "posts",
     "posts_at_rest",
     "posts_on_the_way",
-    "rest",
     "restart",
     "retraction",
     "strangeness",
 ]
-
-_AT_REST = TransferTicket(arrival=ArrivalMode.INACTIVE)
 
 
 async def journey(mesh: Mesh, case: Kills) -> None:
@@ -76,38 +72,6 @@ async def end(mesh: Mesh, kill: Kill) -> None:
         await story.check_ledger(mesh.target)
         async with deaths(mesh, story):
             await story.end()
-
-
-async def rest(mesh: Mesh, kill: Kill) -> None:
-    """A paglet is laid down and woken by who writes to it, through a death of its host."""
-    await arm(mesh, [kill])
-    async with begun_story(mesh) as story:
-        async with story.writers as writers:
-            await writers.more()
-            async with deaths(mesh, story):
-                await story.rest()
-                await writers.more()
-            await story.settled_at(mesh.source)
-            await story.rest()
-            await story.move(mesh.target)
-        await story.check_ledger(mesh.target)
-        await story.end()
-
-
-async def lying_down(mesh: Mesh, kill: Kill) -> None:
-    """A paglet arrives at rest, through a death of its target, and is woken by who writes to it."""
-    await arm(mesh, [kill])
-    async with begun_story(mesh) as story:
-        async with story.writers as writers:
-            await writers.more()
-            async with deaths(mesh, story):
-                error = await story.dispatch(mesh.target, door=mesh.source, ticket=_AT_REST)
-            assert error is None
-            await writers.more()
-            await story.settled_at(mesh.target)
-            await story.move(mesh.source)
-        await story.check_ledger(mesh.source)
-        await story.end()
 
 
 async def retraction(mesh: Mesh, kill: Kill) -> None:

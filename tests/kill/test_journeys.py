@@ -10,7 +10,7 @@ import pytest
 from paglets.host.host import HOST_POINTS
 from paglets.host.pull import PULL_POINTS
 from paglets.host.rebuild import REBUILD_POINTS
-from tests.kill import cases, survival
+from tests.kill import cases, rests, survival
 from tests.kill.kills import Kill, Kills
 from tests.kill.meshes import Meshes
 from tests.layers import HOUSE
@@ -68,7 +68,15 @@ async def test_a_disposal_survives(meshes: Meshes, kill: Kill) -> None:
 async def test_a_rest_survives(meshes: Meshes, kill: Kill) -> None:
     """Laid down and woken through a death, it has lost nothing and is in one place."""
     async with meshes.mesh("third") as mesh:
-        await survival.rest(mesh, kill)
+        await rests.rest(mesh, kill)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", cases.RESTS_KEPT, ids=str)
+async def test_a_kept_rest_is_made(meshes: Meshes, kill: Kill) -> None:
+    """Killed when the outcome of its request is kept, it rests, whoever asks again."""
+    async with meshes.mesh("third") as mesh:
+        await rests.rest_kept(mesh, kill)
 
 
 @pytest.mark.slow
@@ -76,7 +84,7 @@ async def test_a_rest_survives(meshes: Meshes, kill: Kill) -> None:
 async def test_an_arrival_at_rest_survives(meshes: Meshes, kill: Kill) -> None:
     """Killed before or after it tells that a paglet rests there, the target has it, at rest, until it is called."""
     async with meshes.mesh("third") as mesh:
-        await survival.lying_down(mesh, kill)
+        await rests.lying_down(mesh, kill)
 
 
 @pytest.mark.slow

@@ -96,8 +96,7 @@ def lives(model: Model, world: World, host: int) -> Steps:
         case "woken":
             yield Step(f"activate.journal at {host}", _woken(world, host, found.mem))
         case "deactivating":
-            laid = at(world, host, mem=found.mem._replace(step="resting"))
-            yield Step(f"deactivate.journal at {host}", laid)
+            yield Step(f"deactivate.journal at {host}", _laid(world, host, found.mem))
         case "resting":
             yield from _deactivate(model, world, host, found.mem)
         case "ending":
@@ -115,7 +114,14 @@ def _sleeps(world: World, host: int) -> bool:
 def _woken(world: World, host: int, mem: Mem) -> World:
     kept = world.hosts[host].kept
     assert kept is not None
-    return at(world, host, kept=kept._replace(epoch=mem.epoch), mem=Mem("open", mem.epoch), rests=False)
+    kept = kept._replace(epoch=mem.epoch, policy=False)
+    return at(world, host, kept=kept, mem=Mem("open", mem.epoch), rests=False)
+
+
+def _laid(world: World, host: int, mem: Mem) -> World:
+    kept = world.hosts[host].kept
+    assert kept is not None
+    return at(world, host, kept=kept._replace(epoch=mem.epoch, policy=True), mem=mem._replace(step="resting"))
 
 
 def _insert(model: Model, world: World, host: int, mem: Mem) -> Steps:

@@ -53,6 +53,8 @@ def recovery(model: Model, world: World, number: int) -> Steps:
             yield Step(f"recovery.read at {number}", _read(model, world, number))
         case "raising":
             yield from _raise(model, world, number, mem)
+        case "finishing":
+            yield from _finish(model, world, number, mem)
         case "burying":
             yield from _bury(model, world, number, mem)
         case "raised":
@@ -68,12 +70,19 @@ def _read(model: Model, world: World, number: int) -> World:
     if row is not None and row.owner == number and row.state == INACTIVE:
         return at(world, number, mem=Mem("taking"), rests=True)
     if row is not None and row.owner == number and row.state == ACTIVE:
-        return at(world, number, mem=Mem("raising", row.epoch))
+        cut = _is_cut(world, number, row) and model.has("a cut rest is finished")
+        return at(world, number, mem=Mem("finishing" if cut else "raising", row.epoch))
     if row is not None and row.owner == number and row.transfer and not model.has("an intent freezes"):
         return at(world, number, mem=Mem("open", row.epoch), ready=True)
     if _is_unborn(world, number) and model.has("a cut creation is buried"):
         return at(world, number, mem=Mem("burying", row.epoch if row is not None else 0))
     return at(world, number, mem=Mem("taking"))
+
+
+def _is_cut(world: World, number: int, row: Row) -> bool:
+    """Whether the journal has a rest that the directory never heard of."""
+    kept = world.hosts[number].kept
+    return kept is not None and kept.policy and kept.epoch == row.epoch
 
 
 def _is_unborn(world: World, number: int) -> bool:
@@ -113,6 +122,19 @@ def _raise(model: Model, world: World, number: int, mem: Mem) -> Steps:
     )
 
 
+def _finish(model: Model, world: World, number: int, mem: Mem) -> Steps:
+    """A rest that was cut between journal and directory is made: the outcome of its request says that it was."""
+    yield from write(
+        model,
+        world,
+        f"recovery.raise at {number}, a cut rest is finished",
+        Write(number, mem.epoch, 0, Row(number, mem.epoch + 1, INACTIVE)),
+        known=lambda made: at(made, number, mem=Mem("taking"), rests=True),
+        fenced=lambda found: at(found, number, mem=Mem("reading")),
+        settled=False,
+    )
+
+
 def _bring_back(world: World, number: int, mem: Mem) -> World:
     """The journal learns the epoch, and that journeys which were not committed have ended; the paglet is served."""
     for leaving in world.hosts[number].leaving:
@@ -121,7 +143,9 @@ def _bring_back(world: World, number: int, mem: Mem) -> World:
     host = world.hosts[number]
     if host.kept is None:
         return at(world, number, mem=None, ready=True)
-    kept = host.kept._replace(epoch=mem.epoch)
+    if host.kept.policy and mem.epoch <= host.kept.epoch + 1:  # no rest and no waking raised it meanwhile
+        world = world._replace(untrue=True)
+    kept = host.kept._replace(epoch=mem.epoch, policy=False)
     return _follow(at(world, number, kept=kept, mem=Mem("open", mem.epoch), ready=True), number)
 
 

@@ -27,6 +27,7 @@ LOST = "an acknowledged write is lost"
 TWICE = "a request ran twice"
 NO_COPY = "the owner has no copy"
 NOT_ITS_OWN = "a host answers for what it does not own"
+UNTRUE = "what is kept as done never was"
 DEAD = "no live owner can be reached any more"
 
 
@@ -74,6 +75,8 @@ def broken(world: World) -> str:
     live = [host for host in world.hosts if host.mem is not None and host.mem.step in {"open", "settled"}]
     if world.wrong:
         return NOT_ITS_OWN
+    if world.untrue:
+        return UNTRUE
     if len(live) > 1:
         return TWO_LIVE
     if world.row is None or world.row.state in GONE:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from paglets.host.host import HOST_POINTS
-from tests.model.search import DEAD, LOST, NO_COPY, NOT_ITS_OWN, TWICE, TWO_LIVE, search
+from tests.model.search import DEAD, LOST, NO_COPY, NOT_ITS_OWN, TWICE, TWO_LIVE, UNTRUE, search
 from tests.model.world import Model
 
 
@@ -73,6 +73,7 @@ GUARDS = [
     ("an insert names the tombstone", Model(does=does("clone")), NO_COPY),
     ("a cut creation is buried", Model(does=does("create")), NO_COPY),
     ("a cut creation is buried", Model(does=does("clone")), NO_COPY),
+    ("a cut rest is finished", Model(does=does("deactivate"), faults=1), UNTRUE),
     ("a waking that lands late is taken back", Model(does=does("deactivate"), faults=1), DEAD),
 ]
 """What is taken away, where, and the promise that is broken then."""

@@ -29,11 +29,15 @@ class Row(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A paglet in a journal: how often each request has run is its state, `replies` are the bits of stored ones."""
+    """A paglet in a journal: how often each request has run is its state, `replies` are the bits of stored ones.
+
+    `policy` says that it was laid down by a request whose outcome is kept as done.
+    """
 
     epoch: int
     runs: tuple[int, ...]
     replies: int = 0
+    policy: bool = False
 
 
 class Departure(NamedTuple):
@@ -104,7 +108,8 @@ class Offer(NamedTuple):
 class World(NamedTuple):
     """One state of everything. `records` are the journeys' outcomes in the directory; `late` what may yet be delivered.
 
-    `acked` are the bits of acknowledged requests, `wrong` says what a client saw that must never be seen.
+    `acked` are the bits of acknowledged requests, `wrong` says what a client saw that must never be seen,
+    `untrue` that an outcome is kept of what came to nothing.
     """
 
     row: Row | None
@@ -113,6 +118,7 @@ class World(NamedTuple):
     late: frozenset[Write | Offer] = frozenset()
     acked: int = 0
     wrong: str = ""
+    untrue: bool = False
     faults: int = 0
     lost: int = 0
     operations: int = 0

@@ -61,6 +61,23 @@ class DormantRows:
 
         await self._database.write(work)
 
+    async def take_back(
+        self, paglet_id: str, key: tuple[str, str], done: OwnRequest | None, wanted: OwnRequest | None
+    ) -> None:
+        """Forgets a rest that came to nothing, with the outcome of the request `key`; what its last turn did stays.
+
+        The paglet's own request, which `rest` dropped as `done`, is asked for again, unless it `wanted` more since.
+        Safe to repeat.
+        """
+
+        def work(db: sqlite3.Connection) -> None:
+            if db.execute("SELECT 1 FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchone():
+                db.execute("DELETE FROM dormant WHERE paglet_id = ?", (paglet_id,))
+                put_replies(db, paglet_id, (), (key,))
+                put_own_request(db, paglet_id, wanted or done)
+
+        await self._database.write(work)
+
     async def wake(self, paglet: StoredPaglet, wanted: OwnRequest | None, sent: Sequence[OutgoingPost] = ()) -> None:
         """Keeps a paglet as its first turn left it, with what it asked for and posted, and forgets its policy."""
 
@@ -82,6 +99,15 @@ class DormantRows:
             db.executemany("DELETE FROM dormant WHERE paglet_id = ?", [(paglet_id,) for _, paglet_id in rows])
 
         await self._database.write(work)
+
+    async def begun(self, paglet_ids: Sequence[str]) -> dict[str, int]:
+        """Those of the paglets of which a policy is kept, with the epochs that they are known to have had here.
+
+        One that has it still in the directory was never laid down there; a waking, too, leaves it behind.
+        """
+        query = "SELECT epoch FROM paglets JOIN dormant USING (paglet_id) WHERE paglet_id = ?"
+        rows = await self._database.read(lambda db: [db.execute(query, (found,)).fetchone() for found in paglet_ids])
+        return {found: row["epoch"] for found, row in zip(paglet_ids, rows, strict=True) if row is not None}
 
     async def replace(
         self,
