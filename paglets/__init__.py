@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from paglets.client.client import Client
+    from paglets.client.events import EventClient
     from paglets.client.operations import OperationClient
     from paglets.client.proxy import PagletProxy
     from paglets.client.task_snapshot import TaskSnapshot
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from paglets.discovery import ServiceScope
     from paglets.errors import PagletError
     from paglets.operations import ServiceContract
+    from paglets.patterns.coordination import CursorDrainMixin
     from paglets.patterns.fanout import MeshFanoutMixin
     from paglets.patterns.fanout_state import MeshFanoutState
     from paglets.patterns.file_mobility import FileMobilityMixin, SingleFileTransferPaglet
@@ -34,7 +36,9 @@ __all__ = [
     "Advertisement",
     "ArtifactRef",
     "Client",
+    "CursorDrainMixin",
     "Digest",
+    "EventClient",
     "FileMobilityMixin",
     "FileMode",
     "HostRef",
@@ -61,6 +65,7 @@ __all__ = [
 
 _ROOMS = {
     "paglets.client.client": ("Client",),
+    "paglets.client.events": ("EventClient",),
     "paglets.client.operations": ("OperationClient",),
     "paglets.client.proxy": ("PagletProxy",),
     "paglets.client.task_snapshot": ("TaskSnapshot",),
@@ -73,6 +78,7 @@ _ROOMS = {
     "paglets.discovery": ("ServiceScope",),
     "paglets.errors": ("PagletError",),
     "paglets.operations": ("ServiceContract",),
+    "paglets.patterns.coordination": ("CursorDrainMixin",),
     "paglets.patterns.fanout": ("MeshFanoutMixin",),
     "paglets.patterns.fanout_state": ("MeshFanoutState",),
     "paglets.patterns.file_mobility": ("FileMobilityMixin", "SingleFileTransferPaglet"),

@@ -125,6 +125,14 @@ class ResidentServiceSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventSettings:
+    """How many events, and bytes of events, are kept for one paglet; the last one always is."""
+
+    max_events: int = 1000
+    max_bytes: int = _MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
     """Everything a host is started with. Durations are in seconds.
 
@@ -153,6 +161,7 @@ class HostSettings:
     store: StoreSettings = field(default_factory=StoreSettings)
     mailbox: MailboxSettings = field(default_factory=MailboxSettings)
     posts: PostSettings = field(default_factory=PostSettings)
+    events: EventSettings = field(default_factory=EventSettings)
     directory: DirectorySettings = field(default_factory=DirectorySettings)
     lease_s: float = 10.0
     drain_s: float = 10.0

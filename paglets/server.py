@@ -188,7 +188,7 @@ async def _open_parts(stack: AsyncExitStack, settings: HostSettings) -> tuple[Ho
     stack.callback(FolderLock(data).release)
     modules = dict.fromkeys((*settings.allow, *(resident.module for resident in settings.residents)))
     registry = TypeRegistry.load(settings.name, modules)
-    journal = await asyncio.to_thread(Journal.open, data / "journal.db")
+    journal = await asyncio.to_thread(Journal.open, data / "journal.db", settings.events)
     stack.push_async_callback(journal.close)
     uid = await _identity(journal, settings)
     store = await LocalArtifactStore.open(data / "artifacts", settings.name, settings.store)

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 
 from paglets.artifacts.store import ArtifactStore
 from paglets.core.call import OperationCall
+from paglets.core.cursor_events import CursorEvent
 from paglets.core.paglet import Paglet
 from paglets.core.services import Services
 from paglets.core.storage import Storage
@@ -255,6 +256,23 @@ class FakeHome:
     def post(self, paglet_id: str, operation: str, request: Message) -> None:
         """Notes the post when the running turn has ended well."""
         self._after(lambda: self.posts.append((paglet_id, operation, request)))
+
+    def append_events(self, messages: Sequence[Message]) -> int:
+        """Nobody reads here."""
+        raise NotImplementedError("a fake home keeps no events")
+
+    @property
+    def last_event(self) -> int:
+        """There is none."""
+        return 0
+
+    async def read_events(self, after: int, limit: int) -> Sequence[CursorEvent]:
+        """There are none."""
+        raise NotImplementedError("a fake home keeps no events")
+
+    async def wait_events(self, after: int, timeout_s: float | None) -> bool:
+        """None will come."""
+        raise NotImplementedError("a fake home keeps no events")
 
     def request_dispatch(self, target: str, ticket: TransferTicket | None = None) -> None:
         """Notes the move when the running turn or body has ended well."""

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from paglets.artifacts.store import ArtifactStore
 from paglets.core.call import OperationCall
+from paglets.core.cursor_events import CursorEvent
 from paglets.core.services import Services
 from paglets.core.storage import Storage
 from paglets.operations import ServiceOperation
@@ -164,6 +165,29 @@ class Context(Protocol):
 
         Raises NOT_IN_TURN, INVALID_ID, POSTS_FULL, MALFORMED_REQUEST for a request over 1 MiB.
         """
+        ...
+
+    def append_events(self, messages: Sequence[Message]) -> int:
+        """Adds events to the paglet's when the running turn has been committed; the cursor of the last one.
+
+        Raises NOT_IN_TURN, MALFORMED_REQUEST for an event over 64 KiB.
+        """
+        ...
+
+    @property
+    def last_event(self) -> int:
+        """The cursor of the last event that is durable; 0 for none."""
+        ...
+
+    async def read_events(self, after: int, limit: int) -> Sequence[CursorEvent]:
+        """The oldest durable events after a cursor, `limit` at most; fewer if they are large, none only at the end.
+
+        Raises CURSOR_EXPIRED when the next one is not kept, MALFORMED_REQUEST for a negative cursor.
+        """
+        ...
+
+    async def wait_events(self, after: int, timeout_s: float | None) -> bool:
+        """Waits until an event after a cursor is durable; False at the timeout. Raises WAIT_IN_TURN in a turn."""
         ...
 
     async def register_file(self, path: Path, name: str, mode: FileMode) -> PagletFileRef:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from paglets.core.cause import NO_CAUSE, Cause, OutgoingPost, RequestIds
+from paglets.core.cursor_events import CursorEvent
 from paglets.errors import InvalidArgumentError
 from paglets.state import StateCodec
 from paglets.values import DeactivationPolicy, TransferTicket, new_id
@@ -129,8 +130,9 @@ class StateCell(Generic[StateT]):
 class Turn(Generic[StateT]):
     """One exclusive use of the state. `state` is a private copy until `finish` has been committed.
 
-    `outputs` are let out then, and `posts` sent; `request` is what the paglet asks of its host for itself, the last one
-    if it asks again. `checkpoint` says that it is to be durable then, also where turns are not by themselves.
+    `outputs` are let out then, `posts` sent, and `events` told; `request` is what the paglet asks of its host for
+    itself, the last one if it asks again. `checkpoint` says that it is to be durable then, also where turns are not by
+    themselves.
     """
 
     def __init__(self, cell: StateCell[StateT], cause: Cause = NO_CAUSE) -> None:
@@ -138,6 +140,7 @@ class Turn(Generic[StateT]):
         self.cause = cause
         self.request_ids = RequestIds(cause.origin)
         self.posts: list[OutgoingPost] = []
+        self.events: list[CursorEvent] = []
         self.open = True
         self.outputs: list[Callable[[], None]] = []
         self.request: OwnRequest | None = None
@@ -181,5 +184,6 @@ class Turn(Generic[StateT]):
         self._state = None
         self.outputs.clear()
         self.posts.clear()
+        self.events.clear()
         self.request = None
         self.checkpoint = False

@@ -15,11 +15,13 @@ from paglets.artifacts.store import ArtifactStore
 from paglets.client.operations import OperationClient
 from paglets.core.call import OperationCall, current_call
 from paglets.core.cause import OutgoingPost
+from paglets.core.cursor_events import CursorEvent
 from paglets.core.services import Services
 from paglets.core.storage import Storage
-from paglets.core.turn import OwnAction, OwnRequest, current_turn, next_request_id
+from paglets.core.turn import OwnAction, OwnRequest, Turn, current_turn, next_request_id
 from paglets.errors import InvalidArgumentError, NotFoundError, PreconditionError, Resource
 from paglets.host.activities import Activities
+from paglets.host.event_log import EventLog
 from paglets.host.files import FileRoots, RegisteredFile, register
 from paglets.host.gate import not_found
 from paglets.host.outbox import Outbox
@@ -61,6 +63,7 @@ class HostContext:
         activities: Activities,
         files: dict[str, RegisteredFile],
         outbox: Outbox,
+        events: EventLog,
     ) -> None:
         self._parts = parts
         self._paglet_id = paglet_id
@@ -69,6 +72,7 @@ class HostContext:
         self._activities = activities
         self._files = files
         self._outbox = outbox
+        self._events = events
 
     @property
     def paglet_id(self) -> str:
@@ -211,14 +215,7 @@ class HostContext:
 
     def post(self, paglet_id: str, operation: str, request: Message) -> None:
         """Leaves an operation with another paglet when the running turn is durable."""
-        turn = self._sections.own_turn()
-        if turn is None:
-            raise PreconditionError(
-                "NOT_IN_TURN",
-                f"paglet {self._paglet_id} posts outside of a turn, with which a post is kept: use"
-                " `async with self.turn()`",
-                resource=Resource("paglet", self._paglet_id),
-            )
+        turn = self._require_turn("posts", "a post")
         packed = AnyMessage()
         packed.Pack(request)
         if len(packed.value) > MAX_POST_BYTES:
@@ -239,6 +236,40 @@ class HostContext:
                 create_ms=time.time_ns() // 1_000_000,
             )
         )
+
+    def _require_turn(self, does: str, what: str) -> Turn[Any]:
+        turn = self._sections.own_turn()
+        if turn is None:
+            raise PreconditionError(
+                "NOT_IN_TURN",
+                f"paglet {self._paglet_id} {does} outside of a turn, with which {what} is kept: use"
+                " `async with self.turn()`",
+                resource=Resource("paglet", self._paglet_id),
+            )
+        return turn
+
+    def append_events(self, messages: Sequence[Message]) -> int:
+        """Says something to the paglet's readers when the running turn is durable."""
+        return self._events.append(self._require_turn("appends events", "an event").events, messages)
+
+    @property
+    def last_event(self) -> int:
+        """How far the durable events go."""
+        return self._events.last
+
+    async def read_events(self, after: int, limit: int) -> Sequence[CursorEvent]:
+        """Reads durable events."""
+        return await self._events.page(after, limit)
+
+    async def wait_events(self, after: int, timeout_s: float | None) -> bool:
+        """Waits for a durable event."""
+        if self._sections.own_turn() is not None:
+            raise PreconditionError(
+                "WAIT_IN_TURN",
+                f"paglet {self._paglet_id} cannot wait for its own events in a turn: wait in the background",
+                resource=Resource("paglet", self._paglet_id),
+            )
+        return await self._events.until_after(after, timeout_s)
 
     async def register_file(self, path: Path, name: str, mode: FileMode) -> PagletFileRef:
         """Reads a file once and keeps its registration durably."""

@@ -183,7 +183,7 @@ class Dormant:
         resident.row = await settle_write(self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.ACTIVATE)
         point("activate.directory.after")
         self.remove(row.paglet_id)
-        await self._parts.journal.dormant.wake(resident.stored(), first.request, first.posts)
+        await self._parts.journal.dormant.wake(resident.stored(), first.request, first.posts, first.events)
         point("activate.journal.after")
         self._residents.add(resident)
         resident.open(first)

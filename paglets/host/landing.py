@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from paglet.v1 import transfer_pb2
+from paglets.core.cursor_events import CursorEvent
 from paglets.core.events import CloneEvent, MobilityEvent
 from paglets.core.lifecycle import LifecycleEvent, next_state
 from paglets.core.paglet import Paglet
@@ -25,6 +26,7 @@ from paglets.errors import (
 from paglets.faults import point
 from paglets.host.activities import hook_limits
 from paglets.host.dormant import Dormant
+from paglets.host.event_snapshot import events_of
 from paglets.host.files import RegisteredFile
 from paglets.host.journey import Outcome
 from paglets.host.offer import (
@@ -90,7 +92,7 @@ class Landing:
             resident.own_request = first.request or resident.own_request
             resident.outbox.add(first.posts)
         point("arrival.turn.after")
-        await self._settle(incoming, resident, error)
+        await self._settle(incoming, resident, error, () if first is None else first.events)
         point("arrival.settle.after")
         await self._record(incoming, resident, error)
         return error, first
@@ -101,7 +103,14 @@ class Landing:
         state = await load_state(paglet_type, snapshot.state, snapshot.state_version)
         files = [await self._file(artifact_id, file) for artifact_id, file in incoming.blobs()]
         resident = self._residents.build(
-            row, paglet_type, state, replies_of(snapshot), files, posts_of(snapshot), outgoing_of(snapshot)
+            row,
+            paglet_type,
+            state,
+            replies_of(snapshot),
+            files,
+            posts_of(snapshot),
+            outgoing_of(snapshot),
+            last_event=max((event.cursor for event in snapshot.events), default=0),
         )
         resident.own_request = own_request_of(snapshot)
         return resident
@@ -157,6 +166,7 @@ class Landing:
             posts=posts_of(snapshot),
             policy=policy,
             outgoing=self._residents.outboxes.open(row.paglet_id, outgoing_of(snapshot)).all(),
+            events=events_of(snapshot),
         )
         await self._parts.journal.settle_arrival(settled)
         incoming.kept = kept
@@ -205,8 +215,11 @@ class Landing:
             _log.error("on_arrival_failed of paglet %s failed: %s", manifest.paglet_id, failed)
             return error, None
 
-    async def _settle(self, incoming: Incoming, resident: Resident, error: PagletError | None) -> None:
-        """Keeps the paglet, what moved with it and how its first turn ended, in one step."""
+    async def _settle(
+        self, incoming: Incoming, resident: Resident, error: PagletError | None, said: Sequence[CursorEvent]
+    ) -> None:
+        """Keeps the paglet, what moved with it, how its first turn ended and what it said there, in one step."""
+        brought = events_of(transfer_pb2.Snapshot.FromString(incoming.kept.snapshot))
         status = to_status(self._failure(incoming, error)).SerializeToString() if error is not None else b""
         self._keep_outcome(incoming, resident.book, status)
         kept = replace(incoming.kept, phase=ArrivalPhase.ARRIVED, snapshot=b"", status=status)
@@ -219,6 +232,7 @@ class Landing:
             own_request=resident.own_request,
             posts=resident.box.all(),
             outgoing=resident.outbox.all(),
+            events=(*brought, *said),
         )
         await self._parts.journal.settle_arrival(settled)
         incoming.kept = kept

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, PullRequest
 from paglets.core.cause import OutgoingPost
+from paglets.core.cursor_events import CursorEvent
 from paglets.core.turn import OwnRequest
 from paglets.host.files import RegisteredFile
 from paglets.host.post_records import StoredPost
@@ -113,3 +114,4 @@ class Settled:
     posts: Sequence[StoredPost] = ()
     policy: DeactivationPolicy | None = None
     outgoing: Sequence[OutgoingPost] = ()
+    events: Sequence[CursorEvent] = ()

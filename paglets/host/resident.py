@@ -141,6 +141,7 @@ class Resident:
             self.deliveries.begin(self.calls.deliver)
         self.outbox.add(() if first is None else first.posts)
         self.outbox.begin()
+        self.runner.events.show(() if first is None else first.events)
         if first is not None:
             self.own_request = first.request or self.own_request
             for output in first.outputs:

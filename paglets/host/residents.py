@@ -13,6 +13,7 @@ from paglets.directory.contract import PagletRow
 from paglets.host.activities import Activities
 from paglets.host.context import HostContext
 from paglets.host.deliveries import Deliveries
+from paglets.host.event_log import EventLog
 from paglets.host.files import RegisteredFile
 from paglets.host.gate import Gate
 from paglets.host.outboxes import Outboxes
@@ -66,7 +67,8 @@ class Residents:
         outgoing = (await self.outboxes.load(row.paglet_id)).all()
         paglet_type = self._parts.registry.get(row.type)
         state = await load_state(paglet_type, stored.state, stored.state_version)
-        resident = self.build(row, paglet_type, state, replies, files, posts, outgoing)
+        last_event = await self._parts.journal.events.last(row.paglet_id)
+        resident = self.build(row, paglet_type, state, replies, files, posts, outgoing, last_event=last_event)
         resident.own_request = await self._parts.journal.own_request(row.paglet_id)
         return resident
 
@@ -79,6 +81,8 @@ class Residents:
         files: Iterable[RegisteredFile] = (),
         posts: Iterable[StoredPost] = (),
         outgoing: Iterable[OutgoingPost] = (),
+        *,
+        last_event: int = 0,
     ) -> Resident:
         """Makes a resident. Its gate is closed; nobody finds it yet. Raises STATE_INVALID for too large a state."""
         settings = self._parts.settings
@@ -87,12 +91,13 @@ class Residents:
         gate = Gate(row.paglet_id, Mailbox(row.paglet_id, settings.mailbox.max_calls, settings.mailbox.max_bytes))
         journal = self._parts.journal
         turns = Savings(row.paglet_id, journal) if paglet_type.durability == "lifecycle" else journal
-        runner = Runner(row.paglet_id, cell, gate, turns, self._parts.limiter, stuck_after_s=settings.stuck_after_s)
+        events, limiter = EventLog(row.paglet_id, journal.events, last_event), self._parts.limiter
+        runner = Runner(row.paglet_id, cell, gate, turns, limiter, events, stuck_after_s=settings.stuck_after_s)
         sections = Sections(row.paglet_id, runner)
         activities = Activities(row.paglet_id, runner)
         registered = {file.name: file for file in files}
         outbox = self.outboxes.open(row.paglet_id, outgoing)
-        context = HostContext(self._parts, row.paglet_id, row.type, sections, activities, registered, outbox)
+        context = HostContext(self._parts, row.paglet_id, row.type, sections, activities, registered, outbox, events)
         box = self.box(row.paglet_id, posts)
         rows = self._parts.journal.posts
         return Resident(

@@ -159,8 +159,10 @@ class Rests:
             done=request.own,
             wanted=last.request,
             sent=last.posts,
+            events=last.events,
         )
         resident.outbox.add(last.posts)
+        resident.runner.events.show(last.events)
         point("deactivate.directory.before")
         state = next_state(row.paglet_id, row.state, LifecycleEvent.DEACTIVATE)
         # The epoch is raised: what told of its arrival may have been sent twice, and the second must not wake it.

@@ -19,6 +19,7 @@ from paglets.core.cause import NO_CAUSE, Cause, OutgoingPost
 from paglets.core.turn import OwnRequest, StateCell, Turn, current_turn
 from paglets.core.waits import Waits
 from paglets.errors import ConflictError, Resource, UnavailableError, as_paglet_error
+from paglets.host.event_log import EventLog
 from paglets.host.gate import Gate
 from paglets.host.journal.journal import Journal
 from paglets.host.records import StoredReply
@@ -87,6 +88,7 @@ class Runner:
         gate: Gate,
         turns: Journal | Savings,
         limiter: anyio.CapacityLimiter,
+        events: EventLog,
         *,
         stuck_after_s: float,
     ) -> None:
@@ -94,6 +96,7 @@ class Runner:
         self.gate = gate
         self.waits = Waits()
         self.threads = Threads(limiter)
+        self.events = events
         self._paglet_id = paglet_id
         self._turns = turns
         self._savings = turns if isinstance(turns, Savings) else None
@@ -263,8 +266,8 @@ class Runner:
 
         A turn that changed nothing may have seen what the turns before it changed, and waits for those.
         """
-        own_request, posts = turn.request, tuple(turn.posts)
-        if changed is not None or kept is not None or own_request is not None or posts:
+        own_request, posts, events = turn.request, tuple(turn.posts), tuple(turn.events)
+        if changed is not None or kept is not None or own_request is not None or posts or events:
             self._pending = self._write(changed, kept, turn)
         if turn.checkpoint and self._savings is not None:
             self._pending = self._savings.save()
@@ -275,6 +278,7 @@ class Runner:
                 return
             if changed is not None:
                 self._show(changed[1])
+            self.events.show(events)
             _release(turn.outputs)
             if posts:
                 self.on_posts(posts)
@@ -299,9 +303,10 @@ class Runner:
             state = self.cell.latest = changed[0]
         if kept is not None:
             reply, evicted = kept
-        version = self.cell.codec.version
+        self.events.take(turn.events)
+        version, posts, events = self.cell.codec.version, tuple(turn.posts), tuple(turn.events)
         return self._turns.commit_turn(
-            self._paglet_id, state, version, reply, evicted, turn.request, turn.cause.post, tuple(turn.posts)
+            self._paglet_id, state, version, reply, evicted, turn.request, turn.cause.post, posts, events
         )
 
     def _show(self, view: object) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from paglets.core.cause import OutgoingPost
+from paglets.core.cursor_events import CursorEvent
 from paglets.core.turn import OwnRequest
 from paglets.host.journal.journal import Journal
 from paglets.host.journal.saves import Save
@@ -42,8 +43,11 @@ class Savings:
         own_request: OwnRequest | None = None,
         post: int = 0,
         sent: Sequence[OutgoingPost] = (),
+        events: Sequence[CursorEvent] = (),
     ) -> asyncio.Future[None]:
         """As the journal's, but it is there with the next save; one that asks something of the host, or posts, is that.
+
+        So is one that has events: the number of an event that was told must never be another's.
 
         The future is done, or that of a save which is under way: what a turn lets out never overtakes an earlier one's.
         """
@@ -57,14 +61,20 @@ class Savings:
             self._evicted.add(key)
         if post:
             self._posts.add(post)
-        return self.save(own_request, sent) if own_request is not None or sent else self._last
+        return self.save(own_request, sent, events) if own_request is not None or sent or events else self._last
 
-    def save(self, own_request: OwnRequest | None = None, sent: Sequence[OutgoingPost] = ()) -> asyncio.Future[None]:
+    def save(
+        self,
+        own_request: OwnRequest | None = None,
+        sent: Sequence[OutgoingPost] = (),
+        events: Sequence[CursorEvent] = (),
+    ) -> asyncio.Future[None]:
         """Makes durable whatever there is; the future of that, or of the save before it.
 
         It raises EPOCH_FENCED when the paglet is no longer kept here.
         """
-        if self._state is not None or self._replies or self._evicted or self._posts or own_request is not None or sent:
+        kept = self._state is not None or self._replies or self._evicted or self._posts
+        if kept or own_request is not None or sent or events:
             self._last = self._journal.saves.put(
                 Save(
                     paglet_id=self._paglet_id,
@@ -75,6 +85,7 @@ class Savings:
                     own_request=own_request,
                     posts=tuple(self._posts),
                     sent=sent,
+                    events=events,
                 )
             )
             self._state = None

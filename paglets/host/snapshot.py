@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from paglet.v1 import transfer_pb2
+from paglets.core.cursor_events import CursorEvent
 from paglets.core.turn import OwnAction, OwnRequest
 from paglets.errors import InvalidArgumentError
+from paglets.host.event_snapshot import events_to_messages
 from paglets.host.files import RegisteredFile
 from paglets.host.post_snapshot import outgoing_to_messages, posts_to_messages
 from paglets.host.records import Departure, StoredReply
@@ -37,8 +40,8 @@ def file_artifact(transfer_id: str, index: int) -> str:
     return f"{transfer_id}-{index}"
 
 
-def snapshot_of(resident: Resident) -> transfer_pb2.Snapshot:
-    """State, stored outcomes, unfulfilled request and posts of a paglet whose gate is closed."""
+def snapshot_of(resident: Resident, events: Sequence[CursorEvent]) -> transfer_pb2.Snapshot:
+    """State, stored outcomes, unfulfilled request, posts and last events of a paglet whose gate is closed."""
     cell = resident.runner.cell
     replies = [
         transfer_pb2.KeptReply(
@@ -60,6 +63,7 @@ def snapshot_of(resident: Resident) -> transfer_pb2.Snapshot:
         own_request=None if wanted is None else _own_request_to_message(wanted),
         posts=posts_to_messages(resident.box.all()),
         outgoing=outgoing_to_messages(resident.outbox.all()),
+        events=events_to_messages(events),
     )
 
 

@@ -7,7 +7,7 @@ from typing import get_args, get_origin
 
 from google.protobuf.message import Message
 
-__all__ = ["declare_messages", "is_open"]
+__all__ = ["declare_message", "declare_messages", "is_open"]
 
 
 def is_open(cls: type) -> bool:
@@ -35,6 +35,20 @@ def declare_messages(cls: type, base: type, names: tuple[str, ...], optional: Ma
                 f"{cls.__qualname__} must declare {' and '.join(names)} as protobuf message classes, e.g."
                 f" `class {cls.__name__}({base.__name__}[{examples}])`; its {name} is {declared!r}"
             )
+
+
+def declare_message(cls: type, base: type, index: int, name: str) -> None:
+    """Sets the class attribute `name` to the message class that is a type argument of `base`; else to `Message`.
+
+    An attribute that the class sets itself stays, and so does an inherited one if no argument is given. Raises
+    TypeError for one that is no message class.
+    """
+    argument = next(iter(_arguments(cls, base)[index:]), None)
+    given = argument if isinstance(argument, type) and argument is not Message else None  # the default, if it is
+    declared = cls.__dict__.get(name) or given or getattr(cls, name, Message)
+    if not (isinstance(declared, type) and issubclass(declared, Message)):
+        raise TypeError(f"{cls.__qualname__}.{name} is {declared!r}, which is no protobuf message class")
+    setattr(cls, name, declared)
 
 
 def _arguments(cls: type, base: type) -> tuple[object, ...]:

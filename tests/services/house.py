@@ -18,6 +18,7 @@ import paglets.system
 from paglets.core.handlers import Handler
 from paglets.core.paglet import Paglet, PatternService
 from paglets.host.registry import BUILT_IN
+from tests.services import speaker
 
 __all__ = ["MODULES", "Offer", "offers", "services", "types"]
 
@@ -57,10 +58,10 @@ def _is_type(found: type) -> TypeGuard[type[Paglet[Any]]]:
 
 MODULES = tuple(
     module.__name__
-    for module in (*map(import_module, BUILT_IN), *_modules(paglets.examples), *_modules(paglets.system))
+    for module in (*map(import_module, BUILT_IN), *_modules(paglets.examples), *_modules(paglets.system), speaker)
     if any(True for _ in _types(module))
 )
-"""The modules whose types a host can run: those that it always can, the examples and the system services."""
+"""The modules whose types a host can run: those that it always can, the examples, the system services and a test's."""
 
 
 def types() -> list[type[Paglet[Any]]]:

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from paglet.examples.counter.v1 import counter_pb2
 from paglet.examples.file_grabber.v1.file_grabber_pb2 import GrabRequest
-from paglet.v1 import fanout_pb2, file_transfer_pb2, mesh_info_pb2, notify_pb2, server_info_pb2, task_pb2
+from paglet.v1 import event_pb2, fanout_pb2, file_transfer_pb2, mesh_info_pb2, notify_pb2, server_info_pb2, task_pb2
 from paglet.v1 import operation_pb2 as pb
 from paglets.client.client import Client
 from paglets.operations import ServiceContract, snake_case
@@ -62,6 +62,7 @@ SAMPLES: Mapping[str, Message] = {
     "FileGrabber Wait": task_pb2.TaskServiceWaitRequest(timeout=Duration()),
     "UserInfo Notify": notify_pb2.NotifyRequest(note=notify_pb2.Note(message="read me")),
     "ServerInfo ListDisks": server_info_pb2.ListDisksRequest(paths=["/nowhere"]),
+    "Speaker Drain": event_pb2.EventServiceDrainRequest(limit=1),
     **LIVE,
     **dict.fromkeys(("MeshSearch Report", "Performance Report", "Pi Report"), REPORTED),
 }

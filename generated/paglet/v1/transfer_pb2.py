@@ -26,7 +26,7 @@ from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from paglet.v1 import types_pb2 as paglet_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18paglet/v1/transfer.proto\x12\tpaglet.v1\x1a\x19google/protobuf/any.proto\x1a\x15paglet/v1/types.proto\"\xb5\x01\n\x0cTransferFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04mode\x18\x02 \x01(\x0e\x32\x13.paglet.v1.FileMode\x12!\n\x06\x64igest\x18\x03 \x01(\x0b\x32\x11.paglet.v1.Digest\x12\x13\n\x0borigin_host\x18\x04 \x01(\t\x12\x13\n\x0borigin_path\x18\x05 \x01(\t\x12\x13\n\x0bmodified_ns\x18\x06 \x01(\x03\x12\x12\n\ncreated_ns\x18\x07 \x01(\x03\"\x8a\x01\n\tKeptReply\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\x0c\x12\x11\n\tcreate_ms\x18\x04 \x01(\x03\x12\r\n\x05reply\x18\x05 \x01(\x0c\x12\x0e\n\x06status\x18\x06 \x01(\x0c\x12\x0f\n\x07\x64ropped\x18\x07 \x01(\x08\"\xb0\x01\n\nOwnRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\x12$\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x14.paglet.v1.OwnAction\x12-\n\x06policy\x18\x03 \x01(\x0b\x32\x1d.paglet.v1.DeactivationPolicy\x12)\n\x06ticket\x18\x04 \x01(\x0b\x32\x19.paglet.v1.TransferTicket\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\xdb\x01\n\x08KeptPost\x12\x0f\n\x07post_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x10\n\x08type_url\x18\x06 \x01(\t\x12\x0f\n\x07request\x18\x07 \x01(\x0c\x12\x13\n\x0b\x66ingerprint\x18\x08 \x01(\x0c\x12\x11\n\tcreate_ms\x18\t \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\n \x01(\x05\x12\x0e\n\x06status\x18\x0b \x01(\x0c\x12\x0c\n\x04\x64\x65\x61\x64\x18\x0c \x01(\x08\"\xac\x01\n\x0cOutgoingPost\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\tpaglet_id\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12\x10\n\x08type_url\x18\x05 \x01(\t\x12\x0f\n\x07request\x18\x06 \x01(\x0c\x12\x11\n\tcreate_ms\x18\x07 \x01(\x03\x12\x0e\n\x06status\x18\x08 \x01(\x0c\x12\x0c\n\x04\x64\x65\x61\x64\x18\t \x01(\x08\"\xd2\x01\n\x08Snapshot\x12\r\n\x05state\x18\x01 \x01(\x0c\x12\x15\n\rstate_version\x18\x02 \x01(\x05\x12%\n\x07replies\x18\x03 \x03(\x0b\x32\x14.paglet.v1.KeptReply\x12*\n\x0bown_request\x18\x04 \x01(\x0b\x32\x15.paglet.v1.OwnRequest\x12\"\n\x05posts\x18\n \x03(\x0b\x32\x13.paglet.v1.KeptPost\x12)\n\x08outgoing\x18\x0b \x03(\x0b\x32\x17.paglet.v1.OutgoingPost\"\xea\x02\n\x08Manifest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x15\n\rstate_version\x18\x04 \x01(\x05\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x0e\n\x06target\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x11\n\tprincipal\x18\t \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\n \x01(\x0c\x12&\n\x05\x66iles\x18\x0b \x03(\x0b\x32\x17.paglet.v1.TransferFile\x12)\n\x06ticket\x18\x0c \x01(\x0b\x32\x19.paglet.v1.TransferTicket\x12\x11\n\tretracted\x18\r \x01(\x08\x12\x10\n\x08\x63lone_of\x18\x0e \x01(\t\x12.\n\x10\x63lone_parameters\x18\x0f \x01(\x0b\x32\x14.google.protobuf.Any\"\x80\x01\n\x16PrepareTransferRequest\x12%\n\x08manifest\x18\x01 \x01(\x0b\x32\x13.paglet.v1.Manifest\x12\x10\n\x06inline\x18\x02 \x01(\x0cH\x00\x12!\n\x04\x62lob\x18\x03 \x01(\x0b\x32\x11.paglet.v1.DigestH\x00\x42\n\n\x08snapshot\"k\n\x17PrepareTransferResponse\x12\'\n\x05phase\x18\x01 \x01(\x0e\x32\x18.paglet.v1.TransferPhase\x12\'\n\x07missing\x18\x02 \x03(\x0b\x32\x16.paglet.v1.MissingBlob\"E\n\x0bMissingBlob\x12!\n\x06\x64igest\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Digest\x12\x13\n\x0b\x61rtifact_id\x18\x02 \x01(\t\"*\n\x13SealTransferRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\"?\n\x14SealTransferResponse\x12\'\n\x05phase\x18\x01 \x01(\x0e\x32\x18.paglet.v1.TransferPhase\"+\n\x14NudgeTransferRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\"N\n\x15NudgeTransferResponse\x12%\n\x05state\x18\x01 \x01(\x0e\x32\x16.paglet.v1.PagletState\x12\x0e\n\x06status\x18\x02 \x01(\x0c\"+\n\x14\x41\x62ortTransferRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\"\x17\n\x15\x41\x62ortTransferResponse\")\n\x12GetTransferRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\">\n\x13GetTransferResponse\x12\'\n\x05phase\x18\x01 \x01(\x0e\x32\x18.paglet.v1.TransferPhase*M\n\x08\x46ileMode\x12\x19\n\x15\x46ILE_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46ILE_MODE_COPY\x10\x01\x12\x12\n\x0e\x46ILE_MODE_MOVE\x10\x02*\x83\x01\n\rTransferPhase\x12\x1e\n\x1aTRANSFER_PHASE_UNSPECIFIED\x10\x00\x12\x1b\n\x17TRANSFER_PHASE_PREPARED\x10\x01\x12\x19\n\x15TRANSFER_PHASE_SEALED\x10\x02\x12\x1a\n\x16TRANSFER_PHASE_ARRIVED\x10\x03*\x89\x01\n\tOwnAction\x12\x1a\n\x16OWN_ACTION_UNSPECIFIED\x10\x00\x12\x17\n\x13OWN_ACTION_DISPATCH\x10\x01\x12\x19\n\x15OWN_ACTION_DEACTIVATE\x10\x02\x12\x16\n\x12OWN_ACTION_DISPOSE\x10\x03\x12\x14\n\x10OWN_ACTION_CLONE\x10\x04\x32\xcb\x03\n\x0fTransferService\x12]\n\x0fPrepareTransfer\x12!.paglet.v1.PrepareTransferRequest\x1a\".paglet.v1.PrepareTransferResponse\"\x03\x90\x02\x02\x12T\n\x0cSealTransfer\x12\x1e.paglet.v1.SealTransferRequest\x1a\x1f.paglet.v1.SealTransferResponse\"\x03\x90\x02\x02\x12W\n\rNudgeTransfer\x12\x1f.paglet.v1.NudgeTransferRequest\x1a .paglet.v1.NudgeTransferResponse\"\x03\x90\x02\x02\x12W\n\rAbortTransfer\x12\x1f.paglet.v1.AbortTransferRequest\x1a .paglet.v1.AbortTransferResponse\"\x03\x90\x02\x02\x12Q\n\x0bGetTransfer\x12\x1d.paglet.v1.GetTransferRequest\x1a\x1e.paglet.v1.GetTransferResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18paglet/v1/transfer.proto\x12\tpaglet.v1\x1a\x19google/protobuf/any.proto\x1a\x15paglet/v1/types.proto\"\xb5\x01\n\x0cTransferFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04mode\x18\x02 \x01(\x0e\x32\x13.paglet.v1.FileMode\x12!\n\x06\x64igest\x18\x03 \x01(\x0b\x32\x11.paglet.v1.Digest\x12\x13\n\x0borigin_host\x18\x04 \x01(\t\x12\x13\n\x0borigin_path\x18\x05 \x01(\t\x12\x13\n\x0bmodified_ns\x18\x06 \x01(\x03\x12\x12\n\ncreated_ns\x18\x07 \x01(\x03\"\x8a\x01\n\tKeptReply\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\x0c\x12\x11\n\tcreate_ms\x18\x04 \x01(\x03\x12\r\n\x05reply\x18\x05 \x01(\x0c\x12\x0e\n\x06status\x18\x06 \x01(\x0c\x12\x0f\n\x07\x64ropped\x18\x07 \x01(\x08\"\xb0\x01\n\nOwnRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\x12$\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x14.paglet.v1.OwnAction\x12-\n\x06policy\x18\x03 \x01(\x0b\x32\x1d.paglet.v1.DeactivationPolicy\x12)\n\x06ticket\x18\x04 \x01(\x0b\x32\x19.paglet.v1.TransferTicket\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\xdb\x01\n\x08KeptPost\x12\x0f\n\x07post_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x11\n\tprincipal\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12\x10\n\x08type_url\x18\x06 \x01(\t\x12\x0f\n\x07request\x18\x07 \x01(\x0c\x12\x13\n\x0b\x66ingerprint\x18\x08 \x01(\x0c\x12\x11\n\tcreate_ms\x18\t \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\n \x01(\x05\x12\x0e\n\x06status\x18\x0b \x01(\x0c\x12\x0c\n\x04\x64\x65\x61\x64\x18\x0c \x01(\x08\"\xac\x01\n\x0cOutgoingPost\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x11\n\tpaglet_id\x18\x03 \x01(\t\x12\x11\n\toperation\x18\x04 \x01(\t\x12\x10\n\x08type_url\x18\x05 \x01(\t\x12\x0f\n\x07request\x18\x06 \x01(\x0c\x12\x11\n\tcreate_ms\x18\x07 \x01(\x03\x12\x0e\n\x06status\x18\x08 \x01(\x0c\x12\x0c\n\x04\x64\x65\x61\x64\x18\t \x01(\x08\"O\n\tKeptEvent\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\x03\x12\x10\n\x08type_url\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x0c\x12\x11\n\tcreate_ms\x18\x04 \x01(\x03\"\xf8\x01\n\x08Snapshot\x12\r\n\x05state\x18\x01 \x01(\x0c\x12\x15\n\rstate_version\x18\x02 \x01(\x05\x12%\n\x07replies\x18\x03 \x03(\x0b\x32\x14.paglet.v1.KeptReply\x12*\n\x0bown_request\x18\x04 \x01(\x0b\x32\x15.paglet.v1.OwnRequest\x12\"\n\x05posts\x18\n \x03(\x0b\x32\x13.paglet.v1.KeptPost\x12)\n\x08outgoing\x18\x0b \x03(\x0b\x32\x17.paglet.v1.OutgoingPost\x12$\n\x06\x65vents\x18\x0c \x03(\x0b\x32\x14.paglet.v1.KeptEvent\"\xea\x02\n\x08Manifest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x11\n\tpaglet_id\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x15\n\rstate_version\x18\x04 \x01(\x05\x12\r\n\x05\x65poch\x18\x05 \x01(\x03\x12\x0e\n\x06source\x18\x06 \x01(\t\x12\x0e\n\x06target\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x11\n\tprincipal\x18\t \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\n \x01(\x0c\x12&\n\x05\x66iles\x18\x0b \x03(\x0b\x32\x17.paglet.v1.TransferFile\x12)\n\x06ticket\x18\x0c \x01(\x0b\x32\x19.paglet.v1.TransferTicket\x12\x11\n\tretracted\x18\r \x01(\x08\x12\x10\n\x08\x63lone_of\x18\x0e \x01(\t\x12.\n\x10\x63lone_parameters\x18\x0f \x01(\x0b\x32\x14.google.protobuf.Any\"\x80\x01\n\x16PrepareTransferRequest\x12%\n\x08manifest\x18\x01 \x01(\x0b\x32\x13.paglet.v1.Manifest\x12\x10\n\x06inline\x18\x02 \x01(\x0cH\x00\x12!\n\x04\x62lob\x18\x03 \x01(\x0b\x32\x11.paglet.v1.DigestH\x00\x42\n\n\x08snapshot\"k\n\x17PrepareTransferResponse\x12\'\n\x05phase\x18\x01 \x01(\x0e\x32\x18.paglet.v1.TransferPhase\x12\'\n\x07missing\x18\x02 \x03(\x0b\x32\x16.paglet.v1.MissingBlob\"E\n\x0bMissingBlob\x12!\n\x06\x64igest\x18\x01 \x01(\x0b\x32\x11.paglet.v1.Digest\x12\x13\n\x0b\x61rtifact_id\x18\x02 \x01(\t\"*\n\x13SealTransferRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\"?\n\x14SealTransferResponse\x12\'\n\x05phase\x18\x01 \x01(\x0e\x32\x18.paglet.v1.TransferPhase\"+\n\x14NudgeTransferRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\"N\n\x15NudgeTransferResponse\x12%\n\x05state\x18\x01 \x01(\x0e\x32\x16.paglet.v1.PagletState\x12\x0e\n\x06status\x18\x02 \x01(\x0c\"+\n\x14\x41\x62ortTransferRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\"\x17\n\x15\x41\x62ortTransferResponse\")\n\x12GetTransferRequest\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\">\n\x13GetTransferResponse\x12\'\n\x05phase\x18\x01 \x01(\x0e\x32\x18.paglet.v1.TransferPhase*M\n\x08\x46ileMode\x12\x19\n\x15\x46ILE_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46ILE_MODE_COPY\x10\x01\x12\x12\n\x0e\x46ILE_MODE_MOVE\x10\x02*\x83\x01\n\rTransferPhase\x12\x1e\n\x1aTRANSFER_PHASE_UNSPECIFIED\x10\x00\x12\x1b\n\x17TRANSFER_PHASE_PREPARED\x10\x01\x12\x19\n\x15TRANSFER_PHASE_SEALED\x10\x02\x12\x1a\n\x16TRANSFER_PHASE_ARRIVED\x10\x03*\x89\x01\n\tOwnAction\x12\x1a\n\x16OWN_ACTION_UNSPECIFIED\x10\x00\x12\x17\n\x13OWN_ACTION_DISPATCH\x10\x01\x12\x19\n\x15OWN_ACTION_DEACTIVATE\x10\x02\x12\x16\n\x12OWN_ACTION_DISPOSE\x10\x03\x12\x14\n\x10OWN_ACTION_CLONE\x10\x04\x32\xcb\x03\n\x0fTransferService\x12]\n\x0fPrepareTransfer\x12!.paglet.v1.PrepareTransferRequest\x1a\".paglet.v1.PrepareTransferResponse\"\x03\x90\x02\x02\x12T\n\x0cSealTransfer\x12\x1e.paglet.v1.SealTransferRequest\x1a\x1f.paglet.v1.SealTransferResponse\"\x03\x90\x02\x02\x12W\n\rNudgeTransfer\x12\x1f.paglet.v1.NudgeTransferRequest\x1a .paglet.v1.NudgeTransferResponse\"\x03\x90\x02\x02\x12W\n\rAbortTransfer\x12\x1f.paglet.v1.AbortTransferRequest\x1a .paglet.v1.AbortTransferResponse\"\x03\x90\x02\x02\x12Q\n\x0bGetTransfer\x12\x1d.paglet.v1.GetTransferRequest\x1a\x1e.paglet.v1.GetTransferResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,12 +43,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRANSFERSERVICE'].methods_by_name['AbortTransfer']._serialized_options = b'\220\002\002'
   _globals['_TRANSFERSERVICE'].methods_by_name['GetTransfer']._loaded_options = None
   _globals['_TRANSFERSERVICE'].methods_by_name['GetTransfer']._serialized_options = b'\220\002\001'
-  _globals['_FILEMODE']._serialized_start=2290
-  _globals['_FILEMODE']._serialized_end=2367
-  _globals['_TRANSFERPHASE']._serialized_start=2370
-  _globals['_TRANSFERPHASE']._serialized_end=2501
-  _globals['_OWNACTION']._serialized_start=2504
-  _globals['_OWNACTION']._serialized_end=2641
+  _globals['_FILEMODE']._serialized_start=2409
+  _globals['_FILEMODE']._serialized_end=2486
+  _globals['_TRANSFERPHASE']._serialized_start=2489
+  _globals['_TRANSFERPHASE']._serialized_end=2620
+  _globals['_OWNACTION']._serialized_start=2623
+  _globals['_OWNACTION']._serialized_end=2760
   _globals['_TRANSFERFILE']._serialized_start=90
   _globals['_TRANSFERFILE']._serialized_end=271
   _globals['_KEPTREPLY']._serialized_start=274
@@ -59,32 +59,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_KEPTPOST']._serialized_end=813
   _globals['_OUTGOINGPOST']._serialized_start=816
   _globals['_OUTGOINGPOST']._serialized_end=988
-  _globals['_SNAPSHOT']._serialized_start=991
-  _globals['_SNAPSHOT']._serialized_end=1201
-  _globals['_MANIFEST']._serialized_start=1204
-  _globals['_MANIFEST']._serialized_end=1566
-  _globals['_PREPARETRANSFERREQUEST']._serialized_start=1569
-  _globals['_PREPARETRANSFERREQUEST']._serialized_end=1697
-  _globals['_PREPARETRANSFERRESPONSE']._serialized_start=1699
-  _globals['_PREPARETRANSFERRESPONSE']._serialized_end=1806
-  _globals['_MISSINGBLOB']._serialized_start=1808
-  _globals['_MISSINGBLOB']._serialized_end=1877
-  _globals['_SEALTRANSFERREQUEST']._serialized_start=1879
-  _globals['_SEALTRANSFERREQUEST']._serialized_end=1921
-  _globals['_SEALTRANSFERRESPONSE']._serialized_start=1923
-  _globals['_SEALTRANSFERRESPONSE']._serialized_end=1986
-  _globals['_NUDGETRANSFERREQUEST']._serialized_start=1988
-  _globals['_NUDGETRANSFERREQUEST']._serialized_end=2031
-  _globals['_NUDGETRANSFERRESPONSE']._serialized_start=2033
-  _globals['_NUDGETRANSFERRESPONSE']._serialized_end=2111
-  _globals['_ABORTTRANSFERREQUEST']._serialized_start=2113
-  _globals['_ABORTTRANSFERREQUEST']._serialized_end=2156
-  _globals['_ABORTTRANSFERRESPONSE']._serialized_start=2158
-  _globals['_ABORTTRANSFERRESPONSE']._serialized_end=2181
-  _globals['_GETTRANSFERREQUEST']._serialized_start=2183
-  _globals['_GETTRANSFERREQUEST']._serialized_end=2224
-  _globals['_GETTRANSFERRESPONSE']._serialized_start=2226
-  _globals['_GETTRANSFERRESPONSE']._serialized_end=2288
-  _globals['_TRANSFERSERVICE']._serialized_start=2644
-  _globals['_TRANSFERSERVICE']._serialized_end=3103
+  _globals['_KEPTEVENT']._serialized_start=990
+  _globals['_KEPTEVENT']._serialized_end=1069
+  _globals['_SNAPSHOT']._serialized_start=1072
+  _globals['_SNAPSHOT']._serialized_end=1320
+  _globals['_MANIFEST']._serialized_start=1323
+  _globals['_MANIFEST']._serialized_end=1685
+  _globals['_PREPARETRANSFERREQUEST']._serialized_start=1688
+  _globals['_PREPARETRANSFERREQUEST']._serialized_end=1816
+  _globals['_PREPARETRANSFERRESPONSE']._serialized_start=1818
+  _globals['_PREPARETRANSFERRESPONSE']._serialized_end=1925
+  _globals['_MISSINGBLOB']._serialized_start=1927
+  _globals['_MISSINGBLOB']._serialized_end=1996
+  _globals['_SEALTRANSFERREQUEST']._serialized_start=1998
+  _globals['_SEALTRANSFERREQUEST']._serialized_end=2040
+  _globals['_SEALTRANSFERRESPONSE']._serialized_start=2042
+  _globals['_SEALTRANSFERRESPONSE']._serialized_end=2105
+  _globals['_NUDGETRANSFERREQUEST']._serialized_start=2107
+  _globals['_NUDGETRANSFERREQUEST']._serialized_end=2150
+  _globals['_NUDGETRANSFERRESPONSE']._serialized_start=2152
+  _globals['_NUDGETRANSFERRESPONSE']._serialized_end=2230
+  _globals['_ABORTTRANSFERREQUEST']._serialized_start=2232
+  _globals['_ABORTTRANSFERREQUEST']._serialized_end=2275
+  _globals['_ABORTTRANSFERRESPONSE']._serialized_start=2277
+  _globals['_ABORTTRANSFERRESPONSE']._serialized_end=2300
+  _globals['_GETTRANSFERREQUEST']._serialized_start=2302
+  _globals['_GETTRANSFERREQUEST']._serialized_end=2343
+  _globals['_GETTRANSFERRESPONSE']._serialized_start=2345
+  _globals['_GETTRANSFERRESPONSE']._serialized_end=2407
+  _globals['_TRANSFERSERVICE']._serialized_start=2763
+  _globals['_TRANSFERSERVICE']._serialized_end=3222
 # @@protoc_insertion_point(module_scope)

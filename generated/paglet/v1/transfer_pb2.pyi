@@ -364,6 +364,40 @@ class OutgoingPost(_message.Message):
 Global___OutgoingPost: _TypeAlias = OutgoingPost  # noqa: Y015
 
 @_typing.final
+class KeptEvent(_message.Message):
+    """KeptEvent is something that the paglet has said to its readers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURSOR_FIELD_NUMBER: _builtins.int
+    TYPE_URL_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    CREATE_MS_FIELD_NUMBER: _builtins.int
+    cursor: _builtins.int
+    """Its place among the paglet's events."""
+    type_url: _builtins.str
+    """Its type, as Any has it."""
+    value: _builtins.bytes
+    """The encoded event."""
+    create_ms: _builtins.int
+    """When it was said, milliseconds since the epoch by the clock of the host it was said on."""
+    def __init__(
+        self,
+        *,
+        cursor: _builtins.int = ...,
+        type_url: _builtins.str = ...,
+        value: _builtins.bytes = ...,
+        create_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_ms", b"create_ms", "cursor", b"cursor", "type_url", b"type_url", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeptEvent: _TypeAlias = KeptEvent  # noqa: Y015
+
+@_typing.final
 class Snapshot(_message.Message):
     """Snapshot is a paglet at rest: all that moves but its files."""
 
@@ -375,6 +409,7 @@ class Snapshot(_message.Message):
     OWN_REQUEST_FIELD_NUMBER: _builtins.int
     POSTS_FIELD_NUMBER: _builtins.int
     OUTGOING_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
     state: _builtins.bytes
     """The encoded state."""
     state_version: _builtins.int
@@ -395,6 +430,10 @@ class Snapshot(_message.Message):
     def outgoing(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutgoingPost]:
         """What the paglet posted and nobody acknowledged, in its order; never that of a paglet that is copied."""
 
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptEvent]:
+        """The last events, in their order; never those of a paglet that is copied."""
+
     def __init__(
         self,
         *,
@@ -404,10 +443,11 @@ class Snapshot(_message.Message):
         own_request: Global___OwnRequest | None = ...,
         posts: _abc.Iterable[Global___KeptPost] | None = ...,
         outgoing: _abc.Iterable[Global___OutgoingPost] | None = ...,
+        events: _abc.Iterable[Global___KeptEvent] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["own_request", b"own_request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["outgoing", b"outgoing", "own_request", b"own_request", "posts", b"posts", "replies", b"replies", "state", b"state", "state_version", b"state_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "outgoing", b"outgoing", "own_request", b"own_request", "posts", b"posts", "replies", b"replies", "state", b"state", "state_version", b"state_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from paglets.core.cause import OutgoingPost
+from paglets.core.cursor_events import CursorEvent
 from paglets.core.turn import OwnRequest
+from paglets.host.journal.events import EventRows
 from paglets.host.journal.outbox import put_outgoing
 from paglets.host.journal.rows import (
     drop_own_request,
@@ -28,8 +30,9 @@ __all__ = ["DormantRows"]
 class DormantRows:
     """Rows of one host. What writes returns when the write is durable."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, events: EventRows) -> None:
         self._database = database
+        self._events = events
 
     async def rest(
         self,
@@ -41,12 +44,12 @@ class DormantRows:
         done: OwnRequest | None = None,
         wanted: OwnRequest | None = None,
         sent: Sequence[OutgoingPost] = (),
+        events: Sequence[CursorEvent] = (),
     ) -> None:
         """Keeps a paglet as its last turn left it, with its policy, and the outcome of the request for it.
 
-        `done` is the paglet's own request that this fulfils, `wanted` what it asked for in its last turn, and
-        `sent` what it posted. Raises
-        EPOCH_FENCED when the paglet is not kept here.
+        `done` is the paglet's own request that this fulfils, `wanted` what it asked for in its last turn,
+        `sent` what it posted, and `events` what it said. Raises EPOCH_FENCED when the paglet is not kept here.
         """
 
         def work(db: sqlite3.Connection) -> None:
@@ -58,6 +61,7 @@ class DormantRows:
                 drop_own_request(db, paglet.paglet_id, done)
             put_own_request(db, paglet.paglet_id, wanted)
             put_outgoing(db, paglet.paglet_id, sent)
+            self._events.put(db, paglet.paglet_id, events)
 
         await self._database.write(work)
 
@@ -78,8 +82,14 @@ class DormantRows:
 
         await self._database.write(work)
 
-    async def wake(self, paglet: StoredPaglet, wanted: OwnRequest | None, sent: Sequence[OutgoingPost] = ()) -> None:
-        """Keeps a paglet as its first turn left it, with what it asked for and posted, and forgets its policy."""
+    async def wake(
+        self,
+        paglet: StoredPaglet,
+        wanted: OwnRequest | None,
+        sent: Sequence[OutgoingPost] = (),
+        events: Sequence[CursorEvent] = (),
+    ) -> None:
+        """Keeps a paglet as its first turn left it, with what it asked for, posted and said; forgets its policy."""
 
         def work(db: sqlite3.Connection) -> None:
             if not update_paglet(db, paglet):
@@ -87,6 +97,7 @@ class DormantRows:
             db.execute("DELETE FROM dormant WHERE paglet_id = ?", (paglet.paglet_id,))
             put_own_request(db, paglet.paglet_id, wanted)
             put_outgoing(db, paglet.paglet_id, sent)
+            self._events.put(db, paglet.paglet_id, events)
 
         await self._database.write(work)
 

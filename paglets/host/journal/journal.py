@@ -15,12 +15,15 @@ from pathlib import Path
 
 import msgspec
 
+from paglets.config import EventSettings
 from paglets.core.cause import OutgoingPost
+from paglets.core.cursor_events import CursorEvent
 from paglets.core.turn import OwnRequest
 from paglets.errors import PreconditionError, Resource
 from paglets.host.files import RegisteredFile
 from paglets.host.journal.claims import ClaimRows, put_parting
 from paglets.host.journal.dormant import DormantRows
+from paglets.host.journal.events import EventRows
 from paglets.host.journal.outbox import OutboxRows, drop_outgoing, put_outgoing
 from paglets.host.journal.posts import PostRows, drop_post, put_posts
 from paglets.host.journal.rows import (
@@ -50,22 +53,24 @@ _log = logging.getLogger(__name__)
 class Journal:
     """Durable rows of one host. Every method that writes returns when the write is durable.
 
-    What is kept of inactive paglets is in `dormant`, of posts in `posts`, of those that paglets made in `outbox`; what
-    several turns did at once goes to `saves`. `claims` tells which paglets are here, and which parted.
+    What is kept of inactive paglets is in `dormant`, of posts in `posts`, of those that paglets made in `outbox`, of
+    what they say to their readers in `events`; what several turns did at once goes to `saves`. `claims` tells which
+    paglets are here, and which parted.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, events: EventSettings) -> None:
         self._database = database
-        self.dormant = DormantRows(database)
+        self.events = EventRows(database, events)
+        self.dormant = DormantRows(database, self.events)
         self.posts = PostRows(database)
-        self.saves = SaveRows(database)
+        self.saves = SaveRows(database, self.events)
         self.outbox = OutboxRows(database)
         self.claims = ClaimRows(database)
 
     @classmethod
-    def open(cls, path: Path) -> Journal:
+    def open(cls, path: Path, events: EventSettings | None = None) -> Journal:
         """Opens or makes the journal file; blocking."""
-        return cls(Database(path, SCHEMA, version=LAYOUT, on_failure=_end_process))
+        return cls(Database(path, SCHEMA, version=LAYOUT, on_failure=_end_process), events or EventSettings())
 
     async def close(self) -> None:
         """Finishes what is queued and closes the file."""
@@ -114,6 +119,7 @@ class Journal:
         after_epoch: int,
         own_request: OwnRequest | None = None,
         sent: Sequence[OutgoingPost] = (),
+        events: Sequence[CursorEvent] = (),
     ) -> None:
         """Keeps a paglet that is being created, in place of what is left of a life that ended at `after_epoch`.
 
@@ -130,6 +136,7 @@ class Journal:
             put_files(db, paglet.paglet_id, files)
             put_own_request(db, paglet.paglet_id, own_request)
             put_outgoing(db, paglet.paglet_id, sent)
+            self.events.put(db, paglet.paglet_id, events)
 
         await self._database.write(work)
 
@@ -143,10 +150,12 @@ class Journal:
         own_request: OwnRequest | None = None,
         post: int = 0,
         sent: Sequence[OutgoingPost] = (),
+        events: Sequence[CursorEvent] = (),
     ) -> asyncio.Future[None]:
         """Keeps what a turn did; turns of one paglet become durable in the order of these calls.
 
-        The `post` that it ran, by its number, is gone with that; `sent` is what it posted itself.
+        The `post` that it ran, by its number, is gone with that; `sent` is what it posted itself, and
+        `events` what it said.
         The future raises EPOCH_FENCED when the paglet is no longer kept here.
         """
 
@@ -163,6 +172,7 @@ class Journal:
             if post:
                 drop_post(db, paglet_id, post)
             put_outgoing(db, paglet_id, sent)
+            self.events.put(db, paglet_id, events)
 
         return self._database.submit(work)
 
@@ -314,6 +324,7 @@ class Journal:
                 put_dormant(db, paglet.paglet_id, settled.policy)
             drop_outgoing(db, paglet.paglet_id)
             put_outgoing(db, paglet.paglet_id, settled.outgoing)
+            self.events.put(db, paglet.paglet_id, settled.events)
             put_arrival(db, settled.arrival)
 
         await self._database.write(work)

@@ -33,7 +33,7 @@ __all__ = [
     "update_paglet",
 ]
 
-LAYOUT = 4
+LAYOUT = 5
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE paglets (
@@ -52,6 +52,9 @@ CREATE TABLE posts (
 CREATE TABLE outbox (
     paglet_id TEXT NOT NULL, request_id TEXT NOT NULL, number INTEGER NOT NULL, post BLOB NOT NULL,
     PRIMARY KEY (paglet_id, request_id));
+CREATE TABLE events (
+    paglet_id TEXT NOT NULL, cursor INTEGER NOT NULL, total INTEGER NOT NULL, type_url TEXT NOT NULL,
+    value BLOB NOT NULL, create_ms INTEGER NOT NULL, PRIMARY KEY (paglet_id, cursor));
 CREATE TABLE dormant (
     paglet_id TEXT PRIMARY KEY, policy BLOB NOT NULL, on_startup INTEGER NOT NULL, activate_at REAL) WITHOUT ROWID;
 CREATE INDEX dormant_by_time ON dormant (activate_at) WHERE activate_at IS NOT NULL;
@@ -82,6 +85,7 @@ def forget_paglet(db: sqlite3.Connection, paglet_id: str) -> None:
     db.execute("DELETE FROM own_requests WHERE paglet_id = ?", (paglet_id,))
     db.execute("DELETE FROM dormant WHERE paglet_id = ?", (paglet_id,))
     db.execute("DELETE FROM posts WHERE paglet_id = ?", (paglet_id,))
+    db.execute("DELETE FROM events WHERE paglet_id = ?", (paglet_id,))
 
 
 def put_paglet(db: sqlite3.Connection, paglet: StoredPaglet) -> bool:

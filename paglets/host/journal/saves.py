@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paglets.core.cause import OutgoingPost
+from paglets.core.cursor_events import CursorEvent
 from paglets.core.turn import OwnRequest
+from paglets.host.journal.events import EventRows
 from paglets.host.journal.outbox import put_outgoing
 from paglets.host.journal.posts import drop_post
 from paglets.host.journal.rows import not_kept, put_own_request, put_replies
@@ -22,7 +24,8 @@ __all__ = ["Save", "SaveRows"]
 class Save:
     """A paglet's state after some turns, None if they left it as it was, and the outcomes of their requests.
 
-    `posts` are the numbers of those that have run, `sent` are the paglet's own.
+    `posts` are the numbers of those that have run, `sent` are the paglet's own; `events` come after
+    those that are kept.
     """
 
     paglet_id: str
@@ -33,13 +36,15 @@ class Save:
     own_request: OwnRequest | None = None
     posts: Sequence[int] = ()
     sent: Sequence[OutgoingPost] = ()
+    events: Sequence[CursorEvent] = ()
 
 
 class SaveRows:
     """Rows of one host."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, events: EventRows) -> None:
         self._database = database
+        self._events = events
 
     def put(self, save: Save) -> asyncio.Future[None]:
         """Keeps all of it or nothing; saves of one paglet become durable in the order of these calls.
@@ -60,5 +65,6 @@ class SaveRows:
             for number in save.posts:
                 drop_post(db, save.paglet_id, number)
             put_outgoing(db, save.paglet_id, save.sent)
+            self._events.put(db, save.paglet_id, save.events)
 
         return self._database.submit(work)
