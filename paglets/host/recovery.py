@@ -75,7 +75,7 @@ class Recovery:
         for clone in journeys:
             if clone.clone_of:
                 await self._clones.recover(clone)
-        await self._let_go({*rows, *(found.paglet_id for found in journeys)})
+        await self._let_go({*rows, *(found.paglet_id for found in departures)})
         await self._arrivals.recover()
 
     async def _lost(self, rows: Collection[str]) -> set[str]:
