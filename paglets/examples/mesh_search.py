@@ -76,7 +76,10 @@ def _look(root: Path, request: SearchRequest) -> Iterator[Found]:
     """What is found in a file or folder, files in the order of their names. Links are not followed."""
     pattern = _pattern(request)
     for path in filter(lambda path: fnmatchcase(path.name, request.name or "*"), _files(root)):
-        size_bytes = path.stat().st_size
+        try:
+            size_bytes = path.stat().st_size
+        except FileNotFoundError:  # it was deleted since it was listed
+            continue
         if not request.text:
             yield Found(path=str(path), size_bytes=size_bytes)
             continue

@@ -6,6 +6,8 @@ Its service is made of well-known messages, so that no compiler is needed to cal
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -35,7 +37,9 @@ def _describe() -> ServiceDescriptor:
         dependency=[struct_pb2.DESCRIPTOR.name],
     )
     struct = f".{struct_pb2.Struct.DESCRIPTOR.full_name}"
-    file.service.add(name="SpreaderService").method.add(name="Spread", input_type=struct, output_type=struct)
+    service = file.service.add(name="SpreaderService")
+    service.method.add(name="Spread", input_type=struct, output_type=struct)
+    service.method.add(name="Tell", input_type=struct, output_type=struct, server_streaming=True)
     pool = descriptor_pool.Default()
     pool.Add(file)
     return pool.FindServiceByName(SERVICE)
@@ -60,26 +64,44 @@ class Spreader(MeshFanoutMixin[SpreaderState], OperationPaglet[SpreaderState]):
         self.start_background(partial(self._spread, request))
         return request
 
+    async def tell(self, request: Struct) -> AsyncIterator[Struct]:
+        """A fan-out as `spread` begins it, told as it comes: `host`, `text`."""
+        word, hosts, timeout_s = _read(request)
+        async with aclosing(self.fan_out_results(word, hosts=hosts, timeout_s=timeout_s)) as results:
+            async for host, result in results:
+                told = Struct()
+                told.update({"host": host, "text": _text(result)})
+                yield told
+
     async def _spread(self, request: Struct) -> None:
-        hosts = [host.string_value for host in request.fields["hosts"].list_value.values]
-        word = StringValue(value=request.fields["word"].string_value)
-        await self.fan_out(word, hosts=hosts, timeout_s=request.fields["timeout_s"].number_value)
+        word, hosts, timeout_s = _read(request)
+        await self.fan_out(word, hosts=hosts, timeout_s=timeout_s)
         async with self.turn() as state:
             state.ended += 1
 
     async def run_child(self, request: AnyMessage) -> Message | None:
         """Tells where it is, in two parts, unless its host is named."""
-        word = StringValue()
-        request.Unpack(word)
-        if word.value == f"fail at {self.context.host}":
+        word = _text(request)
+        if word == f"fail at {self.context.host}":
             raise ValueError("it was told to fail")
-        if word.value == f"stay at {self.context.host}":
+        if word == f"stay at {self.context.host}":
             await asyncio.Event().wait()
         await self.report_to_parent(StringValue(value="first"))
-        return StringValue(value=f"last of {word.value}")
+        return StringValue(value=f"last of {word}")
 
     async def on_child_result(self, host: str, result: AnyMessage) -> None:
         """Keeps a line."""
-        text = StringValue()
-        result.Unpack(text)
-        self.state.found.append(f"{host}: {text.value}")
+        self.state.found.append(f"{host}: {_text(result)}")
+
+
+def _read(request: Struct) -> tuple[StringValue, list[str], float]:
+    """The word, the hosts and the time of a fan-out."""
+    hosts = [host.string_value for host in request.fields["hosts"].list_value.values]
+    word = StringValue(value=request.fields["word"].string_value)
+    return word, hosts, request.fields["timeout_s"].number_value
+
+
+def _text(packed: AnyMessage) -> str:
+    text = StringValue()
+    packed.Unpack(text)
+    return text.value
