@@ -16,6 +16,7 @@ from paglets.artifacts.store import ArtifactChanges, ArtifactStore, ArtifactWrit
 from paglets.core.context import Context
 from paglets.core.sending import sent_artifact
 from paglets.core.sources import not_a_file, safe_name
+from paglets.core.storing import store_file
 from paglets.errors import NotFoundError, Resource
 from paglets.values import ArtifactRef
 from paglets.wire.artifact import artifact_from_message
@@ -31,7 +32,7 @@ async def upload(context: Context, path: str, write: ArtifactWrite, host: str) -
     source = context.resolve_source(path)
     async with context.artifact_store(host) as store:
         try:
-            return (await store.create_from_path(write, source)).ref
+            return await store_file(store, write, source)
         except OSError as error:
             raise not_a_file(source, error.strerror or "cannot be read") from error
 

@@ -87,8 +87,9 @@ class OwnFiles:
         """Stores a file below the file roots as an artifact of a host of the mesh, by default of this one.
 
         It is this paglet's unless `owner` says whose, named after the file, and stays until it is deleted, or for
-        `ttl_s` seconds. `more` is what else is known of it; its `upload_id` makes the upload safe to repeat, e.g. in a
-        turn that may run again: the same artifact is returned then. It stays if the turn is rolled back.
+        `ttl_s` seconds. `more` is what else is known of it; its `upload_id` makes the upload safe to repeat: the same
+        artifact is returned then. So it is, without one, in a turn that is run again for the same request id, unless
+        the file is another one by now. It stays if the turn is rolled back.
 
         Raises SOURCE_NOT_A_FILE, PATH_OUTSIDE_ROOTS, HOST_NOT_FOUND, HOST_UNREACHABLE, and as the store does.
         """
@@ -138,8 +139,9 @@ class OwnFiles:
         in its request. Its receiver keeps it by `take_artifact`, else it expires after `ttl_s` seconds. An error of the
         call after which nothing can have changed deletes it; UNAVAILABLE, a deadline and a broken connection do not,
         nor does an error of another kind. With `move` the file is deleted after the call, if it is unchanged,
-        whether the artifact was taken or not. Each block is a new artifact. Raises as `upload_artifact`, and
-        PAGLET_NOT_FOUND.
+        whether the artifact was taken or not. Each block is a new artifact; in a turn that is run again for the same
+        request id it is the one of the run before, so that the call inside is the same, too, and not made twice.
+        Raises as `upload_artifact`, and PAGLET_NOT_FOUND.
         """
         return artifacts.send(self.context, path, sent_write(paglet_id, name, ttl_s), move=move)
 

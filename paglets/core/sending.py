@@ -12,6 +12,7 @@ from anyio import to_thread
 from paglet.v1 import artifact_pb2
 from paglets.artifacts.store import ArtifactStore, ArtifactWrite
 from paglets.core.sources import SourceMark
+from paglets.core.storing import store_file_for_call
 from paglets.errors import CancelledCallError, DeadlineError, PagletError, UnavailableError
 from paglets.values import ArtifactRef, OwnerPolicy
 from paglets.wire.artifact import artifact_to_message
@@ -56,7 +57,7 @@ async def sent_artifact(
     """
     mark = await to_thread.run_sync(SourceMark.of, source)
     async with open_store() as store:
-        ref = (await store.create_from_path(write, source)).ref
+        ref = await store_file_for_call(store, write, source)
     try:
         yield artifact_to_message(ref)
     except PagletError as error:

@@ -27,6 +27,7 @@ __all__ = [
     "current_turn",
     "next_request_id",
     "passing_on",
+    "repeatable_id",
 ]
 
 StateT = TypeVar("StateT")
@@ -66,6 +67,12 @@ def next_request_id() -> str:
     """
     turn = current_turn()
     return new_id() if turn is None else turn.request_ids.next()
+
+
+def repeatable_id() -> str:
+    """As `next_request_id`, but none where nothing asks for the same again: only for what is better left without."""
+    turn = current_turn()
+    return turn.request_ids.next() if turn is not None and turn.cause.origin else ""
 
 
 class OwnAction(StrEnum):

@@ -1,0 +1,134 @@
+"""Turns that are run again for the same request id, and had to do with artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+
+from paglets.artifacts.store import ArtifactWrite
+from paglets.client.client import Client
+from paglets.errors import UnavailableError
+from paglets.wire.metadata import REQUEST_ID_KEY
+from tests.host.conftest import Mesh, Site
+from tests.host.porter import Porter
+from tests.host.porter_service import PorterStub
+
+CONTENT = b"0123456789" * 100_000
+
+
+class Twice:
+    """Between the first run of a porter's handler and the second something may happen; the first is rolled back."""
+
+    def __init__(self, meanwhile: Callable[[str], Awaitable[object]]) -> None:
+        self.runs: list[str] = []
+        self._meanwhile = meanwhile
+
+    async def ended(self, artifact_id: str) -> StringValue:
+        """What the handler ends with."""
+        self.runs.append(artifact_id)
+        if len(self.runs) == 1:
+            await self._meanwhile(artifact_id)
+            raise UnavailableError("HOST_UNREACHABLE", "somebody is away")
+        return StringValue(value=artifact_id)
+
+
+async def nothing(_: str) -> None:
+    """Happens."""
+
+
+@pytest.mark.parametrize("host", ["alpha", "beta"])
+@pytest.mark.parametrize("more", [ArtifactWrite(), ArtifactWrite(artifact_id="report")])
+async def test_one_artifact(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, host: str, more: ArtifactWrite) -> None:
+    """An upload of a turn that is run again makes the artifact that it made before."""
+    twice = Twice(nothing)
+    await _upload(mesh, monkeypatch, twice, host, more)
+    assert twice.runs == [twice.runs[0]] * 2
+    assert await _artifacts(_site(mesh, host)) == [twice.runs[0]]
+
+
+@pytest.mark.parametrize("host", ["alpha", "beta"])
+async def test_another_file(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """If the file is another one by then, that is stored."""
+
+    async def written_again(_: str) -> None:
+        (mesh.alpha.files / "a.bin").write_bytes(CONTENT[::-1])
+
+    twice = Twice(written_again)
+    await _upload(mesh, monkeypatch, twice, host)
+    async with _site(mesh, host).client.artifacts.open_reader(twice.runs[1]) as reader:
+        assert b"".join([piece async for piece in reader]) == CONTENT[::-1]
+
+
+@pytest.mark.parametrize("host", ["alpha", "beta"])
+async def test_deleted_meanwhile(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """If the artifact is gone by then, the file is stored again."""
+    at = _site(mesh, host)
+    twice = Twice(at.client.artifacts.delete)
+    await _upload(mesh, monkeypatch, twice, host)
+    assert await _artifacts(at) == [twice.runs[1]]
+    assert twice.runs[0] != twice.runs[1]
+
+
+async def test_without_a_request_id(mesh: Mesh) -> None:
+    """Without one every upload is an artifact of its own."""
+    await _porters(mesh)
+    stub = mesh.alpha.client.proxy("at-alpha")
+    porter = mesh.alpha.host.residents.get("at-alpha")
+    assert porter is not None
+    assert isinstance(porter.paglet, Porter)
+    first, second = [await porter.paglet.upload_artifact("a.bin") for _ in range(2)]
+    assert first.artifact_id != second.artifact_id
+    made = [(await stub.stub(PorterStub).Upload(StringValue(value="a.bin"))).value for _ in range(2)]
+    assert sorted(await _artifacts(mesh.alpha)) == sorted([first.artifact_id, second.artifact_id, *made])
+
+
+@pytest.mark.parametrize("how", ["Note", "Take"])
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_a_call_with_an_artifact(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, how: str, *, is_gone: bool) -> None:
+    """A call that an artifact went along with is answered as before, and not run again: also if that is used up."""
+    twice = Twice(mesh.beta.client.artifacts.delete if is_gone else nothing)
+
+    async def pass_on(found: Porter, _: StringValue) -> StringValue:
+        async with found.send_artifact("at-beta", "a.bin") as artifact, Client(found.context.address) as client:
+            stub = client.proxy("at-beta").stub(PorterStub)
+            reply = await (stub.Note(artifact) if how == "Note" else stub.Take(artifact))
+        return await twice.ended(reply.value)
+
+    monkeypatch.setattr(Porter, "pass_on", pass_on)
+    await _porters(mesh)
+    await mesh.alpha.client.proxy("at-alpha").stub(PorterStub).PassOn(StringValue(), metadata=((REQUEST_ID_KEY, "r"),))
+    assert twice.runs == [twice.runs[0]] * 2
+    assert await _artifacts(mesh.beta) == ([] if is_gone else [twice.runs[0]])
+    receiver = mesh.beta.host.residents.get("at-beta")
+    assert receiver is not None
+    assert receiver.runner.cell.view.kept == [twice.runs[0]]
+
+
+async def _porters(mesh: Mesh) -> None:
+    (mesh.alpha.files / "a.bin").write_bytes(CONTENT)
+    for at in (mesh.alpha, mesh.beta):
+        await at.client.create(Porter, paglet_id=f"at-{at.host.name}")
+
+
+async def _upload(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch, twice: Twice, host: str, more: ArtifactWrite | None = None
+) -> None:
+    """Has a porter of alpha upload a file, in a turn that is run twice."""
+
+    async def upload(found: Porter, _: StringValue) -> StringValue:
+        ref = await found.upload_artifact("a.bin", host=host, more=more or ArtifactWrite())
+        return await twice.ended(ref.artifact_id)
+
+    monkeypatch.setattr(Porter, "upload", upload)
+    await _porters(mesh)
+    await mesh.alpha.client.proxy("at-alpha").stub(PorterStub).Upload(StringValue(), metadata=((REQUEST_ID_KEY, "r"),))
+
+
+def _site(mesh: Mesh, host: str) -> Site:
+    return mesh.beta if host == "beta" else mesh.alpha
+
+
+async def _artifacts(at: Site) -> list[str]:
+    return [ref.artifact_id for ref in (await at.client.artifacts.list()).refs]
