@@ -24,6 +24,7 @@ _LIST = """
 SELECT services.*, paglets.owner FROM services
 LEFT JOIN paglets ON paglets.paglet_id = services.paglet_id AND paglets.state <> 'disposed'
 WHERE (scope = 'mesh' OR advertiser = ?) AND (expires_at IS NULL OR expires_at > ?)
+AND (paglets.state IS NULL OR paglets.state NOT IN ('failed', 'quarantined'))
 """
 
 
@@ -76,7 +77,10 @@ def any_answered(connection: sqlite3.Connection, paglet_ids: Sequence[str]) -> b
 
 
 def list_services(connection: sqlite3.Connection, host: str, now: float) -> tuple[list[ServiceRecord], float | None]:
-    """The records that a host may tell of, and when the next of them ends, None for never."""
+    """The records that a host may tell of, and when the next of them ends, None for never.
+
+    Not those of a paglet that is FAILED or QUARANTINED, which answers reads at most: they count again when it does.
+    """
     records = [_record(found) for found in connection.execute(_LIST, (host, now))]
     return records, min((found.expires_at for found in records if found.expires_at is not None), default=None)
 

@@ -118,6 +118,23 @@ async def test_svc_5_moving_changes_the_host_and_nothing_else(directory: Directo
     assert (news.records, news.gone, news.anew) == ((replace(CARTS, host="beta"),), (), False)
 
 
+@pytest.mark.parametrize("state", [PagletState.FAILED, PagletState.QUARANTINED])
+async def test_svc_7_paglet_that_is_ill_is_not_told_of_until_it_is_well(
+    directory: Directory, state: PagletState
+) -> None:
+    """It answers reads at most: nobody who looks for a service is sent there."""
+    (row,) = await put(directory, new("cart"))
+    written = await directory.advertise(CARTS)
+    async with aclosing(directory.watch_services("alpha")) as watch:
+        await told(watch)
+        (ill,) = await put(directory, changed(row, state=state))
+        assert (await told(watch)).gone == (CARTS.key,)
+        assert await known(directory) == []
+        await put(directory, changed(ill, state=PagletState.ACTIVE))
+        assert (await told(watch)).records == (written,)
+    assert await known(directory) == [written]
+
+
 async def test_svc_5_withdrawn_is_gone(directory: Directory) -> None:
     """Withdrawing ends one service of one paglet, and may be repeated."""
     await put(directory, new("cart"), new("other"))
