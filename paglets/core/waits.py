@@ -19,6 +19,10 @@ class Waits:
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Future[None], None] = {}
 
+    def __bool__(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._waiting)
+
     def wake(self) -> None:
         """Lets everybody look again."""
         for woken in list(self._waiting):

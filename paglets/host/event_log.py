@@ -1,12 +1,14 @@
 """The events of one paglet in memory: how far they go, how far they are durable, and who waits for the next.
 
-The events themselves are in the journal alone.
+The events themselves are in the journal, and in memory only those that have just come while somebody waits for them.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
@@ -19,6 +21,7 @@ from paglets.host.journal.events import EventRows
 __all__ = ["MAX_EVENT_BYTES", "EventLog"]
 
 _MOST_OF_PAGE = 1000
+_MOST_LATEST = 16
 
 MAX_EVENT_BYTES = 64 * 1024
 """How many bytes one event may have."""
@@ -32,6 +35,7 @@ class EventLog:
         self._rows = rows
         self._taken = last
         self._waits = Waits()
+        self._latest = deque[CursorEvent](maxlen=_MOST_LATEST)
         self.last = last
 
     def append(self, made: list[CursorEvent], messages: Sequence[Message]) -> int:
@@ -61,10 +65,15 @@ class EventLog:
 
     def show(self, made: Sequence[CursorEvent]) -> None:
         """The events of a turn are durable: whoever waits is woken. Safe to repeat."""
-        if made:
-            self.take(made)
-            self.last = max(self.last, made[-1].cursor)
-            self._waits.wake()
+        if not made:
+            return
+        self.take(made)
+        if not self._waits or made[0].cursor != self.last + 1:
+            self._latest.clear()
+        if self._waits:  # each of them would read the same from the journal
+            self._latest.extend(event for event in made if event.cursor > self.last)
+        self.last = max(self.last, made[-1].cursor)
+        self._waits.wake()
 
     async def until_after(self, cursor: int, timeout_s: float | None) -> bool:
         """Waits until an event after a cursor is durable; False at the timeout (seconds, None for ever)."""
@@ -81,6 +90,8 @@ class EventLog:
             raise self._expired(after, await self._rows.oldest(self._paglet_id))
         if after == self.last:
             return ()
+        if self._latest and after >= self._latest[0].cursor - 1:
+            return list(islice(self._latest, after - self._latest[0].cursor + 1, None))[: max(1, limit)]
         # Never more than is told to be durable: a cursor that runs ahead of that would be taken for a stranger's.
         found = await self._rows.page(self._paglet_id, after, min(max(1, limit), _MOST_OF_PAGE, self.last - after))
         if found and found[0].cursor != after + 1:

@@ -16,7 +16,9 @@ from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 from paglet.v1 import event_pb2, event_pb2_grpc
 from paglets.client.events import EventClient
 from paglets.config import EventSettings
+from paglets.core.cursor_events import CursorEvent
 from paglets.errors import InvalidArgumentError, NotFoundError, OutOfRangeError, PagletError
+from paglets.host.journal.events import EventRows
 from paglets.patterns.coordination import CursorDrainMixin
 from tests.patterns.feed import Feed, FeedState, Medley, SavedFeed
 from tests.patterns.feed_support import ID, Place, feed_host, reader, say, taken
@@ -171,10 +173,32 @@ async def test_cur_2_watch_that_is_left_behind(alpha: Place) -> None:
     async with aclosing(reader(alpha.client).watch(0)) as watch:
         await say(alpha.client, "a")
         assert await taken(watch, 1) == [(1, "a")]
-        await say(alpha.client, "\n".join("bcdefghi"))
+        await say(alpha.client, "\n".join("bcdefghijklmnopqrstuvwxyz"))
         with pytest.raises(OutOfRangeError) as caught:
             await anext(watch)
-        assert (caught.value.reason, caught.value.metadata["oldest"]) == ("CURSOR_EXPIRED", "4")
+        assert (caught.value.reason, caught.value.metadata["oldest"]) == ("CURSOR_EXPIRED", "21")
+
+
+async def test_cur_2_many_watches_read_an_event_once(alpha: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has just come is told to all who wait for it, and is not read from the disk for each of them."""
+    reads: list[int] = []
+    real = EventRows.page
+
+    async def page(rows: EventRows, paglet_id: str, after: int, limit: int) -> list[CursorEvent]:
+        reads.append(after)
+        return await real(rows, paglet_id, after, limit)
+
+    async with AsyncExitStack() as stack:
+        watches = [await stack.enter_async_context(aclosing(reader(alpha.client).watch(0))) for _ in range(20)]
+        await say(alpha.client, "a")
+        for watch in watches:
+            assert await taken(watch, 1) == [(1, "a")]
+        monkeypatch.setattr(EventRows, "page", page)
+        for cursor in range(2, 40):
+            await say(alpha.client, str(cursor))
+            for watch in watches:
+                assert await taken(watch, 1) == [(cursor, str(cursor))]
+        assert len(reads) < 380, "each watch reads for itself"  # 760 if they did
 
 
 async def test_cur_2_long_poll(alpha: Place) -> None:
