@@ -74,7 +74,7 @@ class Client:
     def __init__(self, address: str, *, timeout_s: float = 30.0) -> None:
         self.address = address
         self.policy = RetryPolicy(timeout_s=timeout_s)
-        self._channel = open_channel(address)
+        self._channel = open_channel(address, calls_only=True)
         self._artifact_channel = open_channel(address)
         safe = SafeChannel(self._channel, policy=self.policy)
         self._lifecycle: lifecycle_pb2_grpc.LifecycleServiceAsyncStub = lifecycle_pb2_grpc.LifecycleServiceStub(safe)

@@ -127,7 +127,7 @@ class Peers:
     def _channel(self, host: HostRef, purpose: str) -> Channel:
         key = (host.address, purpose)
         if key not in self._channels:
-            self._channels[key] = open_channel(host.address)
+            self._channels[key] = open_channel(host.address, calls_only=purpose == "calls")
         return self._channels[key]
 
 

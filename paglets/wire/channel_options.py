@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["AHEAD_BYTES", "CLIENT_OPTIONS", "MAX_MESSAGE_BYTES", "MAX_METADATA_BYTES", "SERVER_OPTIONS"]
+__all__ = [
+    "AHEAD_BYTES",
+    "CALL_AHEAD_BYTES",
+    "CALL_OPTIONS",
+    "CLIENT_OPTIONS",
+    "MAX_MESSAGE_BYTES",
+    "MAX_METADATA_BYTES",
+    "SERVER_OPTIONS",
+]
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """What either end takes as one message: 2 MiB of data with room for what is around them."""
@@ -12,6 +20,9 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 AHEAD_BYTES = 2 * 1024 * 1024
 """How much of one stream either end takes in before somebody wants it: the largest message. Times round trips a second
 it is also the most that one stream can move over a long way."""
+
+CALL_AHEAD_BYTES = 256 * 1024
+"""As much of a stream that brings no artifact: there may be hundreds, passed on for readers who stand still."""
 
 MAX_METADATA_BYTES = 64 * 1024
 """What either end takes as headers or trailers of a call; the details of an error travel there."""
@@ -23,10 +34,9 @@ _LIMITS = (
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     # Otherwise gRPC takes in what the way can carry, and holds it in memory: all of an upload, if the disk is slower.
     ("grpc.http2.bdp_probe", 0),
-    ("grpc.http2.lookahead_bytes", AHEAD_BYTES),
 )
-
-CLIENT_OPTIONS: Final = (
+_AHEAD = ("grpc.http2.lookahead_bytes", AHEAD_BYTES)
+_CLIENT = (
     *_LIMITS,
     # An http_proxy in the environment is for the web; gRPC would use it even for 127.0.0.1.
     ("grpc.enable_http_proxy", 0),
@@ -42,10 +52,16 @@ CLIENT_OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.min_reconnect_backoff_ms", 5_000),
 )
+
+CLIENT_OPTIONS: Final = (*_CLIENT, _AHEAD)
 """For every channel to a host."""
+
+CALL_OPTIONS: Final = (*_CLIENT, ("grpc.http2.lookahead_bytes", CALL_AHEAD_BYTES))
+"""For one that brings no artifacts."""
 
 SERVER_OPTIONS: Final = (
     *_LIMITS,
+    _AHEAD,
     # Otherwise two servers share a port without a word, and the wrong one answers.
     ("grpc.so_reuseport", 0),
     # Clients ping each 30 s, idle ones too; gRPC would cut them off for less than 5 min between two pings.

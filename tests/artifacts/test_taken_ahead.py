@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from paglets.client.channel import open_channel
-from paglets.wire.channel_options import AHEAD_BYTES, SERVER_OPTIONS
+from paglets.wire.channel_options import AHEAD_BYTES, CALL_AHEAD_BYTES, SERVER_OPTIONS
 from tests.artifacts.proxy import Way, proxied
 from tests.artifacts.support import PATIENCE_S
 
@@ -66,24 +66,28 @@ class Mover(grpc.GenericRpcHandler):
     async def _give(
         self, request: bytes, _context: grpc.aio.ServicerContext[bytes, bytes]
     ) -> AsyncGenerator[bytes, None]:
-        async for message in stream(int(request)):
+        size, message_bytes = map(int, request.split())
+        async for message in stream(size, message_bytes):
             yield message
 
 
-async def stream(size: int) -> AsyncGenerator[bytes, None]:
-    """So many bytes, in messages as an upload has them."""
-    for _ in range(size // (2 * MIB)):
-        yield bytes(2 * MIB)
+async def stream(size: int, message_bytes: int = 2 * MIB) -> AsyncGenerator[bytes, None]:
+    """So many bytes, in messages as an upload has them, or others."""
+    for _ in range(size // message_bytes):
+        yield bytes(message_bytes)
 
 
 @asynccontextmanager
-async def moved() -> AsyncGenerator[tuple[Mover, Counted, grpc.aio.Channel]]:
+async def moved(*, calls_only: bool = False) -> AsyncGenerator[tuple[Mover, Counted, grpc.aio.Channel]]:
     """A server with the project's options, and a channel that has them too."""
     mover, counted, server = Mover(), Counted(), grpc.aio.server(options=SERVER_OPTIONS)
     server.add_generic_rpc_handlers((mover,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with proxied(port, counted) as proxy, open_channel(f"127.0.0.1:{proxy.port}") as channel:
+    async with (
+        proxied(port, counted) as proxy,
+        open_channel(f"127.0.0.1:{proxy.port}", calls_only=calls_only) as channel,
+    ):
         yield mover, counted, channel
     await server.stop(None)
 
@@ -101,16 +105,19 @@ async def test_a_host_takes_little_ahead() -> None:
         assert counted.passed["up"] - before > HELD_BYTES
 
 
-async def test_a_client_takes_little_ahead() -> None:
-    """Nor does a client take more of a download that he does not go on with."""
-    async with moved() as (_, counted, channel):
+@pytest.mark.parametrize(
+    ("calls_only", "message_bytes", "most"), [(False, 2 * MIB, MOST_BYTES), (True, 64 * 1024, 4 * CALL_AHEAD_BYTES)]
+)
+async def test_a_client_takes_little_ahead(*, calls_only: bool, message_bytes: int, most: int) -> None:
+    """Nor does a client take more of a download that he does not go on with, and less of what is none."""
+    async with moved(calls_only=calls_only) as (_, counted, channel):
         get = channel.unary_stream("/test.Mover/Get", bytes, bytes)
-        async for _ in get(b"%d" % FAST_BYTES):
+        async for _ in get(b"%d %d" % (FAST_BYTES, message_bytes)):
             pass
         before = counted.passed["down"]
-        call = get(b"%d" % HELD_BYTES)
+        call = get(b"%d %d" % (HELD_BYTES, message_bytes))
         await call.read()
-        assert 0 < await counted.settled("down") - before <= MOST_BYTES
+        assert 0 < await counted.settled("down") - before <= most
         while await call.read() is not grpc.aio.EOF:
             pass
         assert counted.passed["down"] - before > HELD_BYTES
