@@ -157,10 +157,10 @@ def prefix_mismatch(upload_id: str, expected: Digest, actual: Digest) -> PagletE
 
 
 def upload_reused(upload_id: str) -> PagletError:
-    """The upload id made another artifact before."""
+    """The upload id is another artifact's, which was made or begun before."""
     return PreconditionError(
         "REQUEST_ID_REUSED",
-        f"upload {upload_id} was finished before with another artifact",
+        f"upload {upload_id} is of another artifact; take a new id for a new upload",
         resource=Resource("upload", upload_id),
         metadata={"request_id": upload_id},
     )

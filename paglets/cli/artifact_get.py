@@ -48,7 +48,7 @@ def get(
     """Fetch an artifact into the file OUT, or several into a folder, by default here, named as they are.
 
     A file appears whole and proven, or not at all. With `-` the bytes of one go to standard output as they come: trust
-    them when the exit code is 0. A range has no digest: all of it comes, and only its host has proven it.
+    them when the exit code is 0. A range has no digest: all of it comes, as its host has it, unproven.
     """
     artifact_ids, out = (words, None) if folder or len(words) == 1 else (words[:-1], words[-1])
     if "-" in artifact_ids or (out == "-" and len(artifact_ids) > 1):
