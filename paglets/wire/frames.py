@@ -104,9 +104,10 @@ class WriteFrames:
             async with asyncio.timeout(self._stall_timeout_s):
                 return await anext(self._stream, None)
         except TimeoutError as error:
+            what = "no frame came" if self._finish is None else "after finish the stream was not closed"
             raise ConflictError(
                 "UPLOAD_STALLED",
-                f"no frame came for {self._stall_timeout_s} s; what came is kept, go on from there",
+                f"{what} for {self._stall_timeout_s} s; what came is kept, go on from there",
                 retry_after_s=_STALLED_RETRY_S,
             ) from error
 

@@ -383,6 +383,22 @@ async def test_stalled_upload(local: LocalArtifactStore, root: Path) -> None:
     assert_consistent(root)
 
 
+async def test_stream_that_is_not_closed(local: LocalArtifactStore) -> None:
+    """Who sends finish and leaves the stream open is told so; what he sent is kept, and no artifact."""
+    async with serving(local, stall_timeout_s=0.2) as port, open_channel(f"127.0.0.1:{port}") as channel:
+        stub: Stub = artifact_pb2_grpc.ArtifactServiceStub(channel)
+        call = stub.WriteArtifact()
+        for frame in (header(), chunk(0, b"all"), finish(b"all")):
+            await call.write(frame)
+        found = await refusal(call)
+    assert (found.reason, found.message) == (
+        "UPLOAD_STALLED",
+        "after finish the stream was not closed for 0.2 s; what came is kept, go on from there",
+    )
+    assert (await local.upload("u")).committed_size == 3
+    assert (await local.list()).refs == ()
+
+
 async def test_vanished_client(stub: Stub, local: LocalArtifactStore, root: Path) -> None:
     """An upload whose client goes away is dropped."""
     call = stub.WriteArtifact()

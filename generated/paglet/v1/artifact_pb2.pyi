@@ -463,7 +463,7 @@ Global___WriteChunk: _TypeAlias = WriteChunk  # noqa: Y015
 
 @_typing.final
 class WriteFinish(_message.Message):
-    """WriteFinish ends an upload."""
+    """WriteFinish is the last frame of an upload: close the stream after it. The artifact is made once the stream has ended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
