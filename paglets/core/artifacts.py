@@ -17,6 +17,7 @@ from paglets.core.context import Context
 from paglets.core.sending import sent_artifact
 from paglets.core.sources import not_a_file, safe_name
 from paglets.core.storing import store_file
+from paglets.core.turn import repeatable_id
 from paglets.errors import NotFoundError, Resource
 from paglets.values import ArtifactRef
 from paglets.wire.artifact import artifact_from_message
@@ -29,10 +30,12 @@ AnyArtifact: TypeAlias = ArtifactRef | artifact_pb2.Artifact
 
 async def upload(context: Context, path: str, write: ArtifactWrite, host: str) -> ArtifactRef:
     """Stores a file on a host of the mesh."""
+    # Before anything is waited for: uploads beside each other are told apart by their order.
+    upload_id = repeatable_id()
     source = context.resolve_source(path)
     async with context.artifact_store(host) as store:
         try:
-            return await store_file(store, write, source)
+            return await store_file(store, write, source, upload_id)
         except OSError as error:
             raise not_a_file(source, error.strerror or "cannot be read") from error
 

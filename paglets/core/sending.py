@@ -13,6 +13,7 @@ from paglet.v1 import artifact_pb2
 from paglets.artifacts.store import ArtifactStore, ArtifactWrite
 from paglets.core.sources import SourceMark
 from paglets.core.storing import store_file_for_call
+from paglets.core.turn import repeatable_id
 from paglets.errors import CancelledCallError, DeadlineError, PagletError, UnavailableError
 from paglets.values import ArtifactRef, OwnerPolicy
 from paglets.wire.artifact import artifact_to_message
@@ -38,8 +39,17 @@ def changed_nothing(error: Exception) -> bool:
 
 
 def sent_write(paglet_id: str, name: str, ttl_s: float) -> ArtifactWrite:
-    """What an artifact is that is sent to a paglet: the paglet's own, and gone with it, or soon if it is not taken."""
-    return ArtifactWrite(name=name, owner=paglet_id, owner_policy=OwnerPolicy.DELETE_WITH_OWNER, ttl_s=ttl_s)
+    """What an artifact is that is sent to a paglet: the paglet's own, and gone with it, or soon if it is not taken.
+
+    In a turn that is run again it is the same one.
+    """
+    return ArtifactWrite(
+        upload_id=repeatable_id(),
+        name=name,
+        owner=paglet_id,
+        owner_policy=OwnerPolicy.DELETE_WITH_OWNER,
+        ttl_s=ttl_s,
+    )
 
 
 @asynccontextmanager

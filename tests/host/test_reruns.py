@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -10,6 +11,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from paglets.artifacts.store import ArtifactWrite
 from paglets.client.client import Client
 from paglets.errors import UnavailableError
+from paglets.values import HostRef
 from paglets.wire.metadata import REQUEST_ID_KEY
 from tests.host.conftest import Mesh, Site
 from tests.host.porter import Porter
@@ -69,6 +71,32 @@ async def test_deleted_meanwhile(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, ho
     await _upload(mesh, monkeypatch, twice, host)
     assert await _artifacts(at) == [twice.runs[1]]
     assert twice.runs[0] != twice.runs[1]
+
+
+async def test_uploads_beside_each_other(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Uploads that are begun together are told apart by their order, whichever is the first to reach the store."""
+    twice, passed = Twice(nothing), asyncio.Event()
+    peers, asked = mesh.alpha.host.parts.peers, list[str]()
+    online = peers.online
+
+    async def other_one_first(host: str) -> HostRef:
+        asked.append(host)
+        if len(asked) == 1:
+            await passed.wait()
+        found = await online(host)
+        passed.set()
+        return found
+
+    async def upload(found: Porter, _: StringValue) -> StringValue:
+        refs = await asyncio.gather(*(found.upload_artifact("a.bin", host="beta", name=name) for name in ("1", "2")))
+        return await twice.ended(" ".join(ref.artifact_id for ref in refs))
+
+    monkeypatch.setattr(peers, "online", other_one_first)
+    monkeypatch.setattr(Porter, "upload", upload)
+    await _porters(mesh)
+    await mesh.alpha.client.proxy("at-alpha").stub(PorterStub).Upload(StringValue(), metadata=((REQUEST_ID_KEY, "r"),))
+    assert twice.runs == [twice.runs[0]] * 2
+    assert sorted(await _artifacts(mesh.beta)) == sorted(twice.runs[0].split())
 
 
 async def test_without_a_request_id(mesh: Mesh) -> None:
