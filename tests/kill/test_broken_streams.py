@@ -21,7 +21,7 @@ AT_ONCE = 10
 SIZE = 8 * 1024 * 1024
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_descriptors(tmp_path: Path, seed: int) -> None:
     """After 200 uploads and downloads that were broken off it has as many descriptors as before, and what came."""
     dice = random.Random(seed)
