@@ -33,7 +33,7 @@ _HINTS = {
     "PREFIX_MISMATCH": "The file was changed without its size or time being changed. Put it back as it was, or give"
     " --no-resume, which drops what was sent of it and begins anew.",
     "WRITER_FENCED": "Let the other writer end, or give --no-resume to store another artifact beside it.",
-    "UPLOAD_CANCELLED": "Give the same command again to begin anew.",
+    "UPLOAD_CANCELLED": "Give the same command again to begin anew; a pull, with another --pull-id or none.",
     "UPLOAD_NOT_FOUND": "`paglets artifact uploads` tells which are unfinished.",
     "UPLOAD_IN_PROGRESS": "Wait until the other is done; `paglets artifact uploads` tells how far it is.",
     "UPLOAD_STALLED": "Nothing came through for too long. Give the same command again to go on where it was.",
