@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 
 import click
 import grpc
@@ -13,6 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from paglets.cli.json_requests import JsonRequests
 from paglets.cli.reflection import Reflection
+from paglets.client.call_end import replies_of
 from paglets.client.calls import errors_of_calls
 from paglets.client.proxy import PagletProxy
 
@@ -56,8 +58,9 @@ class DynamicStream:
         call = self._proxy.stub(self._bind)(await self._messages(requests), timeout=self._timeout_s)
         try:
             with errors_of_calls():
-                async for reply in call:
-                    yield reply
+                async with aclosing(replies_of(call)) as replies:
+                    async for reply in replies:
+                        yield reply
         except BaseException:
             if self._misfit is not None:
                 raise self._misfit from None

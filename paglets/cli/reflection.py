@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import grpc
@@ -17,6 +18,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from grpc_reflection.v1alpha import reflection_pb2
 
+from paglets.client.call_end import replies_of
 from paglets.client.calls import errors_of_calls
 from paglets.errors import Code, NotFoundError, OperationNotFoundError, error_for
 
@@ -116,8 +118,9 @@ class Reflection:
             reflection_pb2.ServerReflectionResponse.FromString,
         )
         with errors_of_calls():
-            async for reply in make(iter((request,)), timeout=self._timeout_s):
-                return reply
+            async with aclosing(replies_of(make(iter((request,)), timeout=self._timeout_s))) as replies:
+                async for reply in replies:
+                    return reply
         raise NotFoundError("TRANSPORT", "the server's reflection did not answer")
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, TypeVar
 
 import grpc
 
-__all__ = ["CallEnd"]
+__all__ = ["CallEnd", "replies_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +71,23 @@ class CallEnd:
         if not _is_mask(error):
             self._sent = error
             self._came.set()
+
+
+async def replies_of(call: grpc.aio.StreamStreamCall[Any, T]) -> AsyncGenerator[T]:
+    """The replies of a call that has just begun; closed before its end it cancels it.
+
+    Raises AioRpcError as the host ended it.
+    """
+    end = CallEnd(call)
+    try:
+        async for reply in call:
+            yield reply
+    except grpc.aio.AioRpcError as error:
+        found = await end.error(error)
+        if found is not None:
+            raise found from error
+    finally:
+        call.cancel()
 
 
 def _is_mask(error: grpc.aio.AioRpcError) -> bool:
