@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 
 from paglets.artifacts import refusals, uploads
@@ -20,6 +21,7 @@ from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, WriteOutcome
 from paglets.artifacts.uploads import Committed, Intent
 from paglets.digest import Digest
+from paglets.errors import ExhaustedError
 
 __all__ = ["Publication"]
 
@@ -34,6 +36,12 @@ class Publication:
         self._write = write
         self._upload_id = write.upload_id
         self._decided = False
+        self._repeatable = False
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether nothing was written for want of room, and the bytes are as good as before."""
+        return self._repeatable
 
     @property
     def decided(self) -> bool:
@@ -46,7 +54,8 @@ class Publication:
         with refusals.full_disk_told():
             await self._rooms.disk.run(part.sync)
         passed(Step.SYNC_AFTER)
-        intent = await unbroken(self._record_intent(digest))
+        with self._noting_want_of_room():
+            intent = await unbroken(self._record_intent(digest))
         await self._place(intent)
         return await self.commit(intent)
 
@@ -58,9 +67,19 @@ class Publication:
 
     async def commit_inline(self, digest: Digest, data: bytes) -> ArtifactWriteResult:
         """Makes proven bytes that the catalogue is to keep visible. Raises DISK_FULL, `sqlite3.Error`."""
-        await self._check_known(digest)
-        moment, write = self._rooms.moment(), self._write
-        return await unbroken(self._commit(lambda rows: uploads.commit_inline(rows, write, digest, data, moment)))
+        with self._noting_want_of_room():
+            await self._check_known(digest)
+            moment, write = self._rooms.moment(), self._write
+            return await unbroken(self._commit(lambda rows: uploads.commit_inline(rows, write, digest, data, moment)))
+
+    @contextmanager
+    def _noting_want_of_room(self) -> Generator[None]:
+        """Around the first transaction: before it nothing has changed."""
+        try:
+            yield
+        except ExhaustedError:
+            self._repeatable = True
+            raise
 
     async def _record_intent(self, digest: Digest) -> Intent:
         rooms = self._rooms

@@ -115,7 +115,12 @@ class LocalUpload:
             check_proof(digest, declared)
             check_proof(digest, self._write.expected_digest)
             self._publishing = True
-            result = await self._publish(part, digest)
+            try:
+                result = await self._publish(part, digest)
+            except ExhaustedError:
+                if self._publication.repeatable:
+                    self._hopeless = self._publishing = False
+                raise
             self._end(None)
             return result
 

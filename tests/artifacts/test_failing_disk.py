@@ -8,7 +8,7 @@ import io
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from paglets.artifacts import janitor
 from paglets.artifacts.ledger import Ledger
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.refusals import disk_full
-from paglets.artifacts.store import ArtifactStore, ArtifactWrite
+from paglets.artifacts.store import ArtifactStore, ArtifactWrite, UploadState, WriteOutcome
 from paglets.config import StoreSettings
 from paglets.digest import Digest
 from paglets.errors import DataLossError, ExhaustedError
@@ -372,3 +372,41 @@ async def test_export_to_a_full_disk(local: LocalArtifactStore, small_disk: Path
     error = await refused(local.export_to_path(artifact_id, small_disk / "file"))
     assert (type(error), error.reason) == (ExhaustedError, "DISK_FULL")
     assert names_in(small_disk) == {"ballast"}
+
+
+@pytest.mark.parametrize("size", [MIB, 4096])
+async def test_full_when_all_is_here(small_disk: Path, size: int) -> None:
+    """An upload whose bytes are all here, on a disk without room for its row, is kept, and finished when there is."""
+    root, ballast = small_disk / "store", small_disk / "ballast"
+    write = ArtifactWrite(upload_id="u", artifact_id="a", size_bytes=size)
+    async with opened(root) as store:
+        async with await store.open_upload(write) as upload:
+            await upload.write(0, bytes(size))
+            assert (await store.upload("u")).committed_size == size
+            fill_up(ballast)
+            error = await refused(upload.finish(Digest.of(bytes(size))))
+            assert (type(error), error.reason) == (ExhaustedError, "DISK_FULL")
+        found = await store.upload("u")
+        assert (found.state, found.prefix, found.writing) == (UploadState.OPEN, Digest.of(bytes(size)), False)
+        ballast.unlink()
+        async with await store.open_upload(write, prefix=found.prefix) as upload:
+            assert (await upload.finish()).outcome is WriteOutcome.COMMITTED
+        assert await read_all(store, "a") == bytes(size)
+    assert_consistent(root)
+
+
+async def test_full_at_the_end_of_what_has_no_name(small_disk: Path) -> None:
+    """Nothing is kept of an upload that nobody could go on with."""
+    root, ballast = small_disk / "store", small_disk / "ballast"
+
+    async def bytes_that_fill() -> AsyncIterator[bytes]:
+        yield bytes(MIB)
+        fill_up(ballast)
+
+    async with opened(root) as store:
+        error = await refused(store.create_from_chunks(ArtifactWrite(size_bytes=MIB), bytes_that_fill()))
+        assert error.reason == "DISK_FULL"
+        ballast.unlink()
+        assert (await store.uploads()).uploads == ()
+        assert (await store.usage()).host.reserved == 0
+    assert_consistent(root)
