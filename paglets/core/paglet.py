@@ -147,7 +147,8 @@ class Paglet(Hooks[StateT], OwnFiles):
     def turn(self) -> AbstractAsyncContextManager[StateT]:
         """`async with self.turn() as state:` is a short queued turn for background code, durable on exit.
 
-        Inside a turn it is that turn's own state. `state_locked` makes one of a whole method.
+        Inside a turn it is that turn's own state. `state_locked` makes one of a whole method. Background code that is
+        cancelled because the paglet leaves or rests gets none any more, but another CancelledError.
         """
         return self.context.turn()
 

@@ -123,7 +123,8 @@ class Activities:
     async def stream(self, work: Callable[[], Awaitable[None]]) -> None:
         """Runs `work` as a body that the caller waits for, and cancels if he is; the gate must be open.
 
-        Raises what it raises, and PAGLET_MOVED, or why the gate is shut, when it was cancelled by the paglet.
+        Raises what it raises, and PAGLET_MOVED, or why the gate is shut, when it was cancelled by the paglet, or asked
+        for a turn that is given no more.
         """
         body = _Body(work)
         task = asyncio.create_task(self._run_stream(body))
@@ -131,10 +132,14 @@ class Activities:
         task.add_done_callback(self._ended)
         try:
             await task
+        except PagletError as error:
+            if error is self._gate.refusal:
+                raise cut_off(self._paglet_id, error) from error
+            raise
         except asyncio.CancelledError as error:
             if is_cancelled():
                 raise
-            if body.cancels or body.spared:
+            if body.cancels or body.spared or self._gate.is_shut:
                 raise cut_off(self._paglet_id, self._gate.refusal) from error
             raise RuntimeError("a cancellation came out of what an author wrote") from error
 

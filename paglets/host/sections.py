@@ -15,6 +15,7 @@ from paglets.core.mailbox import Ticket
 from paglets.core.turn import Turn
 from paglets.errors import PagletError, PreconditionError, Resource
 from paglets.host.runner import Runner
+from paglets.host.threads import is_cancelled
 
 __all__ = ["Sections"]
 
@@ -119,7 +120,9 @@ class Sections:
         self._interrupted = False
 
     async def _open(self) -> tuple[Ticket, Turn[Any]]:
-        """Waits for a turn and opens it."""
+        """Waits for a turn and opens it. Who is cancelled for a journey would wait for what waits for him."""
+        if self._interrupted and is_cancelled():
+            raise asyncio.CancelledError
         gate = self._runner.gate
         entering = asyncio.ensure_future(gate.enter(own=True))
         self._note(entering)

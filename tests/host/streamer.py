@@ -42,6 +42,7 @@ def _describe() -> ServiceDescriptor:
         ("Write", False, True),
         ("Leave", False, True),
         ("Stubborn", False, True),
+        ("Farewell", False, True),
         ("Fail", False, True),
         ("Quit", False, True),
         ("Wrong", False, True),
@@ -121,6 +122,15 @@ class Streamer(OperationPaglet[StreamerState]):
                 STAGE.note("cancelled")
                 continue
             return
+
+    async def farewell(self, request: StringValue) -> AsyncIterator[StringValue]:
+        """Adds a line when it ends, however that is."""
+        try:
+            yield StringValue(value="begun")
+            await STAGE.at(request.value)
+        finally:
+            async with self.turn() as state:
+                state.lines.append(request.value)
 
     async def fail(self, request: StringValue) -> AsyncIterator[StringValue]:
         """Ends with an error that has a detail of its own."""

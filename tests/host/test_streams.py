@@ -62,11 +62,12 @@ class Place:
         return rpc(requests, metadata=[("paglet-id", ID)], timeout=_PATIENCE_S)
 
     async def hold(self, spot: str) -> StringValue:
-        """A turn that stays at a spot."""
+        """A turn that stays at a spot, by a request id, as most calls have one."""
         rpc: grpc.aio.UnaryUnaryMultiCallable[StringValue, StringValue] = self.client.channel.unary_unary(
             f"/{SERVICE}/Hold", StringValue.SerializeToString, StringValue.FromString
         )
-        return await rpc(StringValue(value=spot), metadata=[("paglet-id", ID)], timeout=_PATIENCE_S)
+        metadata = [("paglet-id", ID), ("paglet-request-id", spot)]
+        return await rpc(StringValue(value=spot), metadata=metadata, timeout=_PATIENCE_S)
 
 
 class Places:
@@ -114,6 +115,16 @@ async def _all(call: grpc.aio.UnaryStreamCall[StringValue, StringValue]) -> list
 async def _texts(*texts: str) -> AsyncIterator[StringValue]:
     for text in texts:
         yield StringValue(value=text)
+
+
+async def _eventually_waiting(place: Place) -> None:
+    """Waits until something waits for a turn of the streamer."""
+
+    async def is_waiting() -> bool:
+        resident = place.running.host.residents.get(ID)
+        return resident is not None and resident.gate.waiting == 1
+
+    await eventually(is_waiting)
 
 
 async def _noted(beginning: str, times: int) -> None:
@@ -214,6 +225,69 @@ async def test_stream_is_cut_when_its_host_ends(places: Places) -> None:
     stop = asyncio.create_task(places.beta.life.aclose())
     refusal = await refused(follow.read())
     assert (refusal.what, refusal.metadata["begun"]) == ((grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"), "true")
+    await stop
+
+
+@pytest.mark.parametrize("host", ["alpha", "beta"])
+async def test_stream_that_waits_for_a_turn_is_cut_when_its_host_ends(places: Places, host: str) -> None:
+    """It is no failure of the author's: its reader learns that it had begun, and that he may ask again."""
+    await places.alpha.client.dispatch(ID, "beta")
+    STAGE.hold("turn")
+    turn = asyncio.create_task(places.beta.hold("turn"))
+    await STAGE.reached("turn")
+    place: Place = getattr(places, host)
+    write = place.open("Write", "1")
+    await _eventually_waiting(places.beta)
+    stop = asyncio.create_task(places.beta.life.aclose())
+    refusal = await refused(write.read())
+    assert (refusal.what, refusal.metadata["begun"]) == ((grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"), "true")
+    STAGE.release("turn")
+    await asyncio.wait([turn])
+    await stop
+
+
+@pytest.mark.parametrize("host", ["alpha", "gamma"])
+async def test_last_turn_of_a_stream_that_is_cut_does_not_hold_a_move_up(places: Places, host: str) -> None:
+    """There are no turns any more; whose reader leaves has his."""
+    place: Place = getattr(places, host)
+    STAGE.hold("end")
+    left = place.open("Farewell", "end")
+    assert await _next(left) == "begun"
+    left.cancel()
+    follow = place.open("Follow")
+    assert await _next(follow) == "alpha:end"
+    follow.cancel()
+    cut = place.open("Farewell", "end")
+    assert await _next(cut) == "begun"
+    await STAGE.reached("end", 2)
+    await places.alpha.client.dispatch(ID, "beta")
+    refusal = await refused(cut.read())
+    assert (refusal.what, refusal.metadata["begun"]) == ((grpc.StatusCode.UNAVAILABLE, "PAGLET_MOVED"), "true")
+
+
+@pytest.mark.parametrize("host", ["alpha", "beta"])
+async def test_last_turn_of_a_stream_is_refused_when_its_host_ends(places: Places, host: str) -> None:
+    """Its reader is not told that nothing was run: it had begun."""
+    await places.alpha.client.dispatch(ID, "beta")
+    STAGE.hold("turn", "end")
+    turn = asyncio.create_task(places.beta.hold("turn"))
+    await STAGE.reached("turn")
+    place: Place = getattr(places, host)
+    farewell = place.open("Farewell", "end")
+    assert await _next(farewell) == "begun"
+    stop = asyncio.create_task(places.beta.life.aclose())
+    resident = places.beta.running.host.residents.get(ID)
+    assert resident is not None
+
+    async def is_ending() -> bool:
+        return resident.gate.is_shut
+
+    await eventually(is_ending)
+    STAGE.release("end")
+    refusal = await refused(farewell.read())
+    assert (refusal.what, refusal.metadata["begun"]) == ((grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"), "true")
+    STAGE.release("turn")
+    await asyncio.wait([turn])
     await stop
 
 
