@@ -163,7 +163,7 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
         door = Door(host, router, services, flights)
         server = await _listen(settings, host, door, services)
         await server.start()
-        stack.push_async_callback(_stop, server, parts, health, watches)
+        stack.push_async_callback(_stop, server, parts, health, watches, router)
         stack.push_async_callback(host.close)
         await host.recover()
         health.serve(services.service_names)
@@ -171,12 +171,15 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
         yield RunningHost(host, parts.address)
 
 
-async def _stop(server: grpc.aio.Server, parts: HostParts, health: HealthServicer, watches: Watches) -> None:
-    """Ends the server: watches, of whatever, end at once, other calls have the drain time."""
+async def _stop(
+    server: grpc.aio.Server, parts: HostParts, health: HealthServicer, watches: Watches, router: Router
+) -> None:
+    """Ends the server: watches, of whatever, and streams that are passed on end at once; calls have the drain time."""
     stopping = asyncio.create_task(server.stop(parts.settings.drain_s))
     health.end_watches()
     parts.store.end_watches()
     watches.end()
+    router.end_streams()
     if isinstance(parts.directory, SqliteDirectory):
         await parts.directory.close()
     await stopping

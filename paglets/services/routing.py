@@ -13,6 +13,7 @@ from typing import NoReturn, TypeVar
 import grpc
 
 from paglets.errors import NotFoundError, PagletError, Resource, UnavailableError
+from paglets.host.gate import cut_off, shutting_down
 from paglets.host.host import Host
 from paglets.services.call_meta import MAX_HOPS, CallMeta, RawMetadata
 from paglets.services.outlet import Outlet, ServerContext
@@ -37,6 +38,7 @@ class Router:
         self._host = host
         self._uid = uid
         self._places: OrderedDict[str, str] = OrderedDict()
+        self._passing: dict[Passing, str] = {}
 
     def meta(self, context: ServerContext, paglet_id: str = "", *, default_timeout_s: float | None = None) -> CallMeta:
         """Reads the metadata of a call; one without a deadline gets `default_timeout_s`, or the host's default.
@@ -121,6 +123,7 @@ class Router:
                 continue
             timeout_s = meta.timeout_s if meta.has_deadline else None
             passing = Passing(forwarder.open(path, requests.messages(), meta.onward(), timeout_s), outlet)
+            self._passing[passing] = meta.paglet_id
             try:
                 trailing = await passing.run(requests)
             except grpc.aio.AioRpcError as error:
@@ -129,10 +132,17 @@ class Router:
                 if trust and requests.can_begin_anew and _not_run(from_rpc_error(error), meta.paglet_id):
                     continue
                 await pass_on(context, error)
+            finally:
+                del self._passing[passing]
             self._learn(meta.paglet_id, dict(trailing))
             context.set_trailing_metadata(_ours(trailing))
             return
         raise await self._nowhere(meta)
+
+    def end_streams(self) -> None:
+        """Cuts the streams that are passed on, as the host ends; what may be a single call has the drain time."""
+        for passing, paglet_id in self._passing.items():
+            passing.cut(cut_off(paglet_id, shutting_down()))
 
     async def _nowhere(self, meta: CallMeta) -> PagletError:
         """What is said of a paglet that was nowhere where it was looked for. Raises what keeps it from being served."""

@@ -291,6 +291,23 @@ async def test_last_turn_of_a_stream_is_refused_when_its_host_ends(places: Place
     await stop
 
 
+async def test_stream_is_cut_when_a_host_that_passes_it_on_ends(places: Places) -> None:
+    """It holds up that host no more than one of its own; a call that is answered once has the time to end."""
+    await _all(places.alpha.open("Write", "1"))
+    follow = places.gamma.open("Follow")
+    await _next(follow)
+    STAGE.hold("turn")
+    turn = asyncio.create_task(places.gamma.hold("turn"))
+    await STAGE.reached("turn")
+    stop = asyncio.create_task(places.gamma.life.aclose())
+    refusal = await refused(follow.read())
+    assert (refusal.what, refusal.metadata["begun"]) == ((grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN"), "true")
+    STAGE.release("turn")
+    assert (await turn).value == "turn"
+    await stop
+    await _noted("follow ended on alpha", 1)
+
+
 async def test_stream_ends_with_its_reader(places: Places) -> None:
     """Who leaves, or whose deadline passes, is heard of by the handler, wherever he listens."""
     await _all(places.alpha.open("Write", "1"))
