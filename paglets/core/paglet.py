@@ -167,7 +167,8 @@ class Paglet(Hooks[StateT], OwnFiles):
     async def wait_state(self, predicate: Callable[[StateT], bool], timeout_s: float | None = None) -> bool:
         """Waits until the durable state satisfies `predicate`; at the timeout (seconds, None for ever) its last value.
 
-        It is asked at once, after every change of the state, and when somebody notifies. In a thread of the background
+        It is asked at once, after every change of the state, and when somebody notifies, and must only look: all who
+        wait are shown the same copy of the state. In a thread of the background
         `self.blocking(self.wait_state(...))` waits, until the paglet leaves. Raises WAIT_IN_TURN inside a turn, which
         nobody could wake.
         """

@@ -110,6 +110,8 @@ class StateCell(Generic[StateT]):
         self.view = state
         self.latest = codec.encode(state)
         self._max_bytes = max_bytes
+        self._lookers = 0
+        self._looked_at: tuple[StateT, StateT] | None = None
 
     def begin(self, cause: Cause = NO_CAUSE) -> Turn[StateT]:
         """Opens a turn on the latest state."""
@@ -123,6 +125,25 @@ class StateCell(Generic[StateT]):
             _reading.set(found)
         copy: StateT = found[1]
         return copy
+
+    @contextmanager
+    def looking(self) -> Generator[Callable[[], StateT]]:
+        """Gives a way to look at the durable state again and again, at one copy for all who look: none may change it.
+
+        Many look at every change, and a copy for each would hold up the host, and fill its memory.
+        """
+        self._lookers += 1
+        try:
+            yield self._look
+        finally:
+            self._lookers -= 1
+            if not self._lookers:
+                self._looked_at = None
+
+    def _look(self) -> StateT:
+        if self._looked_at is None or self._looked_at[0] is not self.view:
+            self._looked_at = self.view, self.codec.check(self.codec.encode(self.view))
+        return self._looked_at[1]
 
     def check_size(self, data: bytes) -> None:
         """Raises STATE_INVALID when a state is too large to be kept after every turn."""

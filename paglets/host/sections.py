@@ -83,10 +83,14 @@ class Sections:
         return self._on_loop(work if self._runner.own_turn() is not None else self._interruptible(work))
 
     async def wait(self, predicate: Callable[[Any], bool], timeout_s: float | None) -> bool:
-        """Waits until the durable state satisfies `predicate`, which is given a copy; False at the timeout."""
+        """Waits until the durable state satisfies `predicate`; False at the timeout.
+
+        It is given a copy, the same as all who wait, and only looks.
+        """
         if self._runner.own_turn() is not None:
             raise self._in_turn("wait for its own state: wait in the background, or in a read-only operation")
-        return await self._runner.waits.until(lambda: predicate(self._runner.cell.read()), timeout_s)
+        with self._runner.cell.looking() as look:
+            return await self._runner.waits.until(lambda: predicate(look()), timeout_s)
 
     async def checkpoint(self) -> None:
         """Saves what the turns did; in a turn, with that turn, as it will have left the state."""

@@ -35,8 +35,8 @@ class AnsweredTask(Protocol):
         """Ends the task, if it is under way, in the running turn. Raises TASK_ON_ITS_WAY."""
         ...
 
-    def task_status(self) -> task_pb2.TaskStatus:
-        """How the task stands: in a turn as it leaves it, elsewhere as it is durable."""
+    def task_status(self, state: TaskState | None = None) -> task_pb2.TaskStatus:
+        """How the task stands by `state`; without one in a turn as it leaves it, elsewhere as it is durable."""
         ...
 
     async def wait_state(self, predicate: Callable[[TaskState], bool], timeout_s: float | None = None) -> bool:
@@ -62,8 +62,7 @@ class TaskOperations(PatternService[AnsweredTask]):
     async def wait(self, request: task_pb2.TaskServiceWaitRequest) -> task_pb2.TaskServiceWaitResponse:
         """Tells how the task stands when it has ended, or the timeout is over."""
         timeout_s = duration_from_message(request.timeout) if request.HasField("timeout") else _WAIT_S
-        await self.paglet.wait_state(_has_ended, max(0.0, timeout_s))
-        return task_pb2.TaskServiceWaitResponse(task=self.paglet.task_status())
+        return task_pb2.TaskServiceWaitResponse(task=await self._status_when(_has_ended, max(0.0, timeout_s)))
 
     async def watch(
         self, request: task_pb2.TaskServiceWatchRequest
@@ -71,23 +70,39 @@ class TaskOperations(PatternService[AnsweredTask]):
         """Tells how the task stands whenever that has changed, until it has ended."""
         seen = request.after_revision
         while True:
-            task = self.paglet.task_status()
+            task = await self._status_when(partial(_is_news, seen))
             if task.revision != seen:
                 yield task_pb2.TaskServiceWatchResponse(task=task)
             if task.done:
                 return
             seen = task.revision
-            await self.paglet.wait_state(partial(_has_changed, seen))
 
     async def cancel(self, request: task_pb2.TaskServiceCancelRequest) -> task_pb2.TaskServiceCancelResponse:
         """Ends the task, if it is under way; the body is told when this turn is durable."""
         self.paglet.cancel_task()
         return task_pb2.TaskServiceCancelResponse(task=self.paglet.task_status())
 
+    async def _status_when(
+        self, is_wanted: Callable[[TaskState], bool], timeout_s: float | None = None
+    ) -> task_pb2.TaskStatus:
+        """How the task stands when that is as wanted, or at the timeout.
+
+        It is told from the state that is shown to all who wait: reading it once more would be a copy for each of them.
+        """
+        shown: TaskState | None = None
+
+        def look(state: TaskState) -> bool:
+            nonlocal shown
+            shown = state
+            return is_wanted(state)
+
+        await self.paglet.wait_state(look, timeout_s)
+        return self.paglet.task_status(shown)
+
 
 def _has_ended(state: TaskState) -> bool:
     return state.done
 
 
-def _has_changed(seen: int, state: TaskState) -> bool:
-    return state.revision != seen
+def _is_news(seen: int, state: TaskState) -> bool:
+    return state.done or state.revision != seen

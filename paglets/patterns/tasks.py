@@ -141,9 +141,9 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT, Prog
 
     # What TaskService asks.
 
-    def task_status(self) -> task_pb2.TaskStatus:
-        """How the task stands: in a turn as it leaves it, elsewhere as it is durable."""
-        return status_to_message(self.state, self.paglet_id, self.context.host)
+    def task_status(self, state: TaskState | None = None) -> task_pb2.TaskStatus:
+        """How the task stands by `state`; without one in a turn as it leaves it, elsewhere as it is durable."""
+        return status_to_message(state or self.state, self.paglet_id, self.context.host)
 
     def begin_task(self, packed: AnyMessage) -> None:
         """Sets RUNNING in the running turn; the body begins when that is durable.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from dataclasses import dataclass, field
 
 import pytest
@@ -124,3 +125,17 @@ async def test_turn_does_not_leak_into_a_task_that_outlives_it() -> None:
         turn.finish()
     ended.set()
     assert await task is None
+
+
+def test_all_who_look_see_one_copy() -> None:
+    """Those who look share a copy, a new one after a change; it is gone when nobody looks any more."""
+    basket = cell("a")
+    with basket.looking() as look, basket.looking() as other:
+        first = look()
+        assert first is other()
+        assert first is not basket.view
+        basket.view = Basket(items=["b"])
+        assert other() is look()
+        assert look().items == ["b"]
+        last = weakref.ref(look())
+    assert last() is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 from paglets.client.client import Client
 from paglets.client.tasks import TaskClient
 from paglets.errors import NotFoundError, PreconditionError
+from paglets.patterns.task_state import TaskState
+from paglets.state import StateCodec
 from paglets.testing import HostProcess, local_host
 from paglets.values import TaskPhase, new_id
 from tests.host.midway import do
@@ -189,6 +191,36 @@ async def test_watch_tells_what_a_kill_set_back(stack: AsyncExitStack, tmp_path:
         await step(task)
         await work
     assert watcher.told[-1].result == Int64Value(value=1)
+
+
+async def test_all_who_wait_look_at_one_copy(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change costs no copy of the state for each who waits or watches: all of them are shown the same."""
+    task = await _stepper(client)
+    await step(task)
+    async with asyncio.TaskGroup() as group, AsyncExitStack() as watches:
+        waits = [group.create_task(task.wait(20.0)) for _ in range(20)]
+        watched = [await watches.enter_async_context(aclosing(task.watch())) for _ in range(20)]
+        assert {(await anext(watch)).revision for watch in watched} == {3}
+        copies = _counted(monkeypatch)
+        await step(task)
+        assert {(await anext(watch)).revision for watch in watched} == {4}
+        await task.cancel()
+        assert {(await anext(watch)).cancelled for watch in watched} == {True}
+    assert {wait.result().cancelled for wait in waits} == {True}
+    assert len(copies) <= 20, "40 waiters had a copy each"
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Every state that is decoded from now on."""
+    decoded: list[bytes] = []
+    real: Callable[[StateCodec[TaskState], bytes], TaskState] = StateCodec[TaskState].check
+
+    def check(codec: StateCodec[TaskState], data: bytes) -> TaskState:
+        decoded.append(data)
+        return real(codec, data)
+
+    monkeypatch.setattr(StateCodec, "check", check)
+    return decoded
 
 
 @pytest.mark.slow

@@ -97,7 +97,7 @@ async def test_reply_that_fits_no_message_is_not_committed(alpha: Site, probe: s
 
 
 async def test_predicate_of_a_wait_is_given_a_copy(alpha: Site, probe: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a predicate does to the state that it looks at is seen by nobody."""
+    """What a predicate does to the state that it looks at is seen by nobody who reads or changes the state."""
 
     def scribble(state: ProbeState) -> bool:
         state.lines.append("scribbled")

@@ -159,21 +159,21 @@ async def test_w_31_all_who_wait_are_woken_in_one_pass() -> None:
     watches = [watch(home) for _ in range(200)]
     assert {(await _next(watched)).revision for watched in watches} == {2}
     following = [asyncio.ensure_future(_next(watched)) for watched in watches]
-    await home.has_looked(400)
+    await home.has_looked(600)  # each watch looks when it begins, too
     for _ in range(20):
         assert (await get(home)).phase == _RUNNING
-    await home.has_looked(400)
+    await home.has_looked(600)
     await _report(home, 1)
     async with asyncio.timeout(PATIENCE_S):
         assert {found.revision for found in await asyncio.gather(*following)} == {3}
-    await home.has_looked(800)
-    following = [asyncio.ensure_future(_next(watched)) for watched in watches]
     await home.has_looked(1000)
+    following = [asyncio.ensure_future(_next(watched)) for watched in watches]
+    await home.has_looked(1200)
     told(home).released.set()
     async with asyncio.timeout(PATIENCE_S):
         ended = await asyncio.gather(*waits, *following)
     assert {number(found) for found in ended} == {3}
-    await home.has_looked(1400)
+    await home.has_looked(1600)
     for watched in watches:
         await watched.aclose()
 
