@@ -15,6 +15,7 @@ from paglet.v1 import event_pb2, event_pb2_grpc
 from paglets.client.follow import followed
 from paglets.client.proxy import PagletProxy
 from paglets.client.unpack import unpack
+from paglets.errors import DeadlineError, UnavailableError
 from paglets.wire.times import duration_to_message
 
 __all__ = ["EventClient", "EventDeclaration", "EventPage"]
@@ -23,8 +24,8 @@ EventT = TypeVar("EventT", bound=Message)
 ThisEventT = TypeVar("ThisEventT", bound=Message)
 EventT_co = TypeVar("EventT_co", bound=Message, covariant=True)
 
-_GRACE_S = 30.0
-"""How much longer than its wait a call may take, for a host that is started again or a paglet on its way."""
+_SLACK_S = 1.0
+"""How much longer than its wait a call may take."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,10 +70,7 @@ class EventClient(Generic[EventT]):
         `wait_s` is in seconds, and no time without end: who wants that drains again, or watches.
         """
         request = event_pb2.EventServiceDrainRequest(after_cursor=after, limit=limit)
-        if wait_s > 0.0:
-            request.wait.CopyFrom(duration_to_message(wait_s))
-        stub: event_pb2_grpc.EventServiceAsyncStub = self.proxy.stub(event_pb2_grpc.EventServiceStub)
-        reply = await stub.Drain(request, timeout=max(0.0, wait_s) + _GRACE_S)
+        reply = await self._drain(request, wait_s)
         return EventPage([(event.cursor, self._message(event)) for event in reply.events], reply.cursor, reply.more)
 
     async def watch(self, after: int | None = None) -> AsyncGenerator[tuple[int, EventT]]:
@@ -98,6 +96,18 @@ class EventClient(Generic[EventT]):
                 elif begun:
                     _log.info("the watch of %s goes on after event %d", self.proxy.paglet_id, message.cursor)
                 begun = True
+
+    async def _drain(
+        self, request: event_pb2.EventServiceDrainRequest, wait_s: float
+    ) -> event_pb2.EventServiceDrainResponse:
+        stub: event_pb2_grpc.EventServiceAsyncStub = self.proxy.stub(event_pb2_grpc.EventServiceStub)
+        if wait_s > 0.0:
+            request.wait.CopyFrom(duration_to_message(wait_s))
+            try:
+                return await stub.Drain(request, timeout=wait_s + _SLACK_S)
+            except (DeadlineError, UnavailableError):  # e.g. a host begins the wait anew for a paglet that has come
+                request.ClearField("wait")
+        return await stub.Drain(request)
 
     def _message(self, event: event_pb2.CursorEvent) -> EventT:
         as_it_is = _if_of(event.event, self.event_type)

@@ -19,6 +19,7 @@ from paglet.v1.task_pb2_grpc import TaskServiceStub
 from paglets.client.follow import followed
 from paglets.client.proxy import PagletProxy
 from paglets.client.task_snapshot import TaskSnapshot, snapshot_from_message
+from paglets.errors import DeadlineError, UnavailableError
 from paglets.wire.metadata import REQUEST_ID_KEY
 from paglets.wire.times import duration_to_message
 
@@ -37,8 +38,8 @@ ProgressT_co = TypeVar("ProgressT_co", bound=Message, covariant=True)
 _LONGEST_WAIT_S = 20.0
 """One call waits no longer than this: whoever stands between the two ends may not bear long calls."""
 
-_GRACE_S = 30.0
-"""How much longer than its wait a call may take, for a host that is started again or a paglet on its way."""
+_SLACK_S = 1.0
+"""How much longer than its wait a call may take."""
 
 
 class TaskDeclaration(Protocol[RequestT_co, ResultT_co, ProgressT_co]):
@@ -149,7 +150,10 @@ class TaskClient(Generic[RequestT, ResultT, ProgressT]):
 
     async def _wait_once(self, timeout_s: float) -> TaskSnapshot[ResultT, ProgressT]:
         request = task_pb2.TaskServiceWaitRequest(timeout=duration_to_message(timeout_s))
-        reply = await self.proxy.stub(TaskServiceStub).Wait(request, timeout=timeout_s + _GRACE_S)
+        try:
+            reply = await self.proxy.stub(TaskServiceStub).Wait(request, timeout=timeout_s + _SLACK_S)
+        except (DeadlineError, UnavailableError):  # e.g. a host begins the wait anew for a paglet that has come to it
+            return await self.get()
         return self._snapshot(reply.task)
 
     def _snapshot(self, status: task_pb2.TaskStatus) -> TaskSnapshot[ResultT, ProgressT]:

@@ -139,6 +139,18 @@ async def _is_at(task: TaskClient[StringValue, Int64Value], host: str) -> bool:
     return (await task.get()).host == host
 
 
+@pytest.mark.slow
+async def test_task_7_wait_ends_though_the_paglet_moves_all_the_time(client: Client) -> None:
+    """A wait is over when its time is over, also for a task that comes to another host again and again meanwhile."""
+    task = await _stepper(client)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        waiting = group.create_task(task.wait(1.0))
+        while not waiting.done():
+            for target in ("beta", "alpha"):
+                await task.proxy.dispatch(target)
+    assert waiting.result().phase is TaskPhase.RUNNING
+
+
 async def _process(stack: AsyncExitStack, folder: Path, name: str, join: str = "") -> HostProcess:
     root = Path(__file__).parents[2]
     host = HostProcess(name=name, data=folder / name, allow=[STEPPER_MODULE], python_path=[root], join=join)

@@ -265,6 +265,21 @@ async def test_cur_2_slow_watcher(tmp_path: Path) -> None:
         slow.cancel()
 
 
+@pytest.mark.slow
+async def test_cur_2_long_poll_ends_though_the_paglet_moves_all_the_time(tmp_path: Path) -> None:
+    """A drain that waits is over when its time is over, also if the paglet is moved again and again meanwhile."""
+    async with AsyncExitStack() as stack:
+        alpha = await feed_host(stack, tmp_path, "alpha")
+        await feed_host(stack, tmp_path, "beta", join=alpha.running.address)
+        await alpha.client.create(Feed, paglet_id=ID)
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            waiting = group.create_task(reader(alpha.client).drain(0, wait_s=1.0))
+            while not waiting.done():
+                for target in ("beta", "alpha"):
+                    await alpha.client.dispatch(ID, target)
+        assert (waiting.result().events, waiting.result().cursor) == ([], 0)
+
+
 @pytest.mark.parametrize("kind", [Feed, SavedFeed])
 async def test_cur_2_moves_rests_and_restarts(tmp_path: Path, kind: type[Feed]) -> None:
     """Events go along, those of hooks too, and a watch goes on over all of it; clones begin with none."""
