@@ -61,7 +61,7 @@ class EventServiceServicer(object):
 
     def Drain(self, request, context):
         """Drain gives the events after a cursor, at once, or waits until there is one. It deletes nothing. Safe to repeat. A wait
-        follows the paglet to another host.
+        follows the paglet to another host, where it begins anew: the call's deadline is what bounds the whole.
 
         Errors: OUT_OF_RANGE (CURSOR_EXPIRED, metadata `oldest`: the cursor of the oldest event that can be had, less 1),
         INVALID_ARGUMENT (MALFORMED_REQUEST for a negative cursor).

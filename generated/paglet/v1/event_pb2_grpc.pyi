@@ -40,7 +40,7 @@ class EventServiceStub:
     def __new__(cls, channel: _aio.Channel) -> EventServiceAsyncStub: ...
     Drain: _grpc.UnaryUnaryMultiCallable[_event_pb2.EventServiceDrainRequest, _event_pb2.EventServiceDrainResponse]
     """Drain gives the events after a cursor, at once, or waits until there is one. It deletes nothing. Safe to repeat. A wait
-    follows the paglet to another host.
+    follows the paglet to another host, where it begins anew: the call's deadline is what bounds the whole.
 
     Errors: OUT_OF_RANGE (CURSOR_EXPIRED, metadata `oldest`: the cursor of the oldest event that can be had, less 1),
     INVALID_ARGUMENT (MALFORMED_REQUEST for a negative cursor).
@@ -65,7 +65,7 @@ class EventServiceAsyncStub(EventServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Drain: _aio.UnaryUnaryMultiCallable[_event_pb2.EventServiceDrainRequest, _event_pb2.EventServiceDrainResponse]  # type: ignore[assignment]
     """Drain gives the events after a cursor, at once, or waits until there is one. It deletes nothing. Safe to repeat. A wait
-    follows the paglet to another host.
+    follows the paglet to another host, where it begins anew: the call's deadline is what bounds the whole.
 
     Errors: OUT_OF_RANGE (CURSOR_EXPIRED, metadata `oldest`: the cursor of the oldest event that can be had, less 1),
     INVALID_ARGUMENT (MALFORMED_REQUEST for a negative cursor).
@@ -93,7 +93,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_event_pb2.EventServiceDrainResponse, _abc.Awaitable[_event_pb2.EventServiceDrainResponse]]:
         """Drain gives the events after a cursor, at once, or waits until there is one. It deletes nothing. Safe to repeat. A wait
-        follows the paglet to another host.
+        follows the paglet to another host, where it begins anew: the call's deadline is what bounds the whole.
 
         Errors: OUT_OF_RANGE (CURSOR_EXPIRED, metadata `oldest`: the cursor of the oldest event that can be had, less 1),
         INVALID_ARGUMENT (MALFORMED_REQUEST for a negative cursor).

@@ -87,7 +87,7 @@ class TaskServiceServicer(object):
 
     def Wait(self, request, context):
         """Wait answers when the task has ended or the timeout is over, with how it stands then. It follows the task to another
-        host. Safe to repeat.
+        host, where the timeout begins anew: the call's deadline is what bounds the whole. Safe to repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

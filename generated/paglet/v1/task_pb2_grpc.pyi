@@ -45,7 +45,7 @@ class TaskServiceStub:
     """Get tells how the task stands, at once, whatever it is doing. Safe to repeat."""
     Wait: _grpc.UnaryUnaryMultiCallable[_task_pb2.TaskServiceWaitRequest, _task_pb2.TaskServiceWaitResponse]
     """Wait answers when the task has ended or the timeout is over, with how it stands then. It follows the task to another
-    host. Safe to repeat.
+    host, where the timeout begins anew: the call's deadline is what bounds the whole. Safe to repeat.
     """
     Watch: _grpc.UnaryStreamMultiCallable[_task_pb2.TaskServiceWatchRequest, _task_pb2.TaskServiceWatchResponse]
     """Watch tells how the task stands now, and again after each change, until it has ended; then the stream ends with OK.
@@ -83,7 +83,7 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """Get tells how the task stands, at once, whatever it is doing. Safe to repeat."""
     Wait: _aio.UnaryUnaryMultiCallable[_task_pb2.TaskServiceWaitRequest, _task_pb2.TaskServiceWaitResponse]  # type: ignore[assignment]
     """Wait answers when the task has ended or the timeout is over, with how it stands then. It follows the task to another
-    host. Safe to repeat.
+    host, where the timeout begins anew: the call's deadline is what bounds the whole. Safe to repeat.
     """
     Watch: _aio.UnaryStreamMultiCallable[_task_pb2.TaskServiceWatchRequest, _task_pb2.TaskServiceWatchResponse]  # type: ignore[assignment]
     """Watch tells how the task stands now, and again after each change, until it has ended; then the stream ends with OK.
@@ -136,7 +136,7 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_task_pb2.TaskServiceWaitResponse, _abc.Awaitable[_task_pb2.TaskServiceWaitResponse]]:
         """Wait answers when the task has ended or the timeout is over, with how it stands then. It follows the task to another
-        host. Safe to repeat.
+        host, where the timeout begins anew: the call's deadline is what bounds the whole. Safe to repeat.
         """
 
     @_abc_1.abstractmethod
