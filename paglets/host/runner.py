@@ -7,7 +7,6 @@ durable in their order, and a journal that fails ends the process, so nobody eve
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -60,12 +59,6 @@ def _call_tamed(function: Callable[..., T], *arguments: object) -> T:
         raise
     except BaseException as error:
         raise _wild(error) from error
-
-
-@functools.lru_cache(maxsize=4096)
-def _is_async(function: Callable[..., object]) -> bool:
-    """Whether a handler or hook is a coroutine function; asked for every turn, and slow to find out."""
-    return inspect.iscoroutinefunction(function)
 
 
 def _wild(error: BaseException) -> RuntimeError:
@@ -122,7 +115,7 @@ class Runner:
         A cancellation that nobody asked for is a failure like any other: whoever waits must not take it for his own.
         """
         try:
-            if _is_async(getattr(function, "__func__", function)):
+            if inspect.iscoroutinefunction(function):
                 result = function(*arguments)
             else:
                 result = await self.threads.run(_call_tamed, function, *arguments)
