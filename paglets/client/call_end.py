@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -24,12 +24,13 @@ _MASK = "Internal error from Core"
 
 
 class CallEnd:
-    """Watches one call from its start."""
+    """Watches one call from its start. `trailing_metadata` came with the host's own status, if that was a success."""
 
     def __init__(self, call: grpc.aio.Call) -> None:
         self._sent: grpc.aio.AioRpcError | None = None
         self._came = asyncio.Event()
         self._ended_well = False
+        self.trailing_metadata: Sequence[tuple[str, str | bytes]] = ()
         call.add_done_callback(self._note)
 
     async def error(self, found: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError | None:
@@ -60,6 +61,7 @@ class CallEnd:
             return
         if code is grpc.StatusCode.OK:
             self._ended_well = True
+            self.trailing_metadata = tuple(_at_once(call.trailing_metadata()) or ())
             self._came.set()
             return
         error = grpc.aio.AioRpcError(

@@ -51,7 +51,7 @@ class Passing:
         except grpc.aio.AioRpcError as error:
             found = await self._end.error(error)
             if found is None:
-                return tuple(await self._call.trailing_metadata() or ())
+                return self._end.trailing_metadata
             raise found from error
         except asyncio.CancelledError as error:
             if self._cut is None or is_cancelled():

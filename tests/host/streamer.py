@@ -49,6 +49,7 @@ def _describe() -> ServiceDescriptor:
         ("Look", False, True),
         ("Flood", False, True),
         ("Collect", True, False),
+        ("Early", True, False),
         ("Chat", True, True),
         ("Hold", False, False),
     ):
@@ -174,6 +175,11 @@ class Streamer(OperationPaglet[StreamerState]):
         async with self.turn() as state:
             state.lines.extend(lines)
         return StringValue(value=f"{self.context.host}:{len(lines)}")
+
+    async def early(self, requests: AsyncIterator[StringValue]) -> StringValue:
+        """Takes the first request, and answers."""
+        self.context.call.set_trailing_metadata([("x-told", "early")])
+        return await anext(requests)
 
     async def chat(self, requests: AsyncIterator[StringValue]) -> AsyncIterator[StringValue]:
         """Echoes."""

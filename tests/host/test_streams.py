@@ -13,6 +13,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from google.rpc.status_pb2 import Status
 
+from paglets.client.call_end import CallEnd
 from paglets.client.client import Client
 from paglets.config import HostSettings
 from paglets.errors import DeadlineError, PagletError
@@ -54,10 +55,12 @@ class Place:
         )
         return rpc(metadata=[("paglet-id", ID)], timeout=_PATIENCE_S)
 
-    def collect(self, requests: AsyncIterator[StringValue]) -> grpc.aio.StreamUnaryCall[StringValue, StringValue]:
+    def collect(
+        self, requests: AsyncIterator[StringValue], name: str = "Collect"
+    ) -> grpc.aio.StreamUnaryCall[StringValue, StringValue]:
         """A stream that is answered once."""
         rpc: grpc.aio.StreamUnaryMultiCallable[StringValue, StringValue] = self.client.channel.stream_unary(
-            f"/{SERVICE}/Collect", StringValue.SerializeToString, StringValue.FromString
+            f"/{SERVICE}/{name}", StringValue.SerializeToString, StringValue.FromString
         )
         return rpc(requests, metadata=[("paglet-id", ID)], timeout=_PATIENCE_S)
 
@@ -375,6 +378,22 @@ async def test_error_of_a_stream_comes_whole(places: Places, host: str) -> None:
     assert status.details[-1].Unpack(detail)
     assert detail.value == "detail"
     assert (refusal.trailing["x-told"], refusal.trailing["paglet-host"]) == ("at the end", "alpha")
+
+
+@pytest.mark.parametrize("host", ["alpha", "gamma"])
+async def test_answer_that_comes_before_all_is_sent_comes_whole(places: Places, host: str) -> None:
+    """The trailing metadata of a success are kept, though sending the rest has failed."""
+    place: Place = getattr(places, host)
+    calls = [place.collect(_texts(*["x" * 65536] * 40), "Early") for _ in range(7)]  # it happens to some of them
+    ends = [CallEnd(call) for call in calls]
+    for call in calls:
+        with suppress(grpc.aio.AioRpcError):  # what gRPC makes of it here
+            await call
+
+    async def is_told() -> bool:
+        return all(("x-told", "early") in end.trailing_metadata for end in ends)
+
+    await eventually(is_told)
 
 
 @pytest.mark.parametrize(("name", "reason"), [("Quit", "INTERNAL"), ("Wrong", "REPLY_INVALID")])
