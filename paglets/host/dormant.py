@@ -49,6 +49,7 @@ class Dormant:
         self._inactive: set[str] = set()
         self._coming: dict[str, asyncio.Task[Resident]] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._later: dict[str, float] = {}
         self._timed = asyncio.Event()
 
     def __contains__(self, paglet_id: str) -> bool:
@@ -57,7 +58,7 @@ class Dormant:
     def add(self, paglet_id: str) -> None:
         """The paglet rests here, as the directory says."""
         self._inactive.add(paglet_id)
-        self.rearranged()
+        self.rearranged(paglet_id)
 
     def find(self, paglet_id: str) -> None:
         """As `add`, for one of which a start learns only now; what a start brings back comes back."""
@@ -73,9 +74,11 @@ class Dormant:
     def remove(self, paglet_id: str) -> None:
         """The paglet has ended, or is awake."""
         self._inactive.discard(paglet_id)
+        self._later.pop(paglet_id, None)
 
-    def rearranged(self) -> None:
-        """The time at which some paglet is to come back may have changed."""
+    def rearranged(self, paglet_id: str) -> None:
+        """The time at which the paglet is to come back may have changed, or what has kept it from that."""
+        self._later.pop(paglet_id, None)
         self._timed.set()
 
     def lock(self, paglet_id: str) -> asyncio.Lock:
@@ -182,10 +185,10 @@ class Dormant:
         point("activate.directory.before")
         resident.row = await settle_write(self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.ACTIVATE)
         point("activate.directory.after")
-        self.remove(row.paglet_id)
         await self._parts.journal.dormant.wake(resident.stored(), first.request, first.posts, first.events)
         point("activate.journal.after")
         self._residents.add(resident)
+        self.remove(row.paglet_id)  # together: a call in between would find it nowhere
         resident.open(first)
 
     # By itself.
@@ -206,21 +209,28 @@ class Dormant:
             await self._wake_for_posts(paglet_id)
         while True:
             self._timed.clear()
-            for paglet_id in await self._parts.journal.dormant.due(time.time()):
-                if not await self._wake_alone(paglet_id, "time"):
-                    await self._parts.journal.dormant.postpone(paglet_id, time.time() + _TRY_AGAIN_S)
-            following = await self._parts.journal.dormant.next_time()
-            pause_s = _LONGEST_WAIT_S if following is None else following - time.time()
+            now = time.time()
+            for paglet_id in await self._parts.journal.dormant.due(now):
+                await self._wake_in_time(paglet_id, now)
+            following = await self._parts.journal.dormant.next_time(now)
+            pause_s = min([_LONGEST_WAIT_S, *(at - time.time() for at in (*following, *self._later.values()))])
             with suppress(TimeoutError):  # never long: somebody may set the clock
-                async with asyncio.timeout(min(max(0.0, pause_s), _LONGEST_WAIT_S)):
+                async with asyncio.timeout(max(0.0, pause_s)):
                     await self._timed.wait()
 
-    async def _wake_alone(self, paglet_id: str, reason: str) -> bool:
-        """Brings a paglet back that nobody waits for; whether it is awake."""
+    async def _wake_in_time(self, paglet_id: str, now: float) -> None:
+        """Brings one back whose time has come, unless that was tried a while ago, and nothing has changed since.
+
+        Of one that rests only in the journal yet it is for others to decide; its time is looked at again then.
+        """
+        if paglet_id in self._inactive and self._later.get(paglet_id, now) <= now:
+            self._later[paglet_id] = now + _TRY_AGAIN_S  # a change that comes meanwhile takes it away again
+            await self._wake_alone(paglet_id, "time")
+
+    async def _wake_alone(self, paglet_id: str, reason: str) -> None:
+        """Brings a paglet back that nobody waits for; one that fails stays as it is."""
         try:
             await attempt(self.wake(paglet_id, reason), f"the activation of paglet {paglet_id}")
         except PagletError as error:
             if error.reason != "PAGLET_MOVED":
                 _log.error("paglet %s stays inactive: %s", paglet_id, error)
-            return False
-        return True

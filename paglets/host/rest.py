@@ -193,7 +193,7 @@ class Rests:
             policy = request.policy or await self._parts.journal.dormant.policy(row.paglet_id)
             reply, evicted = book.keep(request.key, request.fingerprint)
             await self._parts.journal.dormant.replace(row.paglet_id, policy, reply, evicted)
-            self._dormant.rearranged()
+            self._dormant.rearranged(row.paglet_id)
             self._dormant.wake_for_posts(row.paglet_id)
             return row
 

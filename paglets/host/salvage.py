@@ -99,7 +99,7 @@ class Salvage:
         paglet_id, epoch = kept.paglet_id, kept.epoch
         resident = self._residents.get(paglet_id)
         state, error = PagletState.ACTIVE, ""
-        if paglet_id in self._dormant:
+        if kept.rests or paglet_id in self._dormant:  # a rest that the directory has not heard of is one too
             state = PagletState.INACTIVE
         elif resident is not None and resident.row.state is PagletState.FAILED:
             state, error = PagletState.FAILED, resident.row.error
@@ -128,21 +128,24 @@ class Salvage:
             if row is None or row.owner != self._parts.name or row.intent is not None:
                 continue
             resident = self._residents.get(paglet_id)
-            if resident is not None:
-                await self._renew(resident, row)
-            elif self._departures.journey(paglet_id) is None:
+            if resident is not None and await self._renew(resident, row):
+                continue
+            if self._departures.journey(paglet_id) is None:
                 if paglet_id in departures:
                     await self._parts.journal.end_departure(departures[paglet_id], left=False, epoch=row.epoch)
                 await self._expect(row)
         self._tasks.start(self._comeback.run())
 
-    async def _renew(self, resident: Resident, row: PagletRow) -> None:
-        """One that went on in memory meanwhile has its new epoch."""
+    async def _renew(self, resident: Resident, row: PagletRow) -> bool:
+        """One that went on in memory meanwhile has its new epoch; False for one that has been let go of."""
         async with resident.life:
+            if self._residents.get(resident.paglet_id) is not resident:
+                return False
             if row.epoch > resident.row.epoch and row.state is resident.row.state:
                 resident.row = row
                 await self._parts.journal.set_epochs([(row.paglet_id, row.epoch)])
         self._parts.discovery.owned(resident.paglet_id, type(resident.paglet))
+        return True
 
     async def _expect(self, row: PagletRow) -> None:
         if await self._parts.journal.paglet(row.paglet_id) is None:

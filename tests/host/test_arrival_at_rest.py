@@ -55,7 +55,7 @@ async def test_time_that_has_come(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -
     settling = Midway(monkeypatch, mesh.beta.host.parts.journal, "settle_arrival", after=True).hold()
     moving = asyncio.create_task(mesh.alpha.client.dispatch("probe", "beta", ticket=ticket))
     await settling.called()
-    mesh.beta.host.dormant.rearranged()
+    mesh.beta.host.dormant.rearranged("probe")
     settling.release()
     await moving
     await eventually(lambda: _is_active(mesh), what="its time")

@@ -79,6 +79,21 @@ async def test_many_calls_wake_it_once(alpha: Site) -> None:
     assert STAGE.notes.count("activated message") == 1
 
 
+async def test_call_that_comes_at_the_end_of_its_waking(alpha: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory knows that it is awake, the journal not yet: the call waits, and is run."""
+    await probe_with_line(alpha)
+    await alpha.client.deactivate("probe")
+    kept = Midway(monkeypatch, alpha.host.parts.journal.dormant, "wake").hold()
+    waking = asyncio.create_task(alpha.client.activate("probe"))
+    await kept.called()
+    read = Midway(monkeypatch, alpha.host.parts.journal.dormant, "policy", after=True)
+    call = asyncio.create_task(ask(alpha.channel, "probe", "Append", "b"))
+    await asyncio.wait([call, asyncio.ensure_future(read.over())], return_when=asyncio.FIRST_COMPLETED)
+    kept.release()
+    assert (await call).text.endswith("woken b")
+    assert (await waking).state is PagletState.ACTIVE
+
+
 async def test_calls_that_wait_when_it_lies_down_wake_it(alpha: Site) -> None:
     """Nobody who waited for a turn is sent away: the paglet rests, and is woken for them."""
     await probe_with_line(alpha)
@@ -198,7 +213,7 @@ async def test_time_that_comes_before_it_rests(alpha: Site, monkeypatch: pytest.
     policy = DeactivationPolicy(activate_at=time.time() - 5, activate_on_message=False)
     resting = asyncio.create_task(alpha.client.deactivate("probe", policy))
     await kept.called()
-    alpha.host.dormant.rearranged()
+    alpha.host.dormant.rearranged("probe")
     await looked.over()
     kept.release()
     await resting

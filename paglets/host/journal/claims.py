@@ -22,12 +22,14 @@ _KEPT_S = 7 * 24 * 3600.0
 class Claim:
     """A paglet, and the last epoch that it is known to have had here.
 
-    One that `parted` is only remembered: it left for the host `target`, or, if that is empty, it ended.
+    One that `rests` has a policy that is to bring it back. One that `parted` is only remembered: it left for the host
+    `target`, or, if that is empty, it ended.
     """
 
     paglet_id: str
     type: str
     epoch: int
+    rests: bool = False
     parted: bool = False
     target: str = ""
 
@@ -42,13 +44,19 @@ class ClaimRows:
         """Paglets in the order of their ids after `after`, each once; those whose creation is not confirmed are not."""
         values = {"after": after, "limit": limit}
         rows = await self._database.read(lambda db: db.execute(_PAGE, values).fetchall())
-        return [Claim(row["paglet_id"], row["type"], row["epoch"], bool(row["parted"]), row["target"]) for row in rows]
+        return [_claim(row) for row in rows]
+
+
+def _claim(row: sqlite3.Row) -> Claim:
+    rests, parted = bool(row["rests"]), bool(row["parted"])
+    return Claim(row["paglet_id"], row["type"], row["epoch"], rests=rests, parted=parted, target=row["target"])
 
 
 _PAGE = """
-SELECT paglet_id, type, epoch, FALSE AS parted, '' AS target FROM paglets WHERE paglet_id > :after AND epoch > 0
+SELECT paglet_id, type, epoch, dormant.paglet_id IS NOT NULL AS rests, FALSE AS parted, '' AS target
+FROM paglets LEFT JOIN dormant USING (paglet_id) WHERE paglet_id > :after AND epoch > 0
 UNION ALL
-SELECT paglet_id, type, epoch, TRUE, target FROM partings WHERE paglet_id > :after
+SELECT paglet_id, type, epoch, FALSE, TRUE, target FROM partings WHERE paglet_id > :after
 AND NOT EXISTS (SELECT 1 FROM paglets AS kept WHERE kept.paglet_id = partings.paglet_id AND kept.epoch > 0)
 ORDER BY paglet_id LIMIT :limit
 """

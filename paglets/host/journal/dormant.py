@@ -160,17 +160,11 @@ class DormantRows:
         """Those whose time has come."""
         return await self._ids("SELECT paglet_id FROM dormant WHERE activate_at <= ? ORDER BY activate_at", now)
 
-    async def next_time(self) -> float | None:
-        """When the next one's time comes, seconds since the epoch; None for never."""
-        query = "SELECT MIN(activate_at) AS first FROM dormant WHERE activate_at IS NOT NULL"
-        row = await self._database.read(lambda db: db.execute(query).fetchone())
-        found: float | None = row["first"]
-        return found
-
-    async def postpone(self, paglet_id: str, until: float) -> None:
-        """Puts the time of one off, without a change of its policy."""
-        query = "UPDATE dormant SET activate_at = ? WHERE paglet_id = ?"
-        await self._database.write(lambda db: db.execute(query, (until, paglet_id)))
+    async def next_time(self, now: float) -> list[float]:
+        """When the next one's time comes, seconds since the epoch; nothing for never. Those that are due are past."""
+        query = "SELECT MIN(activate_at) AS first FROM dormant WHERE activate_at > ?"
+        row = await self._database.read(lambda db: db.execute(query, (now,)).fetchone())
+        return [] if row["first"] is None else [row["first"]]
 
     async def _ids(self, query: str, *values: float) -> list[str]:
         rows = await self._database.read(lambda db: db.execute(query, values).fetchall())
