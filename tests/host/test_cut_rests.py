@@ -179,13 +179,16 @@ async def test_waking_that_was_cut_is_no_rest(
     assert not await alpha.host.parts.journal.dormant.ids()
 
 
-def _refusing(at: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The directory takes no write."""
+def _refusing(at: Site, monkeypatch: pytest.MonkeyPatch) -> list[Sequence[RowWrite]]:
+    """The directory takes no write; gives those that it was asked for."""
+    asked: list[Sequence[RowWrite]] = []
 
-    async def refuse(_writes: Sequence[RowWrite], **_more: object) -> Sequence[PagletRow]:
+    async def refuse(writes: Sequence[RowWrite], **_more: object) -> Sequence[PagletRow]:
+        asked.append(writes)
         raise ExhaustedError("TOO_MANY_CALLS", "the directory takes no more")
 
     monkeypatch.setattr(at.host.parts.directory, "apply", refuse)
+    return asked
 
 
 async def test_rest_that_the_directory_refuses_was_not_made(
@@ -224,13 +227,14 @@ async def test_refused_rest_may_be_asked_for_again(alpha: Site, monkeypatch: pyt
 
 
 async def test_own_rest_that_the_directory_refuses_is_told(alpha: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The paglet is told that it was not laid down, and asks no longer."""
+    """The paglet is told that it was not laid down, and asks no longer: it is not laid down later all the same."""
     await alpha.client.create(PROBE_TYPE, paglet_id="probe")
     with monkeypatch.context() as patch:
-        _refusing(alpha, patch)
+        tried = _refusing(alpha, patch)
         await ask(alpha.channel, "probe", "Ask", "deactivate keep")
         await ask(alpha.channel, "probe", "WaitFor", "aborted RESOURCE_EXHAUSTED TOO_MANY_CALLS")
     assert not await alpha.host.parts.journal.dormant.ids()
+    assert len([writes for writes in tried if writes[0].row.paglet_id == "probe"]) == 1
     assert await alpha.host.parts.journal.own_request("probe") is None
     assert await _is(alpha, PagletState.ACTIVE)
 
