@@ -116,7 +116,10 @@ class Requests:
             raise outcome.error
 
     async def retract(self, paglet_id: str, request: MoveRequest, timeout_s: float) -> PagletRow | None:
-        """As `dispatch`; of a paglet that is here, and is to be here, it changes nothing."""
+        """As `dispatch`; of a paglet that is here, and is to be here, it changes nothing.
+
+        One that is leaving is awaited first: it stays, or is fetched back from where it has come to.
+        """
         if request.target != self._parts.name:
             return await self.dispatch(paglet_id, request, timeout_s)
         if paglet_id in self._dormant:
@@ -125,8 +128,12 @@ class Requests:
         if resident is None:
             return None
         resident = await self._landed(resident)
-        _was_made(resident.book, request)
-        return await self._find.row(paglet_id)
+        if not _was_made(resident.book, request) and (leaving := self._departures.journey(paglet_id)) is not None:
+            await asyncio.wait([leaving.ended], timeout=timeout_s)
+            if not leaving.ended.done():
+                raise DeadlineError("DEADLINE_EXCEEDED", "the deadline passed; the paglet is leaving, ask again")
+            resident = await self._find.resident(paglet_id)
+        return None if resident is None else await self._find.row(paglet_id)
 
     async def clone(self, paglet_id: str, request: CloneRequest, timeout_s: float) -> PagletRow | None:
         """Makes a clone of a paglet of this host; the clone's row when its first turn has ended, or at the deadline.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import grpc
@@ -11,6 +12,7 @@ from paglets.core.events import MobilityEvent
 from paglets.errors import PagletError
 from paglets.values import ArrivalMode, PagletState, TransferTicket
 from tests.host.conftest import Mesh
+from tests.host.midway import Midway
 from tests.host.probe import Probe
 from tests.host.support import ask, new_request
 from tests.host.unharmed import ILLEGAL, Case, assert_unharmed, nothing, probe_with_file, row_of
@@ -80,3 +82,26 @@ async def test_refusals_are_those_of_a_dispatch(mesh: Mesh, tmp_path: Path) -> N
     with pytest.raises(PagletError) as caught:
         await mesh.beta.client.retract("nobody")
     assert (caught.value.reason, caught.value.code) == ("PAGLET_NOT_FOUND", grpc.StatusCode.NOT_FOUND.value[0])
+
+
+async def test_paglet_that_is_leaving_is_fetched_back(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not told of as being here: when its journey has ended it is brought back from there."""
+    await mesh.probe()
+    leaving, free = asyncio.Event(), asyncio.Event()
+
+    async def hold(_probe: Probe, event: MobilityEvent) -> None:
+        if event.target == "beta":
+            leaving.set()
+            await free.wait()
+
+    monkeypatch.setattr(Probe, "on_dispatching", hold)
+    moving = asyncio.create_task(mesh.alpha.client.dispatch("probe", "beta"))
+    await leaving.wait()
+    asked = Midway(monkeypatch, mesh.alpha.host.requests, "retract")
+    back = asyncio.create_task(mesh.alpha.client.retract("probe"))
+    await asked.called()
+    free.set()
+    found = await back
+    await moving
+    assert (found.host, found.state) == ("alpha", PagletState.ACTIVE)
+    assert (await mesh.alpha.client.get("probe")).host == "alpha"
