@@ -81,16 +81,26 @@ class RunningHost:
     address: str
 
 
-async def serve(settings: HostSettings, ready: Callable[[str], None]) -> None:
-    """Runs a host until SIGTERM or SIGINT, then drains it; a second signal ends it at once.
+def serve(settings: HostSettings, ready: Callable[[str], None]) -> None:
+    """Runs a host as this process until SIGTERM or SIGINT, then drains it; a second signal ends it at once.
 
-    What has not ended when the drain time and the shutdown budget are over, e.g. a handler in its thread, is cut off as
+    What has not ended when the drain time and the shutdown budget are over, e.g. a handler in a thread, is cut off as
     by a kill, with exit code 1. `ready` is called with the host's address once it serves. Raises PagletErrors that say
     what to change.
     """
     use_one_arena()
     look_for_cycles_less_often()
     arm_from_environment()
+    cut_off = threading.Timer(settings.drain_s + settings.shutdown_budget_s, _cut_off)
+    cut_off.daemon = True
+    try:
+        asyncio.run(_serve(settings, ready, cut_off))  # which waits in the end for threads that authors began
+    finally:
+        cut_off.cancel()
+
+
+async def _serve(settings: HostSettings, ready: Callable[[str], None], cut_off: threading.Timer) -> None:
+    """Serves until a signal comes, which starts `cut_off`."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -99,16 +109,12 @@ async def serve(settings: HostSettings, ready: Callable[[str], None]) -> None:
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
-    cut_off = threading.Timer(settings.drain_s + settings.shutdown_budget_s, _cut_off)
-    cut_off.daemon = True
     cut_off.start()
     try:
         await serving
     except asyncio.CancelledError:
         if not stopping.is_set():
             raise
-    finally:
-        cut_off.cancel()
 
 
 def _cut_off() -> None:

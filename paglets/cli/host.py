@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import re
@@ -174,7 +173,7 @@ def _serve(session: Session, settings: HostSettings) -> None:
         else:
             note(f"host {settings.name} serves at {address}; Ctrl-C ends it")
 
-    asyncio.run(serve_host(settings, ready))
+    serve_host(settings, ready)
 
 
 @host.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 
@@ -19,16 +18,14 @@ def _tell(address: str) -> None:
 
 if __name__ == "__main__":
     STAGE.hold("for ever")
-    asyncio.run(
-        serve(
-            HostSettings(
-                name="alpha",
-                data=Path(sys.argv[1]),
-                listen="127.0.0.1:0",
-                allow=(PROBE_MODULE,),
-                drain_s=0.5,
-                shutdown_budget_s=1.0,
-            ),
-            _tell,
-        )
+    serve(
+        HostSettings(
+            name="alpha",
+            data=Path(sys.argv[1]),
+            listen="127.0.0.1:0",
+            allow=(PROBE_MODULE,),
+            drain_s=0.5,
+            shutdown_budget_s=1.0,
+        ),
+        _tell,
     )

@@ -76,6 +76,11 @@ class Probe(OperationPaglet[ProbeState]):
         self.state.lines.append(f">{request.value}")
         return self._lines()
 
+    async def hold_in_worker(self, request: StringValue) -> StringValue:
+        """Stays at the spot in a thread that the host knows nothing of."""
+        await asyncio.to_thread(STAGE.at_in_thread, request.value)
+        return request
+
     def hold_in_thread(self, request: StringValue) -> StringValue:
         """As `hold`, in a worker thread."""
         self.state.lines.append(f"{request.value}<")

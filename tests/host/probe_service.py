@@ -16,6 +16,7 @@ _TURNS = (
     "AppendInThread",
     "Hold",
     "HoldInThread",
+    "HoldInWorker",
     "Look",
     "Fail",
     "Spoil",

@@ -159,8 +159,9 @@ async def _no_departure(mesh: Mesh) -> bool:
 
 
 @pytest.mark.slow
-async def test_thread_without_end_is_cut_off(tmp_path: Path) -> None:
-    """A handler that stays in its thread keeps its host only for the drain time and the shutdown budget."""
+@pytest.mark.parametrize("operation", ["HoldInThread", "HoldInWorker"])
+async def test_thread_without_end_is_cut_off(tmp_path: Path, operation: str) -> None:
+    """A handler that stays in a thread, the host's or asyncio's, keeps its host only for drain time and budget."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.host.impatient", tmp_path / "alpha"),
         cwd=Path(__file__).parents[2],
@@ -171,7 +172,7 @@ async def test_thread_without_end_is_cut_off(tmp_path: Path) -> None:
     address = (await process.stdout.readline()).decode().strip()
     async with Client(address) as client:
         await client.create(PROBE_TYPE, paglet_id="probe")
-        stuck = asyncio.create_task(refused(ask(client.channel, "probe", "HoldInThread", "for ever")))
+        stuck = asyncio.create_task(refused(ask(client.channel, "probe", operation, "for ever")))
         await eventually(lambda: _waits(client), what="a turn that does not end")
         send_signal(process, signal.SIGTERM)
         _, err = await asyncio.wait_for(process.communicate(), 20)
