@@ -52,7 +52,7 @@ class Board:
             self._coming.pop(key, None)
         for record in news.records:
             end = None if record.expires_at is None else self._clock() + record.expires_at - news.now
-            self._coming[record.key] = _Known(record, end)
+            self._coming[record.key] = self._located(_Known(record, end))
         if not news.more:
             self._known = dict(self._coming)
             self._told.set()
@@ -61,6 +61,8 @@ class Board:
     def tell_hosts(self, hosts: Sequence[HostRef]) -> None:
         """Takes all hosts as they are now."""
         self._hosts = {host.name: host for host in hosts}
+        for records in (self._known, self._coming):
+            records.update((key, self._located(known)) for key, known in records.items())
         self._told_of_hosts.set()
         self._tell()
 
@@ -85,10 +87,7 @@ class Board:
 
         The rest of the order is that of names, so that the same is found again.
         """
-        found: dict[ServiceKey, ServiceRecord] = {}
-        for record in sorted(self._fitting(query), key=self._rank):
-            found.setdefault(ServiceKey(record.service, record.paglet_id), record)
-        return list(found.values())
+        return sorted(self._found(query).values(), key=self._rank)
 
     def starter(self, paglet_id: str) -> str | None:
         """The best of the hosts that are there and start this resident service; None when nobody does."""
@@ -107,7 +106,7 @@ class Board:
         known: dict[ServiceKey, ServiceRecord] | None = None
         while True:
             changed = self._changed
-            current = {ServiceKey(record.service, record.paglet_id): record for record in self.find(query)}
+            current = self._found(query)
             for notice in _notices(known, current):
                 yield notice
             known = current
@@ -124,14 +123,29 @@ class Board:
         except TimeoutError:
             return
 
+    def _found(self, query: ServiceQuery) -> dict[ServiceKey, ServiceRecord]:
+        """The services that fit, of each the best record. Every watch looks at all of them at every change."""
+        found: dict[ServiceKey, ServiceRecord] = {}
+        for record in self._fitting(query):
+            key = ServiceKey(record.service, record.paglet_id)
+            other = found.setdefault(key, record)
+            if other is not record and self._rank(record) < self._rank(other):
+                found[key] = record
+        return found
+
     def _fitting(self, query: ServiceQuery) -> Iterator[ServiceRecord]:
         for known in self._known.values():
             record = known.record
             if query.takes(record, self._here) and self._counts(known):
-                yield replace(record, online=self._is_online(record.host))
+                yield record
 
     def _counts(self, known: _Known) -> bool:
         return known.end is None or self._clock() < known.end
+
+    def _located(self, known: _Known) -> _Known:
+        """What is known, with whether the host is there: the same object while that is the same."""
+        online = self._is_online(known.record.host)
+        return known if known.record.online is online else replace(known, record=replace(known.record, online=online))
 
     def _is_online(self, name: str) -> bool:
         """Whether a host is there. One that nobody has told of yet has just come: hosts are never forgotten."""
@@ -157,13 +171,13 @@ class Board:
 def _notices(
     known: Mapping[ServiceKey, ServiceRecord] | None, current: Mapping[ServiceKey, ServiceRecord]
 ) -> list[ServiceNotice]:
-    ordered = sorted(current.items())
     if known is None:
-        return [ServiceNotice(ServiceChange.PRESENT, record) for _, record in ordered]
+        return [ServiceNotice(ServiceChange.PRESENT, record) for _, record in sorted(current.items())]
+    others = {key: record for key, record in current.items() if known.get(key) is not record}
     gone = [ServiceNotice(ServiceChange.GONE, record) for key, record in sorted(known.items()) if key not in current]
     changed = [
         ServiceNotice(ServiceChange.CHANGED if key in known else ServiceChange.ADVERTISED, record)
-        for key, record in ordered
+        for key, record in sorted(others.items())
         if known.get(key) != record
     ]
     return [*gone, *changed]

@@ -199,7 +199,7 @@ class Discovery:
 
 def _says_the_same(found: ServiceRecord | None, written: ServiceRecord) -> bool:
     """Whether a record is the one that was written, wherever its paglet is by now."""
-    return found is not None and replace(found, host=written.host) == written
+    return found is not None and replace(found, host=written.host, online=written.online) == written
 
 
 async def _again(follow: Callable[[], Awaitable[None]], what: str) -> None:
