@@ -20,6 +20,7 @@ from paglet.v1 import fanout_pb2
 from paglets.core.events import ActivationEvent, CloneEvent, MobilityEvent
 from paglets.core.paglet import Paglet, PatternService
 from paglets.errors import PagletError, PreconditionError, Resource
+from paglets.patterns.fanout_results import WaitingResults
 from paglets.patterns.fanout_state import FanoutRole, MeshFanoutState
 from paglets.patterns.task_state import error_text
 from paglets.values import PagletProxyRef, TransferTicket, clone_id, new_id
@@ -32,6 +33,7 @@ FanoutStateT = typing_extensions.TypeVar("FanoutStateT", bound=MeshFanoutState, 
 _SERVICE = fanout_pb2.DESCRIPTOR.services_by_name["FanoutService"]
 _REPORT = f"{_SERVICE.full_name}/Report"
 _NOT_VISIBLE = "target host is not online or not visible in the mesh"
+_NOT_TAKEN = "found more than was taken"
 _LINGER_S = 60.0
 """How long a child that nobody ended outlives the time that its parent had for it."""
 
@@ -62,7 +64,7 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
 
     Patterns = (FanoutOperations,)
     _spreading = False
-    _heard: asyncio.Queue[tuple[str, AnyMessage] | None] | None = None
+    _heard: WaitingResults | None = None
 
     # What an author writes.
 
@@ -97,14 +99,15 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
     ) -> AsyncGenerator[tuple[str, AnyMessage]]:
         """As `fan_out`, but gives what the children find as it comes, with the host that it is from.
 
-        Results that nobody takes wait in memory. Closed before the end it gives the work up, and ends the children.
+        Results that nobody takes wait in memory, 16 MiB of them; a host that finds more is heard no longer, which is
+        its error. Closed before the end it gives the work up, and ends the children.
         """
         async with self._one_at_a_time():
-            heard = self._heard = asyncio.Queue[tuple[str, AnyMessage] | None]()
+            heard = self._heard = WaitingResults()
             work = asyncio.create_task(self._fan_out(request, hosts, timeout_s, include_self=include_self))
-            work.add_done_callback(lambda _: heard.put_nowait(None))
+            work.add_done_callback(lambda _: heard.end())
             try:
-                while (result := await heard.get()) is not None:
+                while (result := await heard.take()) is not None:
                     yield result
                 await work
             finally:
@@ -221,8 +224,9 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
             return
         for result in report.results:
             await self.on_child_result(report.host, result)
-            if self._heard is not None:
-                self._heard.put_nowait((report.host, result))
+            if self._heard is not None and not self._heard.put(report.host, result):
+                state.record_error(report.host, _NOT_TAKEN)
+                return
         if report.error:
             state.record_error(report.host, report.error)
         elif report.done:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -122,6 +124,36 @@ async def test_fan_4_reports(home: FakeHome) -> None:
     await _report(home, "gamma", "c", error="broken")
     assert spreader.state.found == ["beta: a", "beta: b", "gamma: c"]
     assert (spreader.state.done, spreader.state.errors) == (["beta"], {"gamma": "broken"})
+
+
+class _Forgetful(Spreader):
+    """Keeps nothing of what its children find."""
+
+    async def on_child_result(self, host: str, result: AnyMessage) -> None:
+        """Tells whoever reads alone."""
+
+
+async def test_fan_4_results_that_nobody_takes_are_bounded() -> None:
+    """Who finds more than waits for the reader has an error, and is heard no longer; what waited is told."""
+    home = FakeHome(_Forgetful)
+    spreader = _paglet(home)
+    text = "x" * (1024 * 1024)
+    async with aclosing(spreader.fan_out_results(StringValue(), hosts=["alpha"], timeout_s=60.0)) as results:
+        first = asyncio.ensure_future(anext(results))
+        await eventually(lambda: _is_pending(home, "alpha"), what="the child")
+        for _ in range(15):
+            await _report(home, "alpha", text)
+        assert (await first)[0] == "alpha"
+        await _report(home, "alpha", text)  # in the room of what was taken
+        assert _state(home).errors == {}
+        for _ in range(5):
+            await _report(home, "alpha", text)
+        assert _state(home).errors == {"alpha": "found more than was taken"}
+        assert len([host async for host, _ in results]) == 15
+
+
+async def _is_pending(home: FakeHome, host: str) -> bool:
+    return host in _state(home).pending
 
 
 async def test_fan_5_expiry(home: FakeHome) -> None:
