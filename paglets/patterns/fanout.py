@@ -34,6 +34,10 @@ _SERVICE = fanout_pb2.DESCRIPTOR.services_by_name["FanoutService"]
 _REPORT = f"{_SERVICE.full_name}/Report"
 _NOT_VISIBLE = "target host is not online or not visible in the mesh"
 _NOT_TAKEN = "found more than was taken"
+_NOT_ENDED = "did not end in time; it ends by itself"
+_END_S = 5.0
+"""How long the end of a child is waited for: its host may hang."""
+
 _LINGER_S = 60.0
 """How long a child that nobody ended outlives the time that its parent had for it."""
 
@@ -202,7 +206,10 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
         return await self.wait_state(predicate, min(max(0.0, timeout_s), self.state.time_left_s(time.time())))
 
     async def fanout_cleanup_children(self) -> None:
-        """Ends all children; those that could not be ended are in `state.cleanup_errors`, and tried again next time."""
+        """Ends all children; those that could not be ended are in `state.cleanup_errors`, and tried again next time.
+
+        It takes a few seconds at most. A child of a host that hangs, or is away, ends itself a minute after its time.
+        """
         children = self.state.children
         failed = dict(await asyncio.gather(*(self._end_child(host, child) for host, child in children.items())))
         async with self.turn() as state:
@@ -210,7 +217,10 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
 
     async def _end_child(self, host: str, child: str) -> tuple[str, str]:
         try:
-            await self.dispose_of(child)
+            async with asyncio.timeout(_END_S):
+                await self.dispose_of(child)
+        except TimeoutError:
+            return host, _NOT_ENDED
         except PagletError as error:
             return host, error_text(error)
         return host, ""

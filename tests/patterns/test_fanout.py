@@ -197,6 +197,25 @@ async def test_fan_7_cleanup(home: FakeHome) -> None:
     assert _state(home).cleanup_errors == {}
 
 
+class _Hanging(FakeHome):
+    """No paglet elsewhere ever ends, as on hosts that hang."""
+
+    async def dispose_of(self, paglet_id: str) -> None:
+        """Does not come back."""
+        await asyncio.Event().wait()
+
+
+async def test_fan_7_host_that_hangs_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its child is given up after a while, and kept for another try."""
+    monkeypatch.setattr("paglets.patterns.fanout._END_S", 0.01)
+    home = _Hanging(Spreader)
+    async with _paglet(home).turn() as state:
+        state.expect("beta", "c")
+    await _paglet(home).fanout_cleanup_children()
+    assert _state(home).cleanup_errors == {"beta": "did not end in time; it ends by itself"}
+    assert _state(home).children == {"beta": "c"}
+
+
 async def test_time_travels_as_what_is_left(home: FakeHome) -> None:
     """Not as a time of day, which is another one elsewhere; a clock that goes back gives no more."""
     spreader = _paglet(home)
