@@ -133,9 +133,9 @@ class Plan:
     def _compare(self, row: PagletRow, offers: Sequence[Offer]) -> None:
         """One that the directory knows: taken up again where a rebuild was cut, a conflict where a journal is ahead."""
         kept = [found for found in offers if not found.entry.transfer_id]  # no clone on its way
-        ahead = [found.host for found in kept if found.entry.epoch > row.epoch]
+        ahead = [found.host for found in kept if found.entry.epoch + (found.host != row.owner) > row.epoch]
         if ahead:
-            reason = f"the directory has it at host {row.owner} with epoch {row.epoch}, a journal with a higher one"
+            reason = f"the directory has it at host {row.owner} with epoch {row.epoch}, a journal with no lower one"
             self.told.append(undone(row.paglet_id, pb.REBUILD_OUTCOME_CONFLICT, ahead, reason))
             return
         for found in kept:

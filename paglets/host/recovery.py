@@ -82,7 +82,12 @@ class Recovery:
         """Paglets that the journal has and the directory has never heard of: nothing of them is dropped."""
         kept = await self._parts.journal.paglet_ids()
         others = [found for found in kept if found not in rows and found not in self._dormant]
-        return {found for found in others if await until_reached(partial(self._parts.directory.get, found)) is None}
+        return {found for found in others if await self._is_lost(found)}
+
+    async def _is_lost(self, paglet_id: str) -> bool:
+        row = await until_reached(partial(self._parts.directory.get, paglet_id))
+        stored = await self._parts.journal.paglet(paglet_id)
+        return row is None or (stored is not None and _is_another(row, stored, self._parts.name))
 
     async def _is_committed(self, departure: Departure) -> bool:
         """Whether a journey brought its paglet away, and was not yet forgotten."""
@@ -154,6 +159,15 @@ class Recovery:
             self._comeback.expect([row])  # a write of the life before has come only now
         elif row is None and stored.epoch > 0:
             _log.warning("paglet %s is in the journal, but the directory does not know it; it is kept", paglet_id)
+        elif row is not None and _is_another(row, stored, self._parts.name):
+            _log.error(
+                "paglet %s is in the journal with epoch %d, and the directory has another of that id, with epoch %d at"
+                " host %s: it has lost the one that is here, which is kept and not served",
+                paglet_id,
+                stored.epoch,
+                row.epoch,
+                row.owner,
+            )
         elif stored.epoch > 0 or (row is not None and row.state is not _GONE) or await self._is_buried(stored, row):
             ended = row if row is not None and row.state is _GONE and stored.epoch > 0 else None
             tombstone_epoch = 0 if ended is None else ended.epoch
@@ -174,6 +188,15 @@ class Recovery:
         except ConflictError:
             return False
         return True
+
+
+def _is_another(row: PagletRow, stored: StoredPaglet, here: str) -> bool:
+    """Whether a row is not what became of a paglet that is kept here: an epoch grows whenever the owner changes.
+
+    A directory that has lost its disk may hold another paglet of the id, begun since.
+    """
+    least = stored.epoch + (row.owner != here and row.state is not _GONE)
+    return stored.epoch > 0 and row.epoch < least
 
 
 _GONE = PagletState.DISPOSED

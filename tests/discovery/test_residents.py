@@ -364,6 +364,35 @@ async def test_svc_8_service_that_the_directory_has_lost_is_not_started_anew(tmp
 
 
 @pytest.mark.slow
+async def test_svc_8_state_is_kept_of_one_that_was_lost_and_started_elsewhere(tmp_path: Path) -> None:
+    """Another host cannot know of it, and starts a second one; that never ends the first, and the rebuild tells."""
+    alpha = HostProcess(name="alpha", data=tmp_path / "alpha", allow=(KEEPERS,))
+    await alpha.start()
+    beta_settings = HostSettings(name="beta", data=tmp_path / "beta", residents=(LAZY,), drain_s=1.0)
+    gamma_settings = replace(beta_settings, name="gamma", data=tmp_path / "gamma")
+    try:
+        async with AsyncExitStack() as stack:
+            beta = await site(stack, tmp_path, "beta", join=alpha.address, settings=beta_settings)
+            await add(beta.client.proxy(ID), 5)
+        await alpha.kill()
+        for file in (tmp_path / "alpha").glob("directory.db*"):
+            file.unlink()
+        await alpha.start()
+        async with AsyncExitStack() as stack:
+            gamma = await site(stack, tmp_path, "gamma", join=alpha.address, settings=gamma_settings)
+            assert await add(gamma.client.proxy(ID), 1) == 1
+            beta = await site(stack, tmp_path, "beta", join=alpha.address, settings=beta_settings)
+            assert await value(beta.client.proxy(ID)) == 1
+            kept = await beta.host.parts.journal.paglet(ID)
+            assert kept is not None
+            told = await RebuildPeer(beta.client.channel).rebuild(dry_run=False, timeout_s=20)
+            assert [(one.paglet_id, list(one.hosts)) for one in told.paglets] == [(ID, ["beta"])]
+            assert await beta.host.parts.journal.paglet(ID) is not None
+    finally:
+        await alpha.kill()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("point", BIRTH_POINTS)
 async def test_svc_8_host_that_is_killed_as_it_starts_a_service(tmp_path: Path, point: str) -> None:
     """Whatever a first call was cut in, when its host is back there is one service, and the call has run once."""
