@@ -105,8 +105,9 @@ class ResidentServiceSpec:
     """A service that a host starts by itself: a paglet of `type`, `module.Class`, found before it runs.
 
     Its id is `paglet_id`, or `service.` and the name of its service. A `singleton` is one in the whole mesh, however
-    many hosts declare it; else the id ends with the host's name. A LAZY one rests on the disk when nobody has used it
-    for `idle_timeout_s` seconds, and is brought back by the next call. `state_json` is what it begins with.
+    many hosts declare it, though `on_creation` may run at several that start it at once; else the id ends with the
+    host's name. A LAZY one rests on the disk when nobody has used it for `idle_timeout_s` seconds, and is brought back
+    by the next call. `state_json` is what it begins with.
     """
 
     type: str

@@ -28,7 +28,12 @@ class Hooks(Generic[StateT]):
     """What a class may override. Each is a turn, `def` or `async def`, unless it says otherwise."""
 
     async def on_creation(self, event: CreationEvent) -> None:
-        """The paglet begins to exist; an exception, or not to end in the host's quiesce time, refuses the creation."""
+        """The paglet begins to exist; an exception, or not to end in the host's quiesce time, refuses the creation.
+
+        The directory decides after it whether this is the paglet: it may run again after a crash, and at several hosts
+        that start one resident service at once, of which one is kept. What it does in its turn is undone with the
+        others; what it does elsewhere, as in a file or a call, is not.
+        """
 
     async def on_dispatching(self, event: MobilityEvent) -> None:
         """The last turn before a move; an exception gives the move up."""
