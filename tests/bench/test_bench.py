@@ -23,13 +23,13 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]
         capture_output=True,
         text=True,
         check=False,
-        timeout=170,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), folder
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(620)]
 
 
 def test_every_row_has_its_reference(ran: tuple[dict[str, Any], Path]) -> None:

@@ -162,7 +162,7 @@ async def _is_made_or_told(client: Client, clone: str) -> bool:
         if (await client.get(clone)).state is PagletState.ACTIVE:
             return True
     except NotFoundError:
-        return "aborted ABORTED JOURNEY_ABORTED" in (await ask(client.channel, "probe", "Read")).text
+        return " aborted " in (await ask(client.channel, "probe", "Read")).text  # whatever kept it from being made
     return False
 
 
