@@ -206,8 +206,9 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
         return await self.wait_state(predicate, min(max(0.0, timeout_s), self.state.time_left_s(time.time())))
 
     async def fanout_cleanup_children(self) -> None:
-        """Ends all children; those that could not be ended are in `state.cleanup_errors`, and tried again next time.
+        """Ends all children; those that could not be ended are in `state.cleanup_errors`. Safe to repeat, for them too.
 
+        The next fan-out knows nothing of them any more.
         It takes a few seconds at most. A child of a host that hangs, or is away, ends itself a minute after its time.
         """
         children = self.state.children
