@@ -63,7 +63,7 @@ async def deaths(mesh: Mesh, story: Story) -> AsyncGenerator[None]:
         yield
 
 
-async def arm(mesh: Mesh, kills: Sequence[Kill]) -> None:
-    """Starts the victims anew, each with its point."""
+def arm(mesh: Mesh, kills: Sequence[Kill]) -> None:
+    """Tells the victims their points."""
     for kill in kills:
-        await mesh.restart(mesh.role(kill.victim), kill.fault)
+        mesh.arm(mesh.role(kill.victim), kill.fault)

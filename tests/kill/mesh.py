@@ -68,20 +68,28 @@ class Mesh:
 
     async def start(self, name: str, fault: str = "") -> None:
         """Starts a host that is down; `fault` is the point at which it is to die."""
-        self._arm(name, fault)
-        await self.hosts[name].start({"PAGLETS_FAULT": fault})
+        self.arm(name, fault)
+        await self.hosts[name].start(self._environment(name))
         self.pids.append(self.hosts[name].pid)
 
     async def launch(self, name: str, fault: str) -> None:
         """Starts a host that is to die before it serves."""
-        self._arm(name, fault)
-        await self.hosts[name].launch({"PAGLETS_FAULT": fault})
+        self.arm(name, fault)
+        await self.hosts[name].launch(self._environment(name))
         self.pids.append(self.hosts[name].pid)
 
-    def _arm(self, name: str, fault: str) -> None:
+    def arm(self, name: str, fault: str) -> None:
+        """Tells a host, running or not, at which point it is to die from now on; at none when that is empty."""
+        self._faults(name).write_text(fault, encoding="utf-8")
         self.armed.pop(name, None)
         if fault:
             self.armed[name] = fault
+
+    def _faults(self, name: str) -> Path:
+        return self.folder / f"{name}.fault"
+
+    def _environment(self, name: str) -> dict[str, str]:
+        return {"PAGLETS_FAULT": f"@{self._faults(name)}"}
 
     async def restart(self, name: str, fault: str) -> None:
         """Kills a host and starts it with a point at which it is to die."""

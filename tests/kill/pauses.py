@@ -59,8 +59,7 @@ PAUSES = (
 async def paused(mesh: Mesh, case: Pause) -> None:
     """A journey in which a host stands still: whoever is let go again must not take itself for the owner."""
     name = mesh.role(case.victim)
-    await mesh.hosts[name].kill()
-    await mesh.hosts[name].start({"PAGLETS_FAULT": case.fault})
+    mesh.arm(name, case.fault)
     async with begun_story(mesh) as story:
         async with story.writers as writers:
             await writers.more()
@@ -81,7 +80,7 @@ async def paused(mesh: Mesh, case: Pause) -> None:
             await story.move(last)
         await story.check_ledger(last)
         await story.end()
-    await mesh.restart(name, "")
+    mesh.arm(name, "")
 
 
 async def _move(story: Story) -> PagletError | None:

@@ -15,7 +15,7 @@ _AT_REST = TransferTicket(arrival=ArrivalMode.INACTIVE)
 
 async def rest(mesh: Mesh, kill: Kill) -> None:
     """A paglet is laid down and woken by who writes to it, through a death of its host."""
-    await arm(mesh, [kill])
+    arm(mesh, [kill])
     async with begun_story(mesh) as story:
         async with story.writers as writers:
             await writers.more()
@@ -31,7 +31,7 @@ async def rest(mesh: Mesh, kill: Kill) -> None:
 
 async def rest_kept(mesh: Mesh, kill: Kill) -> None:
     """A paglet is laid down through a death after which its request is known as done: it was, and is so once."""
-    await arm(mesh, [kill])
+    arm(mesh, [kill])
     async with begun_story(mesh) as story:
         async with story.writers as writers:
             await writers.more()
@@ -49,7 +49,7 @@ async def rest_kept(mesh: Mesh, kill: Kill) -> None:
 
 async def lying_down(mesh: Mesh, kill: Kill) -> None:
     """A paglet arrives at rest, through a death of its target, and is woken by who writes to it."""
-    await arm(mesh, [kill])
+    arm(mesh, [kill])
     async with begun_story(mesh) as story:
         async with story.writers as writers:
             await writers.more()

@@ -38,7 +38,7 @@ async def roam(mesh: Mesh, fates: Sequence[Sequence[Kill]], chance: random.Rando
     """Steps while hosts die and come back; what must hold is looked at in the end. Says how many deaths there were."""
     victims, peer = Victims(mesh, fates), new_id()
     async with asyncio.TaskGroup() as group, Client(mesh.address(mesh.target)) as client:
-        await victims.arm(group)
+        victims.arm(group)
         await client.create(Ledger, paglet_id=peer)
         async with begun_story(mesh, peer=peer, told_from=_FIRST_POSTED, pace_s=_WRITE_PACE_S) as story:
             calm = _Calm(story, victims, peer, tally)

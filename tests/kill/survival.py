@@ -31,7 +31,7 @@ __all__ = [
 
 async def journey(mesh: Mesh, case: Kills) -> None:
     """A journey from source to target through deaths; then one that nothing disturbs, and the end."""
-    await arm(mesh, case.kills)
+    arm(mesh, case.kills)
     async with begun_story(mesh, case.kind) as story:
         async with story.writers as writers:
             await writers.more()
@@ -49,7 +49,7 @@ async def journey(mesh: Mesh, case: Kills) -> None:
 
 async def birth(mesh: Mesh, kill: Kill) -> None:
     """A creation through a death, asked for until it is acknowledged: there is one paglet, and it can travel."""
-    await arm(mesh, [kill])
+    arm(mesh, [kill])
 
     async def die() -> None:
         name = mesh.role(kill.victim)
@@ -65,7 +65,7 @@ async def birth(mesh: Mesh, kill: Kill) -> None:
 
 async def end(mesh: Mesh, kill: Kill) -> None:
     """A paglet that has travelled is disposed of, through a death of the host it is on."""
-    await arm(mesh, [kill])
+    arm(mesh, [kill])
     async with begun_story(mesh) as story:
         async with story.writers:
             await story.move(mesh.target)
@@ -76,7 +76,7 @@ async def end(mesh: Mesh, kill: Kill) -> None:
 
 async def retraction(mesh: Mesh, kill: Kill) -> None:
     """A host asks for a paglet, through a death, until it is known whether it comes."""
-    await arm(mesh, [kill])
+    arm(mesh, [kill])
     async with begun_story(mesh) as story:
         async with story.writers as writers:
             await writers.more()
@@ -92,7 +92,7 @@ async def retraction(mesh: Mesh, kill: Kill) -> None:
 
 async def cloning(mesh: Mesh, case: Kills, *, at_home: bool = False) -> None:
     """A clone is made through deaths, at its original's host or another: there is one or none, and nothing else."""
-    await arm(mesh, case.kills)
+    arm(mesh, case.kills)
     target = mesh.source if at_home else mesh.target
     async with begun_story(mesh, case.kind) as story:
         async with story.writers as writers:
@@ -131,7 +131,7 @@ async def restart(mesh: Mesh, kill: Kill) -> None:
 
 async def strangeness(mesh: Mesh, kill: Kill) -> None:
     """The target dies as a paglet arrives and comes back without its type; once the type is back, so is the paglet."""
-    await arm(mesh, [kill])
+    arm(mesh, [kill])
     target = mesh.hosts[mesh.target]
     async with begun_story(mesh) as story:
         async with story.writers as writers:
@@ -155,7 +155,7 @@ async def strangeness(mesh: Mesh, kill: Kill) -> None:
 
 async def posts(mesh: Mesh, kill: Kill) -> None:
     """Posts through a death of the host that takes and runs them; then a journey that nothing disturbs."""
-    await arm(mesh, [kill])
+    arm(mesh, [kill])
     async with begun_story(mesh) as story:
         async with Posters(list(story.clients.values()), story.paglet_id) as posters:
             async with deaths(mesh, story):
@@ -177,7 +177,7 @@ async def posts(mesh: Mesh, kill: Kill) -> None:
 
 async def posts_at_rest(mesh: Mesh, kill: Kill) -> None:
     """Posts that bring a paglet back whenever it is laid down, through a death of its host."""
-    await arm(mesh, [kill])
+    arm(mesh, [kill])
     async with begun_story(mesh) as story:
         async with Posters(list(story.clients.values()), story.paglet_id) as posters:
             async with deaths(mesh, story):
@@ -193,7 +193,7 @@ async def posts_at_rest(mesh: Mesh, kill: Kill) -> None:
 
 async def outbox(mesh: Mesh, kill: Kill) -> None:
     """A ledger that posts all it takes down to another travels to it through a death: both end up the same."""
-    await arm(mesh, [kill])
+    arm(mesh, [kill])
     peer = new_id()
     async with Client(mesh.address(mesh.target)) as client:
         await client.create(Ledger, paglet_id=peer)
@@ -217,7 +217,7 @@ async def outbox(mesh: Mesh, kill: Kill) -> None:
 
 async def posts_on_the_way(mesh: Mesh, kill: Kill) -> None:
     """Posts wait as a journey begins, and come while it goes through a death; each runs where the paglet is then."""
-    await arm(mesh, [kill])
+    arm(mesh, [kill])
     async with begun_story(mesh) as story:
         async with Posters(list(story.clients.values()), story.paglet_id) as posters:
             await posters.more()

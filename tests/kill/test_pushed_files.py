@@ -27,7 +27,7 @@ async def test_what_came_is_not_pushed_again(tmp_path: Path, seed: int) -> None:
         data = random.Random(seed).randbytes(MESSAGES * MESSAGE_BYTES)
         large.write_bytes(data)
         small.write_bytes(b"small")
-        await mesh.restart(mesh.target, f"{Step.WRITE_AFTER}:5")
+        mesh.arm(mesh.target, f"{Step.WRITE_AFTER}:5")
         async with Client(mesh.address(mesh.source), timeout_s=PATIENCE_S) as client:
             paglet_id, log = new_id(), tmp_path / "passed"
             await client.create(Ledger, state=LedgerState(moved=large.name, copied=small.name), paglet_id=paglet_id)

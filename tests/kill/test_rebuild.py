@@ -123,9 +123,8 @@ async def test_rows_are_registered_again(tmp_path: Path, point: str) -> None:
                 await clients["gamma"].get("at-gamma")
             await _heard(clients["gamma"])
         if point:
-            await mesh.restart("gamma", point)
+            mesh.arm("gamma", point)
             async with _clients(mesh) as clients:
-                await _heard(clients["gamma"])
                 with pytest.raises(PagletError):
                     await RebuildPeer(clients["gamma"].channel).rebuild(dry_run=False, timeout_s=PATIENCE_S)
             await mesh.died("gamma")
@@ -314,7 +313,7 @@ async def test_journey_that_was_cut_costs_nothing(tmp_path: Path, victim: str, p
     """Whatever both ends have of a journey whose record is lost too: one live copy with all it acknowledged."""
     async with running_mesh(tmp_path / "mesh") as mesh:
         await _populate(mesh)
-        await mesh.restart(victim, point)
+        mesh.arm(victim, point)
         async with _clients(mesh) as clients:
             moving = asyncio.create_task(clients["gamma"].dispatch("at-alpha", "beta"))
             await mesh.died(victim)
@@ -354,7 +353,7 @@ async def test_clone_that_was_cut_is_there_once_or_never(tmp_path: Path) -> None
         ):
             request_id = new_id()
             clone = clone_id("original", request_id)
-            await mesh.restart(victim, point)
+            mesh.arm(victim, point)
             async with _clients(mesh) as clients:
                 cloning = asyncio.create_task(clients["gamma"].clone("original", "beta", request_id=request_id))
                 await mesh.died(victim)

@@ -27,10 +27,10 @@ class Victims:
         self._enough = asyncio.Event()
         self._lives: list[asyncio.Task[None]] = []
 
-    async def arm(self, group: asyncio.TaskGroup) -> None:
-        """Starts the victims anew, each with its first point; `group` owns their deaths, and ends when one fails."""
+    def arm(self, group: asyncio.TaskGroup) -> None:
+        """Tells each victim its first point; `group` owns their deaths, and ends when one fails."""
         for kills in self._fates:
-            await self._mesh.restart(self._mesh.role(kills[0].victim), kills[0].fault)
+            self._mesh.arm(self._mesh.role(kills[0].victim), kills[0].fault)
         self._lives = [group.create_task(self._live(kills)) for kills in self._fates]
 
     async def disarm(self) -> None:
