@@ -50,17 +50,22 @@ class GatedRelay:
         with self._room:
             self._closed = True
             self._room.notify_all()
-        for end in (self._listener, *self._sockets):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+            for end in (self._listener, *self._sockets):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 here, _ = self._listener.accept()
                 there = socket.create_connection(self._host)
-                self._sockets += [here, there]
+                with self._room:
+                    if self._closed:
+                        here.close()
+                        there.close()
+                        return
+                    self._sockets += [here, there]
                 threading.Thread(target=self._pass, args=(here, there, True), daemon=True).start()
                 threading.Thread(target=self._pass, args=(there, here, False), daemon=True).start()
 
