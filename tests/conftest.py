@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import nullcontext
 
+import hypothesis
 import pytest
 
 from tests.rehearsal import rehearsed
@@ -14,6 +15,10 @@ from tests.rehearsal import rehearsed
 pytest.register_assert_rewrite(
     "tests.artifacts.support", "tests.host.support", "tests.host.unharmed", "tests.kill.story", "tests.kill.writers"
 )
+
+# No test asserts how long something takes: machines differ, and others use them.
+hypothesis.settings.register_profile("paglets", deadline=None)
+hypothesis.settings.load_profile("paglets")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -107,6 +107,7 @@ async def test_none_is_none(store: ArtifactStore) -> None:
     assert await store.read_batch([]) == []
 
 
+@pytest.mark.slow
 async def test_many(store: ArtifactStore) -> None:
     """More than one message, or one transaction, takes are stored and read in their order."""
     data = [os.urandom(4096) for _ in range(1100)]

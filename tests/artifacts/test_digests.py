@@ -36,6 +36,7 @@ async def goes_through(store: ArtifactStore, data: bytes, expected: str, folder:
     await store.delete(artifact_id)
 
 
+@pytest.mark.slow
 async def test_official_vectors(store: ArtifactStore, tmp_path: Path) -> None:
     """Each official vector holds through upload, stat and download."""
     for size, expected in VECTORS:

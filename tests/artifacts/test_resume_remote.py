@@ -34,6 +34,7 @@ async def roomy(root: Path) -> AsyncIterator[LocalArtifactStore]:
         yield store
 
 
+@pytest.mark.slow
 async def test_goes_on_over_a_cut_connection(roomy: LocalArtifactStore, root: Path, tmp_path: Path) -> None:
     """A file arrives whole over a connection that is cut again and again; what was there is not sent again."""
     data, source = os.urandom(24 * MIB), tmp_path / "source"

@@ -125,7 +125,7 @@ async def follow(batches: list[list[Step]], folder: Path) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(batches=BATCHES)
 def test_apply_is_as_the_model_says(batches: list[list[Step]]) -> None:
     """Whatever is written in whatever order, outcome, rows, list and watch are the model's."""

@@ -90,6 +90,7 @@ async def test_host_that_is_back_within_its_lease_has_changed(tmp_path: Path) ->
     assert "paglets.examples.counter.Counter" in found.host.types
 
 
+@pytest.mark.slow
 async def test_identity_outlives_the_address(tmp_path: Path) -> None:
     """A data folder that is served elsewhere is the same host: its paglets are found there, and a watch tells where."""
     async with AsyncExitStack() as stack:

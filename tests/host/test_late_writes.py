@@ -118,6 +118,7 @@ async def test_rest_that_comes_true_during_a_restart_ends_in_time(
     await eventually(lambda: do("activated time" in STAGE.notes), what="its time")
 
 
+@pytest.mark.slow
 async def test_arrival_at_rest_that_is_told_during_a_restart(
     stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

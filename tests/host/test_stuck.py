@@ -81,6 +81,7 @@ async def test_request_of_a_late_turn_runs_again(mesh: Mesh) -> None:
     assert (again.text, again.replayed) == ("slow< >slow", False)
 
 
+@pytest.mark.slow
 async def test_late_post_is_a_failed_one(tmp_path: Path) -> None:
     """A post whose turns are late each time does not keep its caller's other posts waiting for ever."""
     async with AsyncExitStack() as stack:
@@ -262,6 +263,7 @@ async def test_body_that_a_hook_began_is_waited_for(strict: Mesh, monkeypatch: p
     STAGE.release("thread")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spot", ["on_disposing", "close stuck"])
 async def test_disposal_waits_for_no_thread(strict: Mesh, monkeypatch: pytest.MonkeyPatch, spot: str) -> None:
     """A `def` hook, or what closes a resource, that never comes back keeps no paglet alive."""

@@ -81,7 +81,6 @@ def test_refuses_what_cannot_have_happened(name: str) -> None:
 SEEDS = st.integers(0, 2**32)
 
 
-@settings(deadline=None)
 @given(seed=SEEDS, lost=st.sampled_from([0.0, 0.05, 0.3]))
 def test_accepts_what_was_simulated(seed: int, lost: float) -> None:
     """Operations that each took effect at one moment are put in order, however many answers were lost."""
@@ -90,7 +89,6 @@ def test_accepts_what_was_simulated(seed: int, lost: float) -> None:
     assert verdict, verdict
 
 
-@settings(deadline=None)
 @given(seed=SEEDS, choice=st.integers(0), too_much=st.booleans())
 def test_refuses_a_value_that_cannot_be(seed: int, choice: int, *, too_much: bool) -> None:
     """One reply that is less than nothing, or more than everything, is found."""
@@ -142,7 +140,8 @@ def explains(order: Sequence[Operation]) -> bool:
     return True
 
 
-@settings(deadline=None, max_examples=300)
+@pytest.mark.slow
+@settings(max_examples=300)
 @given(history=st.lists(operations(), max_size=5))
 def test_agrees_with_trying_all_orders(history: list[Operation]) -> None:
     """On small histories the search finds an order exactly if there is one."""
@@ -152,6 +151,7 @@ def test_agrees_with_trying_all_orders(history: list[Operation]) -> None:
 LONG = 20_000
 
 
+@pytest.mark.slow
 def test_checks_long_histories(seed: int) -> None:
     """20 000 operations of 8 clients on 5 counters, of which some are not answered, can be put in order at once."""
     assert check_counters(simulate(random.Random(seed), operations=LONG, lost=0.01))

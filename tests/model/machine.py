@@ -217,7 +217,6 @@ async def look_for_steps(examples: int, seed: int) -> None:
         chosen = settings(
             max_examples=examples,
             stateful_step_count=10,
-            deadline=None,
             database=None,
             phases=[Phase.generate],  # an example takes a second: ten steps are read sooner than they are made fewer
             suppress_health_check=[HealthCheck.too_slow],

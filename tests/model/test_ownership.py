@@ -15,6 +15,8 @@ from paglets.host.host import HOST_POINTS
 from tests.model.search import DEAD, LOST, NO_COPY, NOT_ITS_OWN, TWICE, TWO_LIVE, UNTRUE, search
 from tests.model.world import Model
 
+pytestmark = pytest.mark.slow
+
 
 def does(*operations: str) -> frozenset[str]:
     """The operations that a model is about."""
@@ -114,7 +116,6 @@ def test_the_promises_hold(name: str) -> None:
     assert not found.broken, str(found)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_the_promises_hold_in_larger_worlds(name: str) -> None:
     """No interleaving within the wider bounds breaks a promise."""

@@ -85,6 +85,7 @@ async def test_ui_1_watch(service: PagletProxy) -> None:
     assert await watching[1] == [(3, "note 2"), (4, "late")]
 
 
+@pytest.mark.slow
 async def test_ui_1_bounds(service: PagletProxy) -> None:
     """Too much is cut, too many are forgotten; the numbers go on."""
     big = Note(title="t" * 1000, message="m" * 10_000, metadata={f"{number:03}": "x" * 1000 for number in range(50)})
