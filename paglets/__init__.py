@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from paglets.patterns.operations import OperationPaglet
     from paglets.patterns.tasks import TaskPaglet
     from paglets.values import ArtifactRef, FileMode, HostRef, OwnerPolicy, PagletFileRef, PagletProxyRef
+    from paglets.version import __version__
 
 __all__ = [
     "Advertisement",
@@ -59,6 +60,7 @@ __all__ = [
     "TaskClient",
     "TaskPaglet",
     "TaskSnapshot",
+    "__version__",
     "operation",
     "state_locked",
 ]
@@ -86,6 +88,7 @@ _ROOMS = {
     "paglets.patterns.operations": ("OperationPaglet",),
     "paglets.patterns.tasks": ("TaskPaglet",),
     "paglets.values": ("ArtifactRef", "FileMode", "HostRef", "OwnerPolicy", "PagletFileRef", "PagletProxyRef"),
+    "paglets.version": ("__version__",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

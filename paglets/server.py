@@ -14,7 +14,6 @@ import uuid
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import grpc
@@ -65,6 +64,7 @@ from paglets.services.transfer import TransferServicer
 from paglets.services.watching import Watches
 from paglets.sqlite import keep_folder
 from paglets.values import check_id
+from paglets.version import __version__
 from paglets.wire.channel_options import SERVER_OPTIONS
 
 __all__ = ["RunningHost", "running_host", "serve"]
@@ -153,7 +153,7 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
     _require_private(settings)
     async with AsyncExitStack() as stack:
         parts, uid = await _open_parts(stack, settings)
-        host = Host(parts, uid, version("paglets-grpc"))
+        host = Host(parts, uid, __version__)
         services = GuardedServices()
         health = HealthServicer()
         watches = Watches(settings.max_watches)

@@ -11,6 +11,7 @@ import click
 from paglets.cli.nouns import Verb
 from paglets.cli.output import write_record
 from paglets.cli.session import Session
+from paglets.version import __version__
 
 __all__ = ["version"]
 
@@ -20,7 +21,7 @@ __all__ = ["version"]
 def version(session: Session) -> None:
     """Tell which version this is, and of what it is made."""
     record = {
-        "paglets": _installed("paglets-grpc"),
+        "paglets": __version__,
         "protocol": "paglet.v1",
         "python": platform.python_version(),
         "grpcio": _installed("grpcio"),
