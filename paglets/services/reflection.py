@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from functools import cache
 from operator import methodcaller
 from typing import Final
 
@@ -25,13 +26,12 @@ _NEWEST_SYMBOLS, _NEWEST_FILE = "grpc.reflection.v1.", "grpc_reflection/v1/refle
 def add_reflection(services: GuardedServices, names: Iterable[str]) -> None:
     """Lets the host describe its own services and, by `names`, those that its paglets answer."""
     known = ReflectionServicer((*services.service_names, *REFLECTION_SERVICES, *names))
-    newest = ReflectionServicer((), _newest())
 
     async def describe(
         requests: AsyncIterator[reflection_pb2.ServerReflectionRequest], context: ServerContext
     ) -> AsyncIterator[reflection_pb2.ServerReflectionResponse]:
         async for request in requests:
-            servicer = newest if _is_of_newest(request) else known
+            servicer = _newest() if _is_of_newest(request) else known
             # The stubs leave the servicer's method half typed.
             answers: AsyncIterator[reflection_pb2.ServerReflectionResponse]
             answers = methodcaller("ServerReflectionInfo", _one(_with_service(request)), context)(servicer)
@@ -54,13 +54,17 @@ async def _one(
     yield request
 
 
-def _newest() -> DescriptorPool:
-    """Reflection's own v1, which grpc_reflection does not bring; it differs from v1alpha in its package only."""
+@cache
+def _newest() -> ReflectionServicer:
+    """Tells of reflection's own v1, which grpc_reflection does not bring; it differs from v1alpha in its package only.
+
+    Few ask for it, and a start would take a twentieth longer.
+    """
     old = FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb)
     text = text_format.MessageToString(old).replace("v1alpha", "v1")
     pool = DescriptorPool()
     pool.Add(text_format.Parse(text, FileDescriptorProto()))
-    return pool
+    return ReflectionServicer((), pool)
 
 
 def _is_of_newest(request: reflection_pb2.ServerReflectionRequest) -> bool:
