@@ -59,7 +59,7 @@ class Desks:
         whoever closes it must find everything. One that is inactive stays so for the block. `deadline`, a time of the
         loop's clock, is for one on a journey. Raises DEADLINE_BEFORE_RUN, or why the paglet is not here any more.
         """
-        if paglet_id in self._dormant:
+        if await self._dormant.holds(paglet_id):
             async with self._dormant.lock(paglet_id):
                 if paglet_id not in self._dormant:
                     raise moved(paglet_id)  # it was woken just now: look again

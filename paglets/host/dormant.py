@@ -22,6 +22,7 @@ from paglets.faults import point
 from paglets.host.activities import hook_limits
 from paglets.host.gate import moved, not_found
 from paglets.host.parts import HostParts
+from paglets.host.remains import drop_ended
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
 from paglets.host.runner import attempt
@@ -34,6 +35,8 @@ __all__ = ["WAKING_POINTS", "Dormant"]
 _log = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 60.0
 _TRY_AGAIN_S = 60.0
+_OF_ANOTHER = frozenset({PagletState.DISPOSED, PagletState.CLONING, PagletState.ARRIVING})
+"""What a paglet that rests is not: it has ended, or a later life of its id comes."""
 
 WAKING_POINTS = ("activate.directory.before", "activate.directory.after", "activate.journal.after")
 """The named points of an activation, in the order of its steps."""
@@ -47,6 +50,7 @@ class Dormant:
         self._residents = residents
         self._tasks = tasks
         self._inactive: set[str] = set()
+        self._doubtful: set[str] = set()
         self._coming: dict[str, asyncio.Task[Resident]] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._later: dict[str, float] = {}
@@ -55,9 +59,38 @@ class Dormant:
     def __contains__(self, paglet_id: str) -> bool:
         return paglet_id in self._inactive
 
+    async def holds(self, paglet_id: str) -> bool:
+        """Whether the paglet rests here. One in doubt, as each is that a start has found, is looked up first.
+
+        Its end may have been cut, and the id be another's by now: what is kept of it is dropped then. Raises
+        DIRECTORY_UNAVAILABLE.
+        """
+        if paglet_id in self._doubtful:
+            async with self.lock(paglet_id):
+                await self._prove(paglet_id)
+        return paglet_id in self._inactive
+
+    async def _prove(self, paglet_id: str) -> None:
+        """Whoever takes it holds the paglet's lock."""
+        if paglet_id not in self._doubtful:
+            return
+        row = await self._parts.directory.get(paglet_id)
+        if row is None:  # a directory that has lost its rows says nothing
+            return
+        if row.owner != self._parts.name or row.state in _OF_ANOTHER:
+            await drop_ended(self._parts, row)
+            self.remove(paglet_id)
+        self._doubtful.discard(paglet_id)  # one that is said to be awake is laid down anew when it is woken
+
+    def doubt(self, paglet_id: str) -> None:
+        """The paglet may have ended."""
+        if paglet_id in self._inactive:
+            self._doubtful.add(paglet_id)
+
     def add(self, paglet_id: str) -> None:
         """The paglet rests here, as the directory says."""
         self._inactive.add(paglet_id)
+        self._doubtful.discard(paglet_id)
         self.rearranged(paglet_id)
 
     def find(self, paglet_id: str) -> None:
@@ -74,6 +107,7 @@ class Dormant:
     def remove(self, paglet_id: str) -> None:
         """The paglet has ended, or is awake."""
         self._inactive.discard(paglet_id)
+        self._doubtful.discard(paglet_id)
         self._later.pop(paglet_id, None)
 
     def rearranged(self, paglet_id: str) -> None:
@@ -120,6 +154,7 @@ class Dormant:
 
     async def _wake(self, paglet_id: str, reason: str) -> Resident:
         async with self.lock(paglet_id):
+            await self._prove(paglet_id)
             if paglet_id not in self._inactive:  # it was woken or ended just now, or a restart has not decided yet
                 raise moved(paglet_id)
             row = await self._parts.directory.get(paglet_id)
@@ -200,6 +235,7 @@ class Dormant:
         """
         kept = await self._parts.journal.dormant.ids()
         self._inactive.update(paglet_id for paglet_id in kept if paglet_id not in awake)
+        self._doubtful.update(self._inactive)
 
     async def keep_time(self) -> None:
         """Brings back those that a start does, one after another, and then everyone when its time comes."""

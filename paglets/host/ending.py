@@ -17,9 +17,10 @@ from paglets.host.dormant import Dormant
 from paglets.host.gate import moved, not_found
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
+from paglets.host.remains import drop_ended, drop_kept
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
-from paglets.host.settle import settle_write
+from paglets.host.settle import settle_write, until_reached
 from paglets.host.tasks import Tasks
 from paglets.values import PagletState
 
@@ -67,9 +68,9 @@ class Endings:
         else:
             row = await self._end_paglet(row.paglet_id, disposal)
         point("dispose.directory.after")
-        await self._parts.journal.forget_paglet(row.paglet_id, row.epoch, tombstone_epoch=row.epoch)
-        point("dispose.journal.after")
         await self.delete_with_owner(row.paglet_id)
+        await drop_kept(self._parts, row.paglet_id, row.epoch, tombstone_epoch=row.epoch)
+        point("dispose.journal.after")
 
     async def _end_clone(self, row: PagletRow, disposal: Disposal) -> PagletRow:
         """Ends a clone on its way. Its journey, if it is under way, stops first: what it brings would be left behind.
@@ -100,6 +101,7 @@ class Endings:
         row = await self._parts.directory.get(paglet_id)
         if row is None or row.state is PagletState.DISPOSED:
             raise not_found(paglet_id)
+        self._dormant.doubt(paglet_id)  # until it is known how this ends
         await self._entomb(row, disposal)
         self._dormant.remove(paglet_id)
         return row
@@ -119,6 +121,7 @@ class Endings:
             except ConflictError:  # its end had no answer, and the id was used since
                 self._residents.remove(resident)
                 resident.leave(not_found(resident.paglet_id))
+                await self._drop_used(resident.paglet_id)
                 raise
             except BaseException:
                 resident.runner.fence(closed=False)
@@ -127,6 +130,12 @@ class Endings:
             self._residents.remove(resident)
             resident.leave(not_found(resident.paglet_id))
             return resident.row
+
+    async def _drop_used(self, paglet_id: str) -> None:
+        """Drops what is kept here of a paglet whose id is another's by now."""
+        row = await until_reached(lambda: self._parts.directory.get(paglet_id))
+        if row is not None:  # a directory that has lost its rows says nothing
+            await drop_ended(self._parts, row)
 
     async def _entomb(self, row: PagletRow, disposal: Disposal) -> None:
         if row.owner != self._parts.name or row.intent is not None:

@@ -231,15 +231,20 @@ class Host:
         async for row in self.parts.directory.watch(await self.watched_revision()):
             self.arrivals.row_changed(row)
             self.clones.row_changed(row)
+            await self._doubt(row)
             if row.state is PagletState.DISPOSED and not row.is_unborn:
-                if row.paglet_id in self.dormant:  # a restart cut its end
-                    await self.parts.journal.forget_paglet(row.paglet_id, row.epoch, tombstone_epoch=row.epoch)
-                    self.dormant.remove(row.paglet_id)
                 await self.endings.delete_with_owner(row.paglet_id)
                 await self.parts.journal.set_meta(_WATCHED, str(row.revision))
 
+    async def _doubt(self, row: PagletRow) -> None:
+        """Drops what is kept of one that rests here as far as this host knows, and has ended: a kill cut its end."""
+        if row.owner != self.name or row.state is PagletState.DISPOSED:
+            self.dormant.doubt(row.paglet_id)
+        await self.dormant.holds(row.paglet_id)
+
     async def create(self, request: CreateRequest) -> PagletRow:
         """Creates a paglet here, to the end whatever becomes of the caller, who may ask again."""
+        await self.dormant.holds(request.paglet_id)  # nothing of an earlier life of the id may be left
         return await self._tasks.shielded(self.births.create(request))
 
     # Finding paglets.
@@ -276,7 +281,7 @@ class Host:
 
         A resident service of this host that nobody has started is started. Raises as a creation does.
         """
-        if paglet_id in self.dormant:
+        if await self.dormant.holds(paglet_id):
             return await self.dormant.wake_for_message(paglet_id, awake_only=awake_only)
         return await self.resident(paglet_id) or await self.residency.started(paglet_id, awake_only=awake_only)
 
@@ -299,7 +304,7 @@ class Host:
 
     async def activated(self, paglet_id: str) -> Resident | None:
         """The paglet if it is this host's, brought back whatever its policy says. Raises as waking does."""
-        if paglet_id in self.dormant:
+        if await self.dormant.holds(paglet_id):
             return await self.dormant.wake(paglet_id, "activate")
         return await self.resident(paglet_id)
 
@@ -343,7 +348,7 @@ class Host:
 
         Raises TYPE_NOT_ALLOWED, STATE_VERSION_UNSUPPORTED, STATE_UNREADABLE.
         """
-        if paglet_id in self.dormant:
+        if await self.dormant.holds(paglet_id):
             stored = await self.parts.journal.required(paglet_id)
             paglet_type = self.parts.registry.get(stored.type)
             state = await load_state(paglet_type, stored.state, stored.state_version)
@@ -359,7 +364,7 @@ class Host:
 
         Nor is a resident service of this host started for that. Raises TYPE_NOT_ALLOWED.
         """
-        if paglet_id in self.dormant:
+        if await self.dormant.holds(paglet_id):
             return self.parts.registry.get((await self.parts.journal.required(paglet_id)).type)
         resident = await self.resident(paglet_id)
         return self.residency.paglet_type(paglet_id) if resident is None else type(resident.paglet)

@@ -59,6 +59,7 @@ class Landing:
 
     async def land(self, incoming: Incoming, row: PagletRow) -> None:
         """Step 7: the first turn here, kept with its outcome, told to the directory; then the gate opens."""
+        await self._dormant.holds(row.paglet_id)  # nothing of an earlier life of the id may be left
         if incoming.kept.phase == ArrivalPhase.ARRIVED:
             await self._land_again(incoming, row)
             return

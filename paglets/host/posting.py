@@ -58,7 +58,7 @@ class Posting:
         Raises OPERATION_NOT_FOUND, OPERATION_STREAMS, MALFORMED_REQUEST, REQUEST_ID_REUSED, POSTS_FULL, ARRIVAL_FAILED,
         PAGLET_INACTIVE, DEADLINE_BEFORE_RUN, or why the paglet is not here any more.
         """
-        if paglet_id in self._dormant:
+        if await self._dormant.holds(paglet_id):
             await self._wake(paglet_id)
         else:
             await self._started(paglet_id)

@@ -22,6 +22,7 @@ from paglets.host.dormant import Dormant
 from paglets.host.given_up import cut_journey, resume
 from paglets.host.parts import HostParts
 from paglets.host.records import Departure, StoredPaglet
+from paglets.host.remains import drop_ended, drop_kept, is_another
 from paglets.host.residents import Residents
 from paglets.host.settle import settle_write, until_reached
 from paglets.host.tasks import Tasks
@@ -87,7 +88,7 @@ class Recovery:
     async def _is_lost(self, paglet_id: str) -> bool:
         row = await until_reached(partial(self._parts.directory.get, paglet_id))
         stored = await self._parts.journal.paglet(paglet_id)
-        return row is None or (stored is not None and _is_another(row, stored, self._parts.name))
+        return row is None or (stored is not None and is_another(row, stored, self._parts.name))
 
     async def _is_committed(self, departure: Departure) -> bool:
         """Whether a journey brought its paglet away, and was not yet forgotten."""
@@ -159,19 +160,10 @@ class Recovery:
             self._comeback.expect([row])  # a write of the life before has come only now
         elif row is None and stored.epoch > 0:
             _log.warning("paglet %s is in the journal, but the directory does not know it; it is kept", paglet_id)
-        elif row is not None and _is_another(row, stored, self._parts.name):
-            _log.error(
-                "paglet %s is in the journal with epoch %d, and the directory has another of that id, with epoch %d at"
-                " host %s: it has lost the one that is here, which is kept and not served",
-                paglet_id,
-                stored.epoch,
-                row.epoch,
-                row.owner,
-            )
-        elif stored.epoch > 0 or (row is not None and row.state is not _GONE) or await self._is_buried(stored, row):
-            ended = row if row is not None and row.state is _GONE and stored.epoch > 0 else None
-            tombstone_epoch = 0 if ended is None else ended.epoch
-            await self._parts.journal.forget_paglet(paglet_id, stored.epoch, tombstone_epoch=tombstone_epoch)
+        elif row is not None and stored.epoch > 0:
+            await drop_ended(self._parts, row)
+        elif (row is not None and row.state is not _GONE) or await self._is_buried(stored, row):
+            await drop_kept(self._parts, paglet_id, stored.epoch)
         else:
             await self._let_one_go(paglet_id)
 
@@ -188,15 +180,6 @@ class Recovery:
         except ConflictError:
             return False
         return True
-
-
-def _is_another(row: PagletRow, stored: StoredPaglet, here: str) -> bool:
-    """Whether a row is not what became of a paglet that is kept here: an epoch grows whenever the owner changes.
-
-    A directory that has lost its disk may hold another paglet of the id, begun since.
-    """
-    least = stored.epoch + (row.owner != here and row.state is not _GONE)
-    return stored.epoch > 0 and row.epoch < least
 
 
 _GONE = PagletState.DISPOSED

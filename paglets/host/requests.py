@@ -72,7 +72,7 @@ class Requests:
 
     async def deactivate(self, paglet_id: str, request: RestRequest) -> PagletRow | None:
         """Lays a paglet of this host down; None for one that is elsewhere. Raises as `Rests` does."""
-        if paglet_id in self._dormant:
+        if await self._dormant.holds(paglet_id):
             return await self._rests.rearrange(await self._find.row(paglet_id), request)
         resident = await self._find.resident(paglet_id)
         return None if resident is None else await self._rests.rest(resident, request)
@@ -88,7 +88,7 @@ class Requests:
         None for one that is elsewhere; an inactive one is brought back first. The journey goes on regardless of the
         caller. Raises why it was given up, or ARRIVAL_FAILED.
         """
-        if paglet_id in self._dormant:  # perhaps by this very move
+        if await self._dormant.holds(paglet_id):  # perhaps by this very move
             book = self._residents.book(paglet_id, await self._parts.journal.replies(paglet_id))
             if _was_made(book, request):
                 return await self._find.row(paglet_id)
@@ -122,7 +122,7 @@ class Requests:
         """
         if request.target != self._parts.name:
             return await self.dispatch(paglet_id, request, timeout_s)
-        if paglet_id in self._dormant:
+        if await self._dormant.holds(paglet_id):
             return await self._find.row(paglet_id)
         resident = await self._find.resident(paglet_id)
         if resident is None:

@@ -263,6 +263,16 @@ class Journal:
         rows = await self._database.read(lambda db: db.execute(statement, (paglet_id,)).fetchall())
         return [msgspec.msgpack.decode(row["file"], type=RegisteredFile) for row in rows]
 
+    async def files_until(self, paglet_id: str, up_to_epoch: int) -> list[RegisteredFile]:
+        """The registrations that `forget_paglet` with this epoch drops: none of a later life of the id."""
+        statement = (
+            "SELECT file FROM files JOIN paglets USING (paglet_id)"
+            " WHERE paglet_id = ? AND (epoch = ? OR epoch BETWEEN 1 AND ?)"
+        )
+        values = (paglet_id, up_to_epoch, up_to_epoch)
+        rows = await self._database.read(lambda db: db.execute(statement, values).fetchall())
+        return [msgspec.msgpack.decode(row["file"], type=RegisteredFile) for row in rows]
+
     # Journeys.
 
     async def put_departure(self, departure: Departure, own_request: OwnRequest | None = None) -> None:
