@@ -15,7 +15,7 @@ from paglets.core.lifecycle import LifecycleEvent, next_state
 from paglets.core.turn import OwnRequest
 from paglets.errors import ConflictError, PagletError
 from paglets.host.farewell import await_outcome, forget_departed
-from paglets.host.given_up import cut_journey, give_up, keep_error, refuse
+from paglets.host.given_up import cut_journey, forgo, give_up, keep_error, refuse
 from paglets.host.journey import Journey
 from paglets.host.move import Move
 from paglets.host.parts import HostParts
@@ -146,6 +146,7 @@ class Departures:
         try:
             await move.quiesce()
         except PagletError as error:
+            forgo(resident, journey.own_request, error)
             await keep_error(resident, journey.departure, error)
             self._end(journey, error)
             self._tasks.start(refuse(self._parts, resident, journey.own_request, error))

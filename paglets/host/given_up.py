@@ -13,7 +13,7 @@ from paglets.host.records import Departure
 from paglets.host.resident import Resident
 from paglets.wire.status import to_status
 
-__all__ = ["cut_journey", "drop_request", "give_up", "keep_error", "refuse", "resume"]
+__all__ = ["cut_journey", "drop_request", "forgo", "give_up", "keep_error", "refuse", "resume"]
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +28,16 @@ async def refuse(parts: HostParts, resident: Resident, own: OwnRequest | None, e
     await drop_request(parts, resident, own)
     await resident.activities.queued_hook(resident.paglet.on_dispatch_aborted, error)
     resident.take_up()
+
+
+def forgo(resident: Resident, own: OwnRequest | None, error: BaseException) -> None:
+    """What the paglet asked for is refused, unless it is done later: that it goes on must not begin it again.
+
+    At once, in the turn of the loop in which the error came: a paglet that could not be quieted goes on by then.
+    """
+    final = isinstance(error, PagletError) and not isinstance(error, UnavailableError)
+    if final and own is not None and resident.own_request == own:
+        resident.own_request = None
 
 
 async def give_up(parts: HostParts, resident: Resident, journey: Journey, error: PagletError) -> None:

@@ -15,12 +15,12 @@ from paglets.core.events import DeactivationEvent, DeactivationRequest
 from paglets.core.lifecycle import LifecycleEvent, next_state
 from paglets.core.turn import OwnRequest, Turn
 from paglets.directory.contract import Guard, PagletRow
-from paglets.errors import ConflictError, PagletError, UnavailableError
+from paglets.errors import ConflictError, PagletError
 from paglets.faults import point
 from paglets.host.activities import hook_limits
 from paglets.host.dormant import Dormant
 from paglets.host.gate import moved
-from paglets.host.given_up import refuse, resume
+from paglets.host.given_up import forgo, refuse, resume
 from paglets.host.parts import HostParts
 from paglets.host.replies import ReplyBook
 from paglets.host.resident import Resident
@@ -86,7 +86,7 @@ class Rests:
             try:
                 await resident.quiet(self._parts.settings.quiesce_s)
             except PagletError as error:
-                _forgo(resident, request, error)
+                forgo(resident, request.own, error)
                 if request.own is None:  # else the paglet is told by whoever does what it asked for
                     self._tasks.start(refuse(self._parts, resident, None, error))
                 raise
@@ -102,7 +102,7 @@ class Rests:
 
     async def _go_on(self, resident: Resident, request: RestRequest, error: BaseException) -> None:
         """A paglet that was quieted and stays goes on: its bodies are gone, and it is told why."""
-        _forgo(resident, request, error)
+        forgo(resident, request.own, error)
         if isinstance(error, PagletError) and request.own is None:
             await resume(self._parts, resident, error)
         else:
@@ -198,13 +198,6 @@ class Rests:
             self._dormant.rearranged(row.paglet_id)
             self._dormant.wake_for_posts(row.paglet_id)
             return row
-
-
-def _forgo(resident: Resident, request: RestRequest, error: BaseException) -> None:
-    """What the paglet asked for is refused, unless it is done later: that it goes on must not begin it again."""
-    final = isinstance(error, PagletError) and not isinstance(error, UnavailableError)
-    if final and request.own is not None and resident.own_request == request.own:
-        resident.own_request = None
 
 
 def _was_run(book: ReplyBook, request: RestRequest) -> bool:

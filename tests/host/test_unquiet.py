@@ -195,3 +195,17 @@ async def _is_on_beta(hasty: Mesh) -> bool:
 
 def _bodies() -> list[asyncio.Task[object]]:
     return [task for task in asyncio.all_tasks() if "_run_body" in repr(task)]
+
+
+async def test_own_move_that_is_given_up_is_not_begun_anew(hasty: Mesh, worker: str) -> None:
+    """A paglet that asked for a move, and could not be quieted for it, is told once, and stays."""
+    STAGE.hold("unwind")
+    await _ask(hasty, "slow")
+    await STAGE.reached("slow")
+    await _ask(hasty, "dispatch beta")
+    await eventually(lambda: do(_TOLD in STAGE.notes), what=_TOLD)
+    STAGE.release("unwind")
+    await _noted(_TOLD, 2)  # of the body, which has ended only now
+    assert (await hasty.alpha.client.dispatch(worker, "beta")).host == "beta"
+    causes = [event.cause for event in await hasty.alpha.client.history(worker)]
+    assert causes == ["create", "depart", "commit", "arrive"]
