@@ -100,17 +100,19 @@ class Comeback:
         So are those that rest: one that was cut between journal and directory is finished here, or came true late.
         What was to end the rest of the others is forgotten only when their epochs are raised.
         """
-        if not rows:
-            return []
-        raised = await self._raise(rows)
-        await self._parts.journal.dormant.awake((row.paglet_id, row.epoch) for row in raised)
+        raised = await self.raise_rows(rows)
+        if raised:
+            await self._parts.journal.dormant.awake((row.paglet_id, row.epoch) for row in raised)
         return raised
 
-    async def _raise(self, rows: Sequence[PagletRow]) -> list[PagletRow]:
-        """Together; one by one, and read anew, when one of them is no longer as it was read.
+    async def raise_rows(self, rows: Sequence[PagletRow]) -> list[PagletRow]:
+        """As `raise_epochs`, but in the directory alone: the journal is for the caller to write.
 
-        Nobody but a late write of the life before changes them, so it ends.
+        Together; one by one, and read anew, when one of them is no longer as it was read. Nobody but a late write of
+        the life before changes them, so it ends.
         """
+        if not rows:
+            return []
 
         async def attempt() -> list[PagletRow]:
             current = [await self._parts.directory.get(row.paglet_id) for row in rows] if again else rows
@@ -131,7 +133,7 @@ class Comeback:
                 raised = await until_reached(attempt)
             except ConflictError:
                 if len(rows) > 1:
-                    return [row for one in rows for row in await self._raise([one])]
+                    return [row for one in rows for row in await self.raise_rows([one])]
         point("recovery.raise.after")
         for row in raised:
             if row.state is PagletState.INACTIVE:  # its policy stays

@@ -67,8 +67,8 @@ class Recovery:
         lost = await self._lost(rows)
         await self._parts.work.recover(lambda found: found in rows or found in self._dormant or found in lost)
         settled = [row for row in rows.values() if row.intent is None and row.state is not PagletState.ARRIVING]
-        cut = {found.paglet_id: found for found in departures if not await self._is_committed(found)}
-        for row in await self._comeback.raise_epochs([row for row in settled if row.paglet_id in cut]):
+        cut = {found.paglet_id: found for found in departures if await self._was_cut(found)}
+        for row in await self._comeback.raise_rows([row for row in settled if row.paglet_id in cut]):
             await self._go_on(row, cut[row.paglet_id])
         self._comeback.expect(row for row in settled if row.paglet_id not in cut)
         for departure in departures:
@@ -89,6 +89,11 @@ class Recovery:
         row = await until_reached(partial(self._parts.directory.get, paglet_id))
         stored = await self._parts.journal.paglet(paglet_id)
         return row is None or (stored is not None and is_another(row, stored, self._parts.name))
+
+    async def _was_cut(self, departure: Departure) -> bool:
+        """Whether a journey has brought its paglet nowhere; one that is kept with a later epoch came back from it."""
+        stored = await self._parts.journal.paglet(departure.paglet_id)
+        return stored is not None and stored.epoch == departure.epoch and not await self._is_committed(departure)
 
     async def _is_committed(self, departure: Departure) -> bool:
         """Whether a journey brought its paglet away, and was not yet forgotten."""
@@ -112,7 +117,7 @@ class Recovery:
         if resident is None:
             return
         self._residents.add(resident)
-        await self._parts.journal.end_departure(departure, left=False)
+        await self._parts.journal.end_departure(departure, left=False, epoch=row.epoch)
         begun = asyncio.Event()
 
         async def told() -> None:

@@ -24,7 +24,8 @@ from paglets.host.records import Departure
 from paglets.testing import send_signal
 from paglets.values import PagletState
 from tests.host.conftest import Mesh, Site, site
-from tests.host.midway import do
+from tests.host.crash import fallen
+from tests.host.midway import Midway, do
 from tests.host.probe import Probe
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, eventually, refused
@@ -133,6 +134,22 @@ async def test_source_that_cannot_be_deleted_ends_its_journey(mesh: Mesh, monkey
     await dispatch(mesh.alpha, "probe", "beta")
     await eventually(lambda: _no_departure(mesh), what="the end of the journey")
     assert path.exists()
+
+
+async def test_move_that_was_made_is_not_told_as_cut(
+    stack: AsyncExitStack, tmp_path: Path, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A paglet that is back before its host has forgotten how it left is told nothing of that by a restart."""
+    ending = Midway(monkeypatch, mesh.alpha.host.parts.journal, "end_departure").hold()
+    await mesh.probe()
+    await dispatch(mesh.alpha, "probe", "beta")
+    await ending.called()
+    await dispatch(mesh.beta, "probe", "alpha")
+    assert await mesh.alpha.host.parts.journal.departures()
+    alpha = await fallen(stack, tmp_path)
+    assert (await ask(alpha.channel, "probe", "Append", "a")).text == "a"
+    assert not await alpha.host.parts.journal.departures()
+    ending.release()
 
 
 async def test_watch_goes_on_after_an_error_of_the_disk(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
