@@ -59,7 +59,7 @@ class Mesh:
             self.hosts[name] = HostProcess(
                 name=name,
                 data=self.folder / name,
-                allow=["tests.kill.ledger", *homely],
+                allow=["tests.kill.ledger", "tests.kill.settler", *homely],
                 file_roots=[self.files],
                 join=self.hosts[self.directory].address if self.hosts else "",
                 python_path=[ROOT],

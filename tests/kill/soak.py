@@ -7,7 +7,7 @@ draws. With `--uploads` a host is killed at N offsets of 64 MiB
 uploads first; with `--memory` eight clients move 2 GiB each way, and what that takes is told; with `--steps` hosts take
 N sequences of ten steps beside the model; with `--travels` clients call counters that move over bad ways for so many
 seconds, and what they saw must be linearizable; with `--thrice` every request is sent three times, in N rounds of ten
-seconds.
+seconds; with `--fates` N times a host dies in an operation, and others on the same id do not wait for it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from contextlib import aclosing
 from pathlib import Path
 
 from tests.artifacts.memory_load import memory_load
+from tests.kill.cases import LAYOUTS
 from tests.kill.draws import draw_run
+from tests.kill.fates import draw_fate, fulfil
 from tests.kill.meshes import Meshes
 from tests.kill.roam import roam
 from tests.kill.tally import Tally
@@ -100,6 +102,19 @@ async def run_thrice(rounds: int, seed: int) -> None:
                 _say(f"seed {number}: {await send_thrice(mesh, random.Random(number), 10)}")
 
 
+async def run_fates(count: int, seed: int) -> None:
+    """Has so many ids live through a death and more operations; each has a seed of its own."""
+    with tempfile.TemporaryDirectory(prefix="paglets-soak-") as folder:
+        async with aclosing(Meshes(Path(folder))) as meshes:
+            for number in range(seed, seed + count):
+                chance, began = random.Random(number), time.monotonic()
+                layout, fate = chance.choice(list(LAYOUTS)), draw_fate(chance)
+                _say(f"seed {number}: {layout}, {fate}")
+                async with meshes.mesh(layout) as mesh:
+                    told = await fulfil(mesh, fate, chance)
+                _say(f"seed {number}: {', '.join(told)}; {time.monotonic() - began:.1f} s")
+
+
 def _say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -115,6 +130,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="how many sequences of steps are taken before that (0)")
     parser.add_argument("--travels", type=float, default=0, help="how many seconds of travels come before that (0)")
     parser.add_argument("--thrice", type=int, default=0, help="how many rounds of sending thrice come before that (0)")
+    parser.add_argument("--fates", type=int, default=0, help="how many deaths between operations come before that (0)")
     arguments = parser.parse_args()
     if arguments.memory:
         asyncio.run(run_memory())
@@ -126,6 +142,8 @@ def main() -> None:
         asyncio.run(run_thrice(arguments.thrice, arguments.seed))
     if arguments.steps:
         asyncio.run(run_steps(arguments.steps, arguments.seed))
+    if arguments.fates:
+        asyncio.run(run_fates(arguments.fates, arguments.seed))
     asyncio.run(run(arguments.runs, arguments.seed))
 
 
