@@ -140,7 +140,8 @@ class OwnFiles:
         call after which nothing can have changed deletes it; UNAVAILABLE, a deadline and a broken connection do not,
         nor does an error of another kind. With `move` the file is deleted after the call, if it is unchanged,
         whether the artifact was taken or not. Each block is a new artifact; in a turn that is run again for the same
-        request id it is the one of the run before, so that the call inside is the same, too, and not made twice.
+        request id it is the one of the run before, so that the call inside is the same, too, and not made twice; a
+        file that the run before has deleted is not missed.
         Raises as `upload_artifact`, and PAGLET_NOT_FOUND.
         """
         return artifacts.send(self.context, path, sent_write(paglet_id, name, ttl_s), move=move)

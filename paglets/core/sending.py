@@ -12,9 +12,9 @@ from anyio import to_thread
 from paglet.v1 import artifact_pb2
 from paglets.artifacts.store import ArtifactStore, ArtifactWrite
 from paglets.core.sources import SourceMark
-from paglets.core.storing import store_file_for_call
+from paglets.core.storing import store_file_for_call, stored_before
 from paglets.core.turn import repeatable_id
-from paglets.errors import CancelledCallError, DeadlineError, PagletError, UnavailableError
+from paglets.errors import CancelledCallError, DeadlineError, InvalidArgumentError, PagletError, UnavailableError
 from paglets.values import ArtifactRef, OwnerPolicy
 from paglets.wire.artifact import artifact_to_message
 
@@ -63,19 +63,33 @@ async def sent_artifact(
     """Uploads a file for the call inside the block; what becomes of it then follows from how the block ends.
 
     Well: it stays for who takes it, and with `move` the file is deleted if it is unchanged. By an error after which
-    nothing has run: it is deleted. By any other: it stays until it expires.
+    nothing has run: it is deleted. By any other: it stays until it expires. A run before this one, which had the same
+    upload id, may have come to the end of its block: with `move` the file need not be there any more.
     """
-    mark = await to_thread.run_sync(SourceMark.of, source)
     async with open_store() as store:
-        ref = await store_file_for_call(store, write, source)
+        mark, ref = await _stored(store, write, source, move=move)
     try:
         yield artifact_to_message(ref)
     except PagletError as error:
         if changed_nothing(error):
             await _take_back(open_store, ref)
         raise
-    if move and not await to_thread.run_sync(mark.delete, source):
+    if move and mark is not None and not await to_thread.run_sync(mark.delete, source):
         _log.warning("%s was sent, has changed meanwhile and is kept", source)
+
+
+async def _stored(
+    store: ArtifactStore, write: ArtifactWrite, source: Path, *, move: bool
+) -> tuple[SourceMark | None, ArtifactRef]:
+    """The artifact of a file, and which file that is; None for one that an earlier run has sent and deleted."""
+    try:
+        mark = await to_thread.run_sync(SourceMark.of, source)
+        return mark, await store_file_for_call(store, write, source)
+    except InvalidArgumentError as error:
+        is_gone = move and error.reason == "SOURCE_NOT_A_FILE" and bool(write.upload_id)
+        if not is_gone or (ref := await stored_before(store, write.upload_id)) is None:
+            raise
+        return None, ref
 
 
 async def _take_back(open_store: Callable[[], AbstractAsyncContextManager[ArtifactStore]], ref: ArtifactRef) -> None:

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from paglets.artifacts.store import ArtifactStore, ArtifactWrite
-from paglets.errors import PagletError
+from paglets.errors import NotFoundError, PagletError
 from paglets.values import ArtifactRef, derived_id
 
-__all__ = ["store_file", "store_file_for_call"]
+__all__ = ["store_file", "store_file_for_call", "stored_before"]
 
 _GONE = "ARTIFACT_NOT_FOUND"
 _ANOTHER_FILE = frozenset({"REQUEST_ID_REUSED", "PREFIX_MISMATCH"})
@@ -53,10 +53,19 @@ async def store_file_for_call(store: ArtifactStore, write: ArtifactWrite, source
             if error.reason not in _ANOTHER_FILE:
                 raise
         write = replace(write, upload_id=_next_id(write.upload_id))
-    made = (await store.upload(write.upload_id)).ref
+    made = await stored_before(store, write.upload_id)
     if made is None:
         raise LookupError(f"upload {write.upload_id} was finished, and is not")
-    return replace(made, updated_at=made.created_at)
+    return made
+
+
+async def stored_before(store: ArtifactStore, upload_id: str) -> ArtifactRef | None:
+    """The artifact that an upload has made, as it was stored; None if there is none, or it is not finished."""
+    try:
+        made = (await store.upload(upload_id)).ref
+    except NotFoundError:
+        return None
+    return None if made is None else replace(made, updated_at=made.created_at)
 
 
 def _next_id(upload_id: str) -> str:

@@ -10,7 +10,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from paglets.artifacts.store import ArtifactWrite
 from paglets.client.client import Client
-from paglets.errors import UnavailableError
+from paglets.errors import InvalidArgumentError, UnavailableError
 from paglets.values import HostRef
 from paglets.wire.metadata import REQUEST_ID_KEY
 from tests.host.conftest import Mesh, Site
@@ -132,6 +132,39 @@ async def test_a_call_with_an_artifact(mesh: Mesh, monkeypatch: pytest.MonkeyPat
     receiver = mesh.beta.host.residents.get("at-beta")
     assert receiver is not None
     assert receiver.runner.cell.view.kept == [twice.runs[0]]
+
+
+async def test_a_moved_file(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was sent to stay there is gone when the turn is run again; its call is made as before."""
+    twice = Twice(nothing)
+
+    async def pass_on(found: Porter, _: StringValue) -> StringValue:
+        sending = found.send_artifact("at-beta", "a.bin", move=True)
+        async with sending as artifact, Client(found.context.address) as client:
+            reply = await client.proxy("at-beta").stub(PorterStub).Take(artifact)
+        assert not (mesh.alpha.files / "a.bin").exists()
+        return await twice.ended(reply.value)
+
+    monkeypatch.setattr(Porter, "pass_on", pass_on)
+    await _porters(mesh)
+    await mesh.alpha.client.proxy("at-alpha").stub(PorterStub).PassOn(StringValue(), metadata=((REQUEST_ID_KEY, "r"),))
+    assert twice.runs == [twice.runs[0]] * 2
+    assert await _artifacts(mesh.beta) == [twice.runs[0]]
+
+
+async def test_a_file_that_was_never_there(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what was sent by a run before need not be there."""
+
+    async def pass_on(found: Porter, request: StringValue) -> StringValue:
+        async with found.send_artifact("at-beta", "b.bin", move=True):
+            pytest.fail("nothing was sent")
+        return request
+
+    monkeypatch.setattr(Porter, "pass_on", pass_on)
+    await _porters(mesh)
+    stub = mesh.alpha.client.proxy("at-alpha").stub(PorterStub)
+    with pytest.raises(InvalidArgumentError, match=r"b\.bin"):
+        await stub.PassOn(StringValue(), metadata=((REQUEST_ID_KEY, "r"),))
 
 
 async def _porters(mesh: Mesh) -> None:
