@@ -66,16 +66,17 @@ class NotificationMixin(Paglet[StateT]):
         request id and is run again, the service takes it once. `job_id` says which piece of work it is about. It waits
         for `timeout_s` seconds at most; with the scope LOCAL only a service of this host is asked.
         """
-        about = {
-            "paglet_id": self.paglet_id,
-            "host": self.context.host,
-            "job_id": job_id,
-            "metadata": dict(metadata or {}),
-        }
-        _log.log(severity.level, "%s: %s", title, message, extra=about)
-        note = notify_pb2.Note(severity=severity.code, source=self.paglet_id)
-        note.time.GetCurrentTime()
         try:
+            severity = NotificationSeverity(severity)
+            about = {
+                "paglet_id": self.paglet_id,
+                "host": self.context.host,
+                "job_id": job_id,
+                "metadata": dict(metadata or {}),
+            }
+            _log.log(severity.level, "%s: %s", title, message, extra=about)
+            note = notify_pb2.Note(severity=severity.code, source=self.paglet_id)
+            note.time.GetCurrentTime()
             note.MergeFrom(notify_pb2.Note(title=title, message=message, job_id=job_id, metadata=metadata))
             async with asyncio.timeout(max(0.0, timeout_s)):
                 service = await self.services.require(_USER_INFO, operation=_NOTIFY.descriptor.name, scope=scope)
@@ -84,6 +85,6 @@ class NotificationMixin(Paglet[StateT]):
                     service.paglet_id, _NOTIFY, request, notify_pb2.NotifyResponse, timeout_s=max(0.0, timeout_s)
                 )
         except (PagletError, TimeoutError, TypeError, ValueError) as error:
-            _log.debug("nobody took the note: %s", error)
+            _log.debug("nobody took the note %s: %s", title, error)
             return False
         return True

@@ -97,6 +97,9 @@ async def test_note_1_never_raises(caplog: pytest.LogCaptureFixture) -> None:
     assert await herald(home).notify_user_info(NotificationSeverity.INFO, "title", "message", metadata=odd) is False
     assert home.questions == []
     assert [record.getMessage() for record in caplog.records] == ["title: message"] * 3
+    for nonsense in ({"severity": "grave"}, {"metadata": 5}):
+        given: dict[str, Any] = {"severity": NotificationSeverity.INFO, "title": "title", "message": "", **nonsense}
+        assert await herald(home).notify_user_info(**given) is False
 
 
 async def test_note_1_comes_to_the_service_of_the_mesh(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
