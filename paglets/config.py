@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from paglets.discovery import ServiceScope
+from paglets.members import require_member
 
 __all__ = [
     "DEFAULT_MAX_CONNECTIONS",
@@ -118,6 +119,11 @@ class ResidentServiceSpec:
     idle_timeout_s: float = 30.0
     state_json: str = ""
     tags: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises TypeError for a scope or a lifecycle by its text."""
+        require_member(self.scope, ServiceScope, "scope")
+        require_member(self.lifecycle, ResidentLifecycle, "lifecycle")
 
     @property
     def module(self) -> str:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from paglets.errors import InvalidArgumentError, NotFoundError, Resource
+from paglets.members import require_member
 
 __all__ = [
     "ServiceChange",
@@ -71,6 +72,10 @@ class ServiceRecord:
     resident: bool = False
     online: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises TypeError for a scope by its text."""
+        require_member(self.scope, ServiceScope, "scope")
+
     @property
     def key(self) -> ServiceKey:
         """What a later record replaces this one by."""
@@ -94,6 +99,10 @@ class ServiceQuery:
     operations: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     scope: ServiceScope = ServiceScope.MESH
+
+    def __post_init__(self) -> None:
+        """Raises TypeError for a scope by its text."""
+        require_member(self.scope, ServiceScope, "scope")
 
     def takes(self, record: ServiceRecord, here: str) -> bool:
         """Whether a record fits, for who asks the host `here`; with LOCAL it has to be on that host."""

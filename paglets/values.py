@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from paglets.digest import Digest
 from paglets.errors import InvalidArgumentError
+from paglets.members import require_member
 
 __all__ = [
     "ArrivalMode",
@@ -168,6 +169,10 @@ class TransferTicket:
     state_version: int = 0
     arrival: ArrivalMode = ArrivalMode.ACTIVE
     policy: DeactivationPolicy | None = None
+
+    def __post_init__(self) -> None:
+        """Raises TypeError for an arrival by its text."""
+        require_member(self.arrival, ArrivalMode, "arrival")
 
 
 class JourneyPhase(StrEnum):

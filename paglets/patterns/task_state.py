@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from paglet.v1 import task_pb2
 from paglets.errors import CancelledCallError, PagletError
+from paglets.members import require_member
 from paglets.patterns.task_messages import PackedMessage, error_text, sendable
 from paglets.patterns.task_progress import ReportedProgress
 from paglets.values import TaskPhase
@@ -99,7 +100,11 @@ class TaskState:
         self.fail(cause.message, now, cause)
 
     def enter(self, phase: TaskPhase, now: float) -> None:
-        """Sets the phase alone; one that ends the task does so without a result, or with an error that says little."""
+        """Sets the phase alone; one that ends the task does so without a result, or with an error that says little.
+
+        TypeError for a phase by its text.
+        """
+        require_member(phase, TaskPhase, "phase")
         if phase is TaskPhase.COMPLETED:
             self.complete(None, now)
         elif phase is TaskPhase.FAILED:

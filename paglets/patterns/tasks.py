@@ -113,7 +113,7 @@ class TaskPaglet(Paglet[TaskStateT], Generic[RequestT, ResultT, TaskStateT, Prog
                 state.fail(error_text(error), time.time(), error)
 
     async def set_task_phase(self, phase: TaskPhase) -> None:
-        """Says how far the task is: within the running turn, or in a turn of its own."""
+        """Says how far the task is: within the running turn, or in a turn of its own. TypeError for a text."""
         async with self.turn() as state:
             if has_a_say(state):
                 state.enter(phase, time.time())
