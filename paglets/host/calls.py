@@ -222,7 +222,7 @@ class Calls:
         """The operation of an rpc path. Raises OPERATION_NOT_FOUND."""
         handler = self._paglet.handlers.get(path)
         if handler is None:
-            raise no_operation(self._paglet_id, self._paglet.type_name(), path)
+            raise no_operation(self._paglet_id, type(self._paglet), path)
         return handler
 
     def _parse(self, path: str, data: bytes, type_url: str | None) -> ParsedRequest:

@@ -48,7 +48,7 @@ class PagletServices:
         name = contract_of(service).name
         operations = operations_of(self._type, name)
         if not operations:
-            raise no_operation(self._paglet_id, self._type.type_name(), name)
+            raise no_operation(self._paglet_id, self._type, name)
         check_advertised(ttl_s)
         for tag in tags:
             check_id(tag, "tags")

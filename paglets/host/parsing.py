@@ -16,6 +16,7 @@ from paglets.core.paglet import Paglet
 from paglets.core.raw_call import RawCall
 from paglets.errors import InternalError, InvalidArgumentError, OperationNotFoundError, Resource
 from paglets.host.replies import fingerprint_of, raw_fingerprint_of
+from paglets.operations import near_name
 from paglets.wire.channel_options import MAX_MESSAGE_BYTES
 
 __all__ = ["ParsedRequest", "encoded", "is_raw", "method_of", "no_operation", "parse_request", "parsed"]
@@ -76,7 +77,7 @@ class _RawRequest:
     """A request of any other operation, for a class that takes those; always a turn."""
 
     paglet_id: str
-    type_name: str
+    paglet_type: type[Paglet[Any]]
     argument: RawCall
     is_read_only: bool = False
 
@@ -88,7 +89,7 @@ class _RawRequest:
 
     def encode(self, reply: object) -> bytes:
         if reply is None or reply is NotImplemented:
-            raise no_operation(self.paglet_id, self.type_name, self.argument.operation)
+            raise no_operation(self.paglet_id, self.paglet_type, self.argument.operation)
         if not isinstance(reply, bytes):
             raise _no_reply(self.argument.operation, f"with {type(reply).__name__}, not bytes")
         return _sendable(self.argument.operation, reply)
@@ -102,10 +103,10 @@ def parse_request(
     Raises OPERATION_NOT_FOUND, OPERATION_STREAMS, and MALFORMED_REQUEST for what is not the operation's request.
     """
     if is_raw(paglet_type, path):
-        return _RawRequest(paglet_id, paglet_type.type_name(), RawCall(path.removeprefix("/"), data))
+        return _RawRequest(paglet_id, paglet_type, RawCall(path.removeprefix("/"), data))
     handler = paglet_type.handlers.get(path)
     if handler is None:
-        raise no_operation(paglet_id, paglet_type.type_name(), path)
+        raise no_operation(paglet_id, paglet_type, path)
     operation = handler.operation
     operation.require_unary()
     wanted = operation.request_class.DESCRIPTOR.full_name
@@ -148,15 +149,26 @@ def encoded(handler: Handler, reply: object) -> bytes:
     return _sendable(name, reply.SerializeToString())
 
 
-def no_operation(paglet_id: str, type_name: str, path: str) -> OperationNotFoundError:
-    """What is said of an operation that a paglet does not have."""
-    name = path.removeprefix("/")
+def no_operation(paglet_id: str, paglet_type: type[Paglet[Any]], path: str) -> OperationNotFoundError:
+    """What is said of an operation that a paglet does not have, and which of those that it has may be meant."""
+    name, type_name = path.removeprefix("/"), paglet_type.type_name()
     return OperationNotFoundError(
         "OPERATION_NOT_FOUND",
-        f"paglet {paglet_id} of type {type_name} has no operation {name}",
+        f"paglet {paglet_id} of type {type_name} has no operation {name}{_instead(paglet_type, name)}",
         resource=Resource("paglet", paglet_id),
         metadata={"operation": name, "type": type_name},
     )
+
+
+def _instead(paglet_type: type[Paglet[Any]], name: str) -> str:
+    service, _, method = name.rpartition("/")
+    answered: dict[str, list[str]] = {}
+    for handler in paglet_type.handlers.values():
+        found = handler.operation.descriptor
+        answered.setdefault(found.containing_service.full_name, []).append(found.name)
+    if service in answered:
+        return near_name(method, answered[service])
+    return f"; it answers {', '.join(sorted(answered)) or 'nothing'}"
 
 
 def _sendable(name: str, data: bytes) -> bytes:

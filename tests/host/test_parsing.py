@@ -33,3 +33,19 @@ def test_others_are_for_who_takes_them() -> None:
     assert parsed.fingerprint() == parse_request("q", Bridge, f"/{BRIDGED}/Add", b"a", "x").fingerprint()
     for path, data in ((f"/{BRIDGED}/Add", b"b"), (f"/{BRIDGED}/Hold", b"a")):
         assert parsed.fingerprint() != parse_request("p", Bridge, path, data).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("operation", "instead"),
+    [
+        ("paglets.tests.probe.v1.ProbeService/Apend", "; did you mean Append?"),
+        ("paglets.tests.probe.v1.ProbeService/Xyzzy", ""),
+        ("paglets.tests.prob.v1.ProbeService/Append", "; it answers paglets.tests.probe.v1.ProbeService"),
+        ("Append", "; it answers paglets.tests.probe.v1.ProbeService"),
+    ],
+)
+def test_unknown_operation_tells_which_may_be_meant(operation: str, instead: str) -> None:
+    """Of a service that it answers a rpc of nearly that name; else what services it answers."""
+    with pytest.raises(OperationNotFoundError) as caught:
+        parse_request("p", Probe, f"/{operation}", b"")
+    assert caught.value.message == f"paglet p of type {Probe.type_name()} has no operation {operation}{instead}"
