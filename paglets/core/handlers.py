@@ -6,6 +6,7 @@ import inspect
 import typing
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, TypeVar
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -103,7 +104,8 @@ def _check(owner: type, attribute: str, method: object, found: ServiceOperation,
         raise TypeError(f"{where}; its parameters are {inspect.signature(method)}")
     hints = _hints(method)
     for name, wanted, streams in ((parameters[1].name, request, takes_stream), ("return", reply, gives_stream)):
-        if name in hints and not _fits(hints[name], wanted, streams=streams):
+        is_nothing = name == "return" and not streams and hints.get(name) is NoneType and not wanted.DESCRIPTOR.fields
+        if name in hints and not is_nothing and not _fits(hints[name], wanted, streams=streams):
             raise TypeError(f"{where}; it says {hints[name]!r} for {name}")
 
 

@@ -55,7 +55,8 @@ class Paglet(Hooks[StateT], OwnFiles):
     Give the state class as `class Counter(Paglet[CounterState])`: a dataclass, the only thing that moves and persists;
     other attributes are transient. `Services` names the protobuf services it answers, one method per rpc in snake_case,
     `def` (run in a thread) or `async def`. Each call without the option NO_SIDE_EFFECTS is a turn: it changes
-    `self.state` and is committed durably before the reply leaves, or raises and leaves the state as it was.
+    `self.state` and is committed durably before the reply leaves, or raises and leaves the state as it was. A reply
+    without fields need not be returned: None is one.
 
     An rpc with a stream is answered by `async def`, with `AsyncIterator` for each stream: an async generator where
     replies are one. It runs beside the turns, reads the durable state, changes it in `async with self.turn() as state:`

@@ -142,8 +142,10 @@ def parsed(handler: Handler, data: bytes) -> Message:
 
 
 def encoded(handler: Handler, reply: object) -> bytes:
-    """A message that an author's method answered with. Raises REPLY_INVALID."""
+    """A message that an author's method answered with; None is one without fields. Raises REPLY_INVALID."""
     name, expected = handler.operation.full_name, handler.operation.reply_class
+    if reply is None and not expected.DESCRIPTOR.fields:
+        return b""
     if not isinstance(reply, expected):
         raise _no_reply(name, f"with {type(reply).__name__}, not {expected.__name__}")
     return _sendable(name, reply.SerializeToString())

@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
 from paglet.examples.counter.v1 import counter_pb2
-from paglet.v1 import task_pb2
+from paglet.v1 import fanout_pb2, task_pb2
 from paglets.core.handlers import bind_handlers, operation
 from paglets.core.paglet import Paglet, PatternService
 
@@ -99,6 +99,20 @@ def test_misspelt_handler_is_refused(misspelt: str) -> None:
     """A method that nearly has the name is as good as none, but it is named."""
     with pytest.raises(TypeError, match=rf"{EXPECTED_ADD}; it has no such method; did you mean {misspelt}\?"):
         defined({misspelt: add, "get": get})
+
+
+def test_nothing_is_answered_where_there_is_nothing_to_tell() -> None:
+    """A method says that it returns nothing if its reply has no fields, and may not otherwise."""
+
+    def report(self: object, request: fanout_pb2.FanoutServiceReportRequest) -> None:
+        """Tells nothing."""
+
+    def add_nothing(self: object, request: counter_pb2.AddRequest) -> None:
+        """Owes a sum."""
+
+    assert defined({"report": report}, fanout_pb2.DESCRIPTOR.services_by_name["FanoutService"]).handlers
+    with pytest.raises(TypeError, match=r"it says .*NoneType.* for return"):
+        defined({"add": add_nothing, "get": get})
 
 
 def test_framework_is_never_meant() -> None:

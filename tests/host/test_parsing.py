@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from paglets.errors import InvalidArgumentError, OperationNotFoundError
-from paglets.host.parsing import parse_request
+from paglets.errors import InternalError, InvalidArgumentError, OperationNotFoundError
+from paglets.host.parsing import encoded, parse_request
 from tests.host.bridge import BRIDGED, Bridge
 from tests.host.probe import Probe
 from tests.host.streamer import Streamer
+from tests.patterns.spreader import Spreader
 
+PROBE = "paglets.tests.probe.v1.ProbeService"
 STREAMS = [path for path, handler in Streamer.handlers.items() if not handler.operation.is_unary]
 
 
@@ -49,3 +51,13 @@ def test_unknown_operation_tells_which_may_be_meant(operation: str, instead: str
     with pytest.raises(OperationNotFoundError) as caught:
         parse_request("p", Probe, f"/{operation}", b"")
     assert caught.value.message == f"paglet p of type {Probe.type_name()} has no operation {operation}{instead}"
+
+
+def test_nothing_is_a_reply_without_fields() -> None:
+    """A method that returns nothing has answered if there is nothing to tell; else it has forgotten to."""
+    reports, adds = Spreader.handlers["/paglet.v1.FanoutService/Report"], Probe.handlers[f"/{PROBE}/Append"]
+    assert encoded(reports, None) == b""
+    with pytest.raises(InternalError, match="answered with NoneType"):
+        encoded(adds, None)
+    with pytest.raises(InternalError, match="answered with str"):
+        encoded(reports, "")
