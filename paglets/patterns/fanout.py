@@ -7,6 +7,7 @@ was asked for is ended also when nobody heard whether it came to be.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from google.protobuf.message import Message
 from paglet.v1 import fanout_pb2
 from paglets.core.events import ActivationEvent, CloneEvent, MobilityEvent
 from paglets.core.paglet import Paglet, PatternService
-from paglets.errors import PagletError, PreconditionError, Resource
+from paglets.errors import InvalidArgumentError, PagletError, PreconditionError, Resource
 from paglets.patterns.fanout_results import WaitingResults
 from paglets.patterns.fanout_state import FanoutRole, MeshFanoutState
 from paglets.patterns.task_state import error_text
@@ -93,7 +94,8 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
         """Has the work done on these hosts, by default on all that are online; returns when all are done or failed.
 
         It takes `timeout_s` seconds at most, and a moment to end the children. Errors of hosts are in `state.errors`.
-        For the background. Raises WAIT_IN_TURN in a turn, FANOUT_RUNNING.
+        For the background. Raises WAIT_IN_TURN in a turn, FANOUT_RUNNING, and MALFORMED_REQUEST for a time without an
+        end.
         """
         async with self._one_at_a_time():
             await self._fan_out(request, hosts, timeout_s, include_self=include_self)
@@ -146,7 +148,12 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
     # Its steps.
 
     async def fanout_reset(self, timeout_s: float) -> None:
-        """Begins a fan-out that has `timeout_s` seconds from now."""
+        """Begins a fan-out that has `timeout_s` seconds from now. Raises MALFORMED_REQUEST for a time without an end.
+
+        Children end themselves when it is over: nobody else knows of them when their parent is gone.
+        """
+        if not timeout_s < math.inf:
+            raise InvalidArgumentError("MALFORMED_REQUEST", f"a fan-out has so many seconds, got {timeout_s}")
         async with self.turn() as state:
             state.reset(new_id(), timeout_s, time.time())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -12,7 +13,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from paglet.v1 import fanout_pb2
 from paglets.core.events import ActivationEvent, CloneEvent, MobilityEvent
-from paglets.errors import UnavailableError
+from paglets.errors import InvalidArgumentError, UnavailableError
 from paglets.patterns.fanout_state import FanoutRole, MeshFanoutState
 from paglets.testing import eventually
 from tests.fake_home import FakeHome
@@ -65,6 +66,15 @@ async def test_fan_1_reset(home: FakeHome) -> None:
     assert 9.0 < state.time_left_s(state.counted_at) <= 10.0
     await spreader.fanout_reset(-5.0)
     assert spreader.state.remaining_s == 0.0
+
+
+@pytest.mark.parametrize("timeout_s", [math.inf, math.nan])
+async def test_fan_1_time_that_has_no_end(home: FakeHome, timeout_s: float) -> None:
+    """Is refused before anything is asked for: its children would outlive a parent that is gone."""
+    with pytest.raises(InvalidArgumentError, match="a fan-out has so many seconds") as caught:
+        await _paglet(home).fan_out(StringValue(), timeout_s=timeout_s)
+    assert caught.value.reason == "MALFORMED_REQUEST"
+    assert (home.made, _state(home).children, _state(home).fanout_id) == ([], {}, "")
 
 
 async def test_fan_2_select_hosts(home: FakeHome) -> None:
