@@ -16,10 +16,11 @@ import platformdirs
 from paglets.cli.host_record import host_lines, host_record
 from paglets.cli.nouns import Noun
 from paglets.cli.output import note, write_json, write_record
+from paglets.cli.resident_option import RESIDENT_METAVAR, resident
 from paglets.cli.session import DEFAULT_ADDRESS, Session
 from paglets.cli.store_options import StoreVerb, store_options, store_settings
-from paglets.cli.types import address_or_none, label, listening_address, one_of_each, resident, size
-from paglets.config import DEFAULT_MAX_CONNECTIONS, HostSettings, ResidentLifecycle, ResidentServiceSpec
+from paglets.cli.types import address_or_none, label, listening_address, one_of_each, size
+from paglets.config import DEFAULT_MAX_CONNECTIONS, HostSettings, ResidentServiceSpec
 from paglets.system.residents import SYSTEM_RESIDENTS
 from paglets.values import check_id
 
@@ -61,9 +62,10 @@ def _default_name() -> str:
     "--resident",
     "residents",
     type=resident,
-    metavar="MODULE.CLASS[=lazy|eager]",
+    metavar=RESIDENT_METAVAR,
     multiple=True,
-    help="A service that the host starts by itself: when it is first called, or at once. Repeatable.",
+    help="A service that the host starts by itself: when it is first called, or at once. Keys are scope (local, mesh),"
+    " one-in (mesh, host), id, idle (SPAN after which a lazy one rests), tag, and last state (JSON). Repeatable.",
 )
 @click.option(
     "--system",
@@ -117,7 +119,7 @@ def serve(
     data: Path | None,
     join: str,
     allow: tuple[str, ...],
-    residents: tuple[tuple[str, ResidentLifecycle], ...],
+    residents: tuple[ResidentServiceSpec, ...],
     system: bool,  # noqa: FBT001 - click gives it by name
     file_roots: tuple[Path, ...],
     tags: tuple[str, ...],
@@ -139,10 +141,7 @@ def serve(
         listen=listen,
         join=join,
         allow=allow,
-        residents=(
-            *(ResidentServiceSpec(type=name, lifecycle=kind) for name, kind in residents),
-            *(SYSTEM_RESIDENTS if system else ()),
-        ),
+        residents=(*residents, *(SYSTEM_RESIDENTS if system else ())),
         file_roots=file_roots,
         tags=tags,
         properties=properties,

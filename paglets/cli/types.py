@@ -13,8 +13,6 @@ from pathlib import Path
 
 import click
 
-from paglets.config import ResidentLifecycle
-
 __all__ = [
     "address",
     "address_or_none",
@@ -24,7 +22,6 @@ __all__ = [
     "moment",
     "one_of_each",
     "read_text_argument",
-    "resident",
     "size",
     "span",
     "timeout",
@@ -47,14 +44,6 @@ def address(value: object) -> str:
         if not name or port == 0:
             raise click.BadParameter(f"{text!r} is no address of a host; give NAME:PORT, port 1 to 65535, or unix:PATH")
     return text
-
-
-def resident(value: object) -> tuple[str, ResidentLifecycle]:
-    """A resident service: `MODULE.CLASS`, which is lazy, or `MODULE.CLASS=lazy` or `=eager`."""
-    name, equals, kind = str(value).partition("=")
-    if not name.rpartition(".")[0] or kind not in ({*ResidentLifecycle} if equals else {""}):
-        raise click.BadParameter(f"{str(value)!r} is no resident service; give MODULE.CLASS, and =lazy or =eager")
-    return name, ResidentLifecycle(kind) if kind else ResidentLifecycle.LAZY
 
 
 def address_or_none(value: object) -> str:
