@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
-from paglets.artifacts.store import ArtifactWriteResult, PullRequest
+from paglets.artifacts.store import ArtifactWriteResult, PullProgress, PullRequest
 from paglets.cli.artifact_record import artifact_record
 from paglets.cli.nouns import Verb
-from paglets.cli.output import note, size_text, write_json
-from paglets.cli.progress import byte_bar
+from paglets.cli.output import note, plain, size_text, write_json
+from paglets.cli.progress import Advance, byte_bar, is_drawn
 from paglets.cli.session import Session
 from paglets.errors import PagletError
 from paglets.values import new_id
@@ -55,9 +56,21 @@ async def _pulled(client: Client, request: PullRequest, *, joins: bool) -> Artif
     with suppress(*(PagletError,) if joins else ()):  # one that is joined has its ticket
         request = replace(request, read_ticket=await _ticket(client, request))
     with byte_bar(request.source_artifact_id) as advance:
-        return await client.artifacts.pull(
-            request, progress=lambda told: advance(told.bytes_done, told.bytes_total, told.problem)
-        )
+        return await client.artifacts.pull(request, progress=_teller(advance))
+
+
+def _teller(advance: Advance) -> Callable[[PullProgress], None]:
+    """Draws how far a pull is; where nothing is drawn it says what keeps it, once until that is another."""
+    said = ""
+
+    def tell(told: PullProgress) -> None:
+        nonlocal said
+        advance(told.bytes_done, told.bytes_total, told.problem)
+        if told.problem not in {"", said} and not is_drawn():
+            note(f"waiting: {plain(told.problem)}")
+        said = told.problem
+
+    return tell
 
 
 async def _ticket(client: Client, request: PullRequest) -> bytes:

@@ -13,7 +13,7 @@ from paglets.values import JourneyInfo, JourneyPhase
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["Advance", "Bars", "byte_bar", "journey_bar", "task_bar", "transfer_bars"]
+__all__ = ["Advance", "Bars", "byte_bar", "is_drawn", "journey_bar", "task_bar", "transfer_bars"]
 
 Advance = Callable[[int, int | None, str], None]
 """Says how much is done, of how much (None for unknown), and what is being done."""
@@ -26,6 +26,11 @@ _WORDS = {
     JourneyPhase.COMMIT: "changes its owner",
     JourneyPhase.ARRIVE: "arrives",
 }
+
+
+def is_drawn() -> bool:
+    """Whether anything is drawn."""
+    return sys.stderr.isatty() and find_spec("rich") is not None
 
 
 def _nothing(_done: int, _total: int | None, _what: str) -> None:
@@ -118,7 +123,7 @@ def _one_bar(title: str, *, of_bytes: bool) -> Generator[Advance]:
 @contextmanager
 def _drawing(*, of_bytes: bool = True) -> Generator[Progress | None]:
     """Something to draw bars with, or None where there is nothing to draw on."""
-    if not (sys.stderr.isatty() and find_spec("rich")):
+    if not is_drawn():
         yield None
         return
     from rich import progress

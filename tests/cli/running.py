@@ -129,7 +129,9 @@ class Cli:
 
 
 @contextmanager
-def host(cli: Cli, name: str, *options: str) -> Generator[tuple[str, subprocess.Popen[str]]]:
+def host(
+    cli: Cli, name: str, *options: str, env: Mapping[str, str] | None = None
+) -> Generator[tuple[str, subprocess.Popen[str]]]:
     """A host of its own process; yields where it listens, and ends it."""
     data = str(cli.home / name)
     with (cli.home / f"{name}.log").open("a") as log:
@@ -138,7 +140,7 @@ def host(cli: Cli, name: str, *options: str) -> Generator[tuple[str, subprocess.
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=cli.environment(None),
+            env=cli.environment(env),
             text=True,
         )
     with process:

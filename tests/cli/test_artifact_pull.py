@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Mesh
+from tests.cli.running import PATIENCE_S, Cli, host, until
 
 
 def put(mesh: Mesh, text: bytes) -> str:
@@ -41,3 +45,26 @@ def test_refused(mesh: Mesh) -> None:
     """What is not there cannot be pulled: exit code 64 + NOT_FOUND."""
     assert mesh.cli("artifact", "pull", "alpha", "missing", "--host", mesh.beta).code == 69
     assert mesh.cli("artifact", "pull", "nowhere", "missing", "--host", mesh.beta).code == 69
+
+
+@pytest.mark.slow
+def test_says_what_it_waits_for(cli: Cli) -> None:
+    """While the source is away it says so once, where no bar is drawn; interrupted, it leaves the pull to the host."""
+    with ExitStack() as stack:
+        address, near = stack.enter_context(host(cli, "near", env={"PAGLETS_FAULT": "pull.plan.after:1:stop"}))
+        stack.callback(near.send_signal, signal.SIGCONT)
+        source, far = stack.enter_context(host(cli, "far", "--join", address))
+        (cli.home / "pulled").write_bytes(b"far away" * 100_000)
+        artifact_id = Cli(cli.home, source)("artifact", "put", "pulled").out.strip()
+        pull = Cli(cli.home, address).start("artifact", "pull", "far", artifact_id)
+        until(lambda: "State:\tT" in Path(f"/proc/{near.pid}/status").read_text(), "the pull to be planned")
+        far.kill()
+        far.wait(PATIENCE_S)
+        near.send_signal(signal.SIGCONT)
+        assert pull.stderr is not None
+        assert pull.stderr.readline().startswith("pull ")
+        assert pull.stderr.readline().startswith("waiting: ")
+        pull.send_signal(signal.SIGINT)
+        out, err = pull.communicate(timeout=PATIENCE_S)
+    assert (pull.returncode, out) == (130, "")
+    assert "waiting" not in err
