@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from paglets.client.proxy import PagletProxy
     from paglets.client.task_snapshot import TaskSnapshot
 
-__all__ = ["CARRIER", "carry", "file"]
+__all__ = ["CARRIER", "carry", "file", "has_arrived_at"]
 
 CARRIER = "paglets.patterns.file_mobility.SingleFileTransferPaglet"
 _DISPOSAL_S = 5.0
+_LOOK_S = 2.0
 
 
 @click.group(cls=Noun)
@@ -124,7 +125,7 @@ async def _transfer(
         snapshot = await carry(proxy, request, timeout_s)
     except BaseException:
         # In a task of its own: in one that is being cancelled, timeouts of Python before 3.11.4 end as cancellations.
-        await asyncio.create_task(_interrupt(session, proxy, request))
+        await asyncio.create_task(_interrupt(session, client, proxy, request))
         raise
     if snapshot is not None and (problem := await _dispose(proxy)):
         _tell_left_behind(session, proxy.paglet_id, problem)
@@ -159,17 +160,22 @@ async def carry(
         return None
 
 
-async def _interrupt(session: Session, proxy: PagletProxy, request: FileTransferRequest) -> None:
+async def _interrupt(session: Session, client: Client, proxy: PagletProxy, request: FileTransferRequest) -> None:
     """Ends a transfer that is under way, and tells of what that came too late for.
 
-    A paglet on a journey answers, and ends, when it has arrived: by then the file is there.
+    A paglet on a journey answers when that is over; one that was not committed by a while after the disposal was asked
+    for is given up, and the file stays where it was.
     """
     looking = asyncio.create_task(_result(proxy))
     try:
-        if problem := await _dispose(proxy, looking):
+        await asyncio.wait([looking], timeout=_LOOK_S)
+        if problem := await _dispose(proxy):
             _tell_going_on(session, proxy.paglet_id, request, problem)
         elif looking.done() and (result := looking.result()):
             _warn(session, proxy.paglet_id, f"it was too late to stop the transfer: {_sentence(result)}")
+        elif await has_arrived_at(client, proxy.paglet_id, request.target_host):
+            look = f"look whether the file is at {request.target_host}, where it had come to"
+            _warn(session, proxy.paglet_id, f"it was too late to stop the transfer: {look}")
     finally:
         looking.cancel()
 
@@ -185,12 +191,18 @@ async def _result(proxy: PagletProxy) -> FileTransferResult | None:
         return None
 
 
-async def _dispose(proxy: PagletProxy, first: asyncio.Future[Any] | None = None) -> str:
-    """Ends the paglet that carries the file, after `first`; says why that was not done, empty when it is done."""
+async def has_arrived_at(client: Client, paglet_id: str, host: str) -> bool:
+    """Whether a paglet that has ended had come to a host before; False when nobody knows."""
+    try:
+        return any(event.cause == "commit" and event.host == host for event in await client.history(paglet_id))
+    except PagletError:
+        return False
+
+
+async def _dispose(proxy: PagletProxy) -> str:
+    """Ends the paglet that carries the file; says why that was not done, empty when it is done."""
     try:
         async with asyncio.timeout(_DISPOSAL_S):
-            if first is not None:
-                await asyncio.wait([first])
             await proxy.dispose()
     except TimeoutError:
         return f"it did not answer within {_DISPOSAL_S:g} s"
@@ -200,15 +212,15 @@ async def _dispose(proxy: PagletProxy, first: asyncio.Future[Any] | None = None)
 
 
 def _tell_going_on(session: Session, paglet_id: str, request: FileTransferRequest, problem: str) -> None:
-    """Whoever interrupts a transfer must know that it was not stopped by that."""
+    """Whoever interrupts a transfer must know when it was not stopped by that, or not yet."""
     from paglet.v1.transfer_pb2 import FILE_MODE_MOVE
 
     source_goes = request.mode == FILE_MODE_MOVE and not request.dry_run
     _warn(
         session,
         paglet_id,
-        f"the transfer is not stopped: paglet {paglet_id} could not be ended ({problem}), and its journey to"
-        f" {request.target_host} goes on{', after which the source is deleted' if source_goes else ''}."
+        f"the transfer is not stopped yet: paglet {paglet_id} was not seen to end ({problem}); until it does its"
+        f" journey to {request.target_host} goes on{', after which the source is deleted' if source_goes else ''}."
         f" `paglets paglet show {paglet_id}` tells how far it is, `paglets paglet dispose {paglet_id}` ends it",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import signal
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from paglets.cli.file import CARRIER, has_arrived_at
+from paglets.client.client import Client
 from tests.cli.conftest import Mesh
 from tests.cli.running import PATIENCE_S, Cli, Ran, host, until
 from tests.mounts import tmpfs
@@ -157,7 +160,7 @@ def test_ctrl_c_tells_of_a_paglet_that_is_left(
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (130, "")
-    assert f"paglet {left['paglet_id']} could not be ended (it did not answer within 5 s)" in err
+    assert f"paglet {left['paglet_id']} was not seen to end (it did not answer within 5 s)" in err
     assert "its journey to far goes on, after which the source is deleted" in err
     assert f"`paglets paglet show {left['paglet_id']}` tells how far it is" in err
     assert f"`paglets paglet dispose {left['paglet_id']}` ends it" in err
@@ -181,6 +184,40 @@ def test_ctrl_c_tells_of_a_transfer_that_was_done_all_the_same(
     assert f"Warning: it was too late to stop the transfer: {moved}" in err
     assert (tmp_path / "b.txt").read_text() == "a"
     assert cli("paglet", "ls", "--json").out == ""
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_a_transfer_that_is_under_way(
+    pair: tuple[Cli, subprocess.Popen[str], subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """Interrupted before the journey is committed it gives that up: the paglet ends, and the file stays."""
+    cli, _, far = pair
+    (tmp_path / "a.txt").write_text("a")
+    far.send_signal(signal.SIGSTOP)
+    process = cli.start("file", "push", str(tmp_path / "a.txt"), "--to", "far", "--dest", "b.txt", "--mode", "move")
+    until(lambda: phase(cli) == "prepare", "the journey to begin")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE_S)
+    until(lambda: cli("paglet", "ls", "--json").out == "", "the paglet to end")
+    far.send_signal(signal.SIGCONT)
+    assert process.returncode == 130
+    assert (tmp_path / "a.txt").exists()
+    assert not (tmp_path / "b.txt").exists()
+
+
+def test_paglet_that_has_ended_is_known_to_have_arrived(mesh: Mesh) -> None:
+    """Who hears nothing of a transfer that he has ended is told if the file had left before."""
+
+    async def has_arrived(host: str) -> bool:
+        async with Client(mesh.alpha) as client:
+            return await has_arrived_at(client, "traveller", host)
+
+    assert not asyncio.run(has_arrived("beta"))
+    for words in ("create", CARRIER, "--id", "traveller"), ("dispatch", "traveller", "beta"):
+        assert mesh.cli("paglet", *words).code == 0
+    mesh.cli("paglet", "dispose", "traveller")
+    assert asyncio.run(has_arrived("beta"))
+    assert not asyncio.run(has_arrived("alpha"))
 
 
 @pytest.mark.slow
