@@ -22,6 +22,7 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 _REFUSED = (types.AnyType, types.CustomType, types.ExtType, types.RawType)
 _WITH_FIELDS = (types.DataclassType, types.StructType, types.TypedDictType, types.NamedTupleType)
+_MARGIN = 64
 
 
 class StateCodec(Generic[StateT]):
@@ -35,7 +36,9 @@ class StateCodec(Generic[StateT]):
         if not dataclasses.is_dataclass(state_class):
             raise TypeError(f"the state class {state_class.__qualname__} must be a dataclass")
         self._kind = types.type_info(state_class)
+        self._is_nested = False
         for kind in _walk(self._kind, set()):
+            self._is_nested |= any(isinstance(part, _WITH_FIELDS) for part in _parts(kind))
             if isinstance(kind, _REFUSED):
                 raise TypeError(f"{state_class.__qualname__} has a field of type {kind}; state fields must be typed")
             if isinstance(kind, types.DictType):
@@ -57,8 +60,22 @@ class StateCodec(Generic[StateT]):
         """Decodes bytes of this version. Raises STATE_INVALID when they do not fit the class."""
         try:
             return self._decoder.decode(data)
-        except (msgspec.DecodeError, ValueError, TypeError) as error:
+        except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
             raise self._invalid(error) from error
+
+    def prove(self, data: bytes) -> StateT:
+        """As `check`, for bytes that are to be kept: what `load` would refuse some day is refused now.
+
+        That is a field of a subclass where its base is declared, and what is nested too deep to be read from deeper in
+        the program.
+        """
+        try:
+            state = _from_deeper(self.check, data) if self._is_nested else self.check(data)
+        except RecursionError as error:
+            raise self._invalid(error) from error
+        if self._is_nested and self._encoder.encode(state) != data:
+            self._refuse_unknown(msgspec.msgpack.decode(data))
+        return state
 
     def from_json(self, text: str) -> StateT:
         """Decodes a state that a person wrote; unknown and repeated fields are refused. Raises STATE_INVALID."""
@@ -107,7 +124,7 @@ class StateCodec(Generic[StateT]):
             )
 
     def _refuse_unknown(self, raw: object) -> None:
-        path = _unknown_path(raw, self._kind, "")
+        path = _unknown_path(raw, self._kind)
         if path is not None:
             raise self._invalid(ValueError(f"{path!r} is no field of it"))
 
@@ -175,24 +192,42 @@ def _parts(kind: types.Type) -> Iterable[types.Type]:
     return ()
 
 
-def _unknown_path(raw: object, kind: types.Type, path: str) -> str | None:
+def _from_deeper(read: Callable[[bytes], StateT], data: bytes, frames: int = _MARGIN) -> StateT:
+    """Reads from deeper in the stack than the caller is: what can be read there can be read elsewhere."""
+    return _from_deeper(read, data, frames - 1) if frames else read(data)
+
+
+def _unknown_path(raw: object, kind: types.Type) -> str | None:
     """Where `raw`, which was read as this type, has a field that the type has not; None when nowhere."""
-    if isinstance(kind, types.UnionType):
-        paths = [_unknown_path(raw, member, path) for member in kind.types if _may_be(raw, member)]
-        return None if None in paths else next(iter(paths), None)
-    for key, value, part in _inside(raw, kind):
-        here = f"{path}.{key}" if path else key
-        found = here if part is None else _unknown_path(value, part, here)
-        if found is not None:
-            return found
+    waiting = [(raw, kind, "")]
+    while waiting:
+        holder, declared, path = waiting.pop()
+        for key, value, part in _inside(holder, _member(holder, declared)):
+            here = f"{path}.{key}" if path else key
+            if part is None:
+                return here
+            if _is_map(value) or _is_array(value):
+                waiting.append((value, part, here))
     return None
 
 
+def _member(raw: object, kind: types.Type) -> types.Type:
+    """The member of a union as which a map or an array was read; if there are several, a tag tells which."""
+    if not isinstance(kind, types.UnionType):
+        return kind
+    fitting = [member for member in kind.types if _may_be(raw, member)]
+    return next((member for member in fitting if _has_tag_of(raw, member)), fitting[0])
+
+
 def _may_be(raw: object, kind: types.Type) -> bool:
-    """Whether what was decoded has the shape of a type: maps and arrays are all that has something inside."""
+    """Whether a map or an array has the shape of a type."""
     if _is_map(raw):
-        return isinstance(kind, (*_WITH_FIELDS, types.DictType))
-    return not _is_array(raw) or isinstance(kind, (*_WITH_FIELDS, types.TupleType, types.CollectionType))
+        return isinstance(kind, (*_WITH_FIELDS[:3], types.DictType))
+    return isinstance(kind, types.StructType | types.NamedTupleType | types.TupleType | types.CollectionType)
+
+
+def _has_tag_of(raw: object, kind: types.Type) -> bool:
+    return _is_map(raw) and isinstance(kind, types.StructType) and raw.get(kind.tag_field) == kind.tag
 
 
 def _inside(raw: object, kind: types.Type) -> Iterator[tuple[str, object, types.Type | None]]:

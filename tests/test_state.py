@@ -316,3 +316,55 @@ def test_version_without_a_way_up_is_refused(version: int) -> None:
     assert error.value.reason == "STATE_VERSION_UNSUPPORTED"
     assert error.value.metadata == {"found": str(version), "supported": "3"}
     codec.require_readable(2)
+
+
+@dataclass
+class Cover:
+    """A class that somebody derives from."""
+
+    title: str = ""
+
+
+@dataclass
+class Gilded(Cover):
+    """Has a field more than what its base's fields are declared to hold."""
+
+    carats: int = 0
+
+
+@dataclass
+class Link:
+    """As deep as somebody makes it."""
+
+    following: Link | None = None
+
+
+@pytest.mark.parametrize(("kind", "value"), [(Cover, Gilded()), (list[Cover], [Cover("a"), Gilded("b")])], ids=str)
+def test_field_of_a_subclass_is_refused_before_it_is_kept(kind: Any, value: object) -> None:  # noqa: ANN401 - a type
+    """What the declared type has not would be lost at once, and its bytes be refused after a restart."""
+    holder = make_dataclass("Holder", [("value", kind)])
+    codec: StateCodec[Any] = StateCodec(holder, 1, {})
+    with pytest.raises(InvalidArgumentError, match=r"value.*\.carats' is no field of it"):
+        codec.prove(codec.encode(holder(value)))
+
+
+def test_whatever_is_proven_is_loaded_however_deep() -> None:
+    """A chain is kept if it can be read back, also from deeper in the program, and refused if it cannot."""
+    codec, loaded = StateCodec(Link, 1, {}), 0
+    for depth in range(50, 1500, 50):
+        data = msgspec.msgpack.encode(_maps(depth))
+        try:
+            codec.prove(data)
+        except InvalidArgumentError:
+            break
+        codec.load(data, 1)
+        loaded = depth
+    assert loaded >= 400
+
+
+def _maps(depth: int) -> dict[str, object]:
+    """A chain as it is encoded."""
+    found: dict[str, object] = {"following": None}
+    for _ in range(depth):
+        found = {"following": found}
+    return found

@@ -204,7 +204,7 @@ class Turn(Generic[StateT]):
         if data == self.cell.latest:
             return None
         self.cell.check_size(data)
-        return data, self.cell.codec.check(data)
+        return data, self.cell.codec.prove(data)
 
     def roll_back(self) -> None:
         """Ends the turn and forgets what it did."""

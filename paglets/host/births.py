@@ -163,4 +163,4 @@ def _first_state(paglet_type: type[Paglet[Any]], state_json: str) -> object:
             f"{codec.state_class.__qualname__} has no default for: {', '.join(required)}; give an initial state",
             field="state_json",
         )
-    return paglet_type.State()
+    return codec.prove(codec.encode(paglet_type.State()))
