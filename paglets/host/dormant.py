@@ -53,6 +53,7 @@ class Dormant:
         self._doubtful: set[str] = set()
         self._coming: dict[str, asyncio.Task[Resident]] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._wanted: dict[str, str] = {}
         self._later: dict[str, float] = {}
         self._timed = asyncio.Event()
 
@@ -99,15 +100,18 @@ class Dormant:
         self._tasks.start(self._start(paglet_id))
 
     async def _start(self, paglet_id: str) -> None:
-        if (await self._parts.journal.dormant.policy(paglet_id)).activate_on_startup:
-            await self._wake_alone(paglet_id, "startup")
-        else:
-            await self._wake_for_posts(paglet_id)
+        reason = "startup" if await self._is_wanted(paglet_id, "startup") else "message"
+        await self._wake_if_wanted(paglet_id, reason)
 
     def remove(self, paglet_id: str) -> None:
         """The paglet has ended, or is awake."""
         self._inactive.discard(paglet_id)
         self._doubtful.discard(paglet_id)
+        self._give_up(paglet_id)
+
+    def _give_up(self, paglet_id: str) -> None:
+        """Neither a start nor posts bring the paglet back any more."""
+        self._wanted.pop(paglet_id, None)
         self._later.pop(paglet_id, None)
 
     def rearranged(self, paglet_id: str) -> None:
@@ -133,12 +137,28 @@ class Dormant:
     def wake_for_posts(self, paglet_id: str) -> None:
         """Brings a paglet back for posts that wait, if there are some and its policy says so; nobody waits for it."""
         if paglet_id in self._inactive:
-            self._tasks.start(self._wake_for_posts(paglet_id))
+            self._tasks.start(self._wake_if_wanted(paglet_id, "message"))
 
-    async def _wake_for_posts(self, paglet_id: str) -> None:
+    def wake_for_posts_later(self, paglet_id: str) -> None:
+        """As `wake_for_posts`, in a while: for posts that could not bring it back just now."""
+        if paglet_id in self._inactive:
+            self._wanted.setdefault(paglet_id, "message")
+            self._later.setdefault(paglet_id, time.time() + _TRY_AGAIN_S)
+            self._timed.set()
+
+    async def _wake_if_wanted(self, paglet_id: str, reason: str) -> None:
+        """Brings a paglet back that a start is to bring back, or posts; one that fails is tried again in a while."""
+        if not await self._is_wanted(paglet_id, reason):
+            self._give_up(paglet_id)
+        elif paglet_id in self._inactive:
+            self._wanted[paglet_id] = reason
+            await self._wake_alone(paglet_id, reason)
+
+    async def _is_wanted(self, paglet_id: str, reason: str) -> bool:
         policy = await self._parts.journal.dormant.policy(paglet_id)
-        if policy.activate_on_message and await self._parts.journal.posts.wait_for(paglet_id):
-            await self._wake_alone(paglet_id, "message")
+        if reason == "startup":
+            return policy.activate_on_startup
+        return policy.activate_on_message and await self._parts.journal.posts.wait_for(paglet_id)
 
     async def wake(self, paglet_id: str, reason: str) -> Resident:
         """Brings an inactive paglet back, to the end whatever becomes of the caller; who comes meanwhile joins.
@@ -238,18 +258,20 @@ class Dormant:
         self._doubtful.update(self._inactive)
 
     async def keep_time(self) -> None:
-        """Brings back those that a start does, one after another, and then everyone when its time comes."""
-        for paglet_id in await self._parts.journal.dormant.on_startup():
-            await self._wake_alone(paglet_id, "startup")
+        """Brings back those that a start or posts do, one after another, and then everyone when its time comes."""
+        self._wanted.update((found, "startup") for found in await self._parts.journal.dormant.on_startup())
         for paglet_id in await self._parts.journal.posts.at_rest():
-            await self._wake_for_posts(paglet_id)
+            self._wanted.setdefault(paglet_id, "message")
         while True:
             self._timed.clear()
             now = time.time()
+            for paglet_id, reason in list(self._wanted.items()):
+                if self._later.get(paglet_id, now) <= now:
+                    await self._wake_if_wanted(paglet_id, reason)
             for paglet_id in await self._parts.journal.dormant.due(now):
                 await self._wake_in_time(paglet_id, now)
-            following = await self._parts.journal.dormant.next_time(now)
-            pause_s = min([_LONGEST_WAIT_S, *(at - time.time() for at in (*following, *self._later.values()))])
+            following = [*await self._parts.journal.dormant.next_time(now), *self._later.values()]
+            pause_s = min([_LONGEST_WAIT_S, *(at - time.time() for at in following if at > now)])
             with suppress(TimeoutError):  # never long: somebody may set the clock
                 async with asyncio.timeout(max(0.0, pause_s)):
                     await self._timed.wait()
@@ -260,13 +282,15 @@ class Dormant:
         Of one that rests only in the journal yet it is for others to decide; its time is looked at again then.
         """
         if paglet_id in self._inactive and self._later.get(paglet_id, now) <= now:
-            self._later[paglet_id] = now + _TRY_AGAIN_S  # a change that comes meanwhile takes it away again
             await self._wake_alone(paglet_id, "time")
 
     async def _wake_alone(self, paglet_id: str, reason: str) -> None:
-        """Brings a paglet back that nobody waits for; one that fails stays as it is."""
+        """Brings a paglet back that nobody waits for; one that fails stays as it is, and is tried again in a while."""
+        self._later[paglet_id] = time.time() + _TRY_AGAIN_S  # a change that comes meanwhile takes it away again
         try:
             await attempt(self.wake(paglet_id, reason), f"the activation of paglet {paglet_id}")
         except PagletError as error:
-            if error.reason != "PAGLET_MOVED":
+            if error.reason == "PAGLET_MOVED":
+                self._give_up(paglet_id)
+            else:
                 _log.error("paglet %s stays inactive: %s", paglet_id, error)

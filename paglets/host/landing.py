@@ -133,6 +133,7 @@ class Landing:
             self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.DEACTIVATE, journeys=(record,)
         )
         self._dormant.add(row.paglet_id)
+        self._dormant.wake_for_posts(row.paglet_id)
         point("arrival.record.after")
 
     async def _keep_unread(self, incoming: Incoming, row: PagletRow, error: PagletError) -> None:

@@ -90,6 +90,7 @@ class Posting:
                 if not policy.queue_posts or error.reason in {"PAGLET_MOVED", "PAGLET_NOT_FOUND"}:
                     raise
                 _log.warning("paglet %s was not brought back by a post, which waits: %s", paglet_id, error)
+                self._dormant.wake_for_posts_later(paglet_id)
 
 
 def _take(post: StoredPost, box: PostBox, book: ReplyBook) -> StoredPost | None:

@@ -11,6 +11,7 @@ import pytest
 from paglets.values import ArrivalMode, DeactivationPolicy, PagletState, TransferTicket
 from tests.host.conftest import Mesh
 from tests.host.midway import Midway
+from tests.host.posts import closed, post
 from tests.host.stage import STAGE
 from tests.host.support import ask, eventually, new_request, refused
 from tests.host.unharmed import CONTENT, probe_with_file
@@ -46,6 +47,28 @@ async def test_policy_comes_along(mesh: Mesh) -> None:
     assert refusal.reason == "PAGLET_INACTIVE"
     assert await mesh.beta.host.parts.journal.dormant.policy("probe") == _KEPT.policy
     assert (await mesh.alpha.client.activate("probe")).state is PagletState.ACTIVE
+
+
+@pytest.mark.parametrize("ticket", [_AT_REST, _KEPT])
+async def test_posts_that_came_along(mesh: Mesh, ticket: TransferTicket) -> None:
+    """Posts that waited for it at the source bring it back at the target, if its policy there lets posts do that."""
+    await mesh.probe()
+    STAGE.hold("a")
+    calling = asyncio.create_task(ask(mesh.alpha.channel, "probe", "Hold", "a"))
+    await STAGE.reached("a")
+    await post(mesh.alpha.channel, "probe", "Append", "b")
+    moving = asyncio.create_task(mesh.alpha.client.dispatch("probe", "beta", ticket=ticket))
+    await closed(mesh.alpha, "probe")
+    STAGE.release("a")
+    await asyncio.gather(calling, moving)
+    if ticket is _KEPT:
+        assert (await mesh.beta.client.get("probe")).state is PagletState.INACTIVE
+        return
+
+    async def has_run() -> bool:
+        return '"b"' in await mesh.beta.client.state("probe")  # which wakes nobody
+
+    await eventually(has_run, what="the post")
 
 
 async def test_time_that_has_come(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from contextlib import closing, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from pathlib import Path
 
 import grpc
@@ -15,7 +15,7 @@ from paglet.v1 import rebuild_pb2 as pb
 from paglet.v1 import rebuild_pb2_grpc
 from paglets.errors import PagletError, UnavailableError
 from paglets.values import DeactivationPolicy, PagletState
-from tests.host.conftest import Site
+from tests.host.conftest import Site, site
 from tests.host.midway import Midway, do
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, eventually, refused
@@ -71,6 +71,23 @@ async def test_time_that_comes_before_the_rebuild_is_kept(
     await looked.over()
     await _rebuild(alpha)
     await eventually(lambda: do("activated time" in STAGE.notes), what="its time")
+
+
+async def test_start_that_comes_before_the_rebuild_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A paglet that a start brings back, and that had no row at the start, wakes as soon as it has one."""
+    policy = DeactivationPolicy(activate_on_startup=True, activate_on_message=False)
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha")
+        await alpha.client.create(PROBE_TYPE, paglet_id="probe")
+        await alpha.client.deactivate("probe", policy)
+    _lose_rows(tmp_path)
+    async with AsyncExitStack() as stack:
+        again = await site(stack, tmp_path, "alpha")
+        await eventually(lambda: do("probe stays inactive" in caplog.text), what="a start in vain")
+        await _rebuild(again)
+        await eventually(lambda: do("activated startup" in STAGE.notes), what="its return")
+        await again.client.deactivate("probe", policy)  # that it was to come back is over
+        assert (await again.client.get("probe")).state is PagletState.INACTIVE
 
 
 async def _asked(at: Site) -> None:

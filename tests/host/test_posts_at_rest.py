@@ -10,6 +10,8 @@ import grpc
 import pytest
 
 from paglets.config import HostSettings, PostSettings
+from paglets.errors import UnavailableError
+from paglets.host import dormant
 from paglets.values import DeactivationPolicy, PagletState
 from tests.host.conftest import Mesh, Site, site
 from tests.host.posts import closed, post, ran
@@ -89,6 +91,23 @@ async def test_post_outlives_an_activation_that_fails(alpha: Site, probe: str) -
     assert len(await alpha.host.parts.journal.posts.of(probe)) == 1
     await alpha.client.deactivate(probe, DeactivationPolicy(queue_posts=False))
     assert (await refused(post(alpha.channel, probe, "Append", "b"))).reason == "HOOK_FAILED"
+
+
+async def test_post_is_not_forgotten_when_its_paglet_could_not_come_back(
+    alpha: Site, probe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What kept the paglet from coming back for a post may pass: it is tried again, though nothing else is asked."""
+    monkeypatch.setattr(dormant, "_TRY_AGAIN_S", 0.05)
+    await alpha.client.deactivate(probe)
+
+    async def no_answer(*_arguments: object) -> object:
+        raise UnavailableError("DIRECTORY_UNAVAILABLE", "no answer comes")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(alpha.host.residents, "load", no_answer)
+        await post(alpha.channel, probe, "Append", "a")
+        assert await is_inactive(alpha)
+    await has_lines(alpha, "woken", "a")
 
 
 async def test_bounds_hold_at_rest(tmp_path: Path) -> None:
