@@ -7,9 +7,8 @@ import logging
 from typing import Any
 
 from paglets.core.paglet import Paglet
-from paglets.directory.contract import HostRegistration, PagletRow
+from paglets.directory.contract import PagletRow
 from paglets.errors import (
-    NotFoundError,
     PagletError,
     PreconditionError,
     Resource,
@@ -28,7 +27,7 @@ from paglets.host.dormant import WAKING_POINTS, Dormant
 from paglets.host.ending import DISPOSAL_POINTS, Endings
 from paglets.host.gate import not_found, shutting_down
 from paglets.host.journey import Journey
-from paglets.host.load import load_figure
+from paglets.host.membership import Membership
 from paglets.host.move import DEPARTURE_POINTS
 from paglets.host.outbox import OUTBOX_POINTS
 from paglets.host.parts import HostParts
@@ -81,8 +80,6 @@ class Host:
         self.births = Births(parts, self.residents)
         self.pulls = Pulls(parts)
         self.discovery = parts.discovery
-        self._uid = uid
-        self._version = version
         self._ready = asyncio.Event()
         self._closing = False
         self._tasks = Tasks("a request of a paglet")
@@ -94,6 +91,7 @@ class Host:
         self.residency = Residency(
             parts, self.residents, self.rests, self._tasks, create=self.create, activate=self.activated
         )
+        self._membership = Membership(parts, self.residents, uid=uid, version=version, services=self.residency.records)
         self.posting = Posting(parts, self.dormant, desks, self._started)
         self.dead_letters = DeadLetters(parts, desks, self.dormant.wake_for_posts)
         self._comeback = Comeback(parts, self.residents, self.dormant, self._tasks)
@@ -134,8 +132,8 @@ class Host:
         Waits for the directory as long as it takes. Raises HOST_NAME_TAKEN.
         """
         await self.residency.declare()
-        await until_reached(self._register)
-        self._loops.start(self._keep_lease())
+        await until_reached(self._membership.register)
+        self._loops.start(self._membership.keep())
         self._loops.start(self.discovery.follow())
         await Recovery(
             self.parts,
@@ -166,50 +164,12 @@ class Host:
         await self._loops.close()
         await self.discovery.close()
         if self._ready.is_set():
-            try:
-                await self.parts.directory.lease_revoke(self.name, self._uid)
-            except PagletError as error:
-                _log.warning("the mesh was not told that host %s leaves: %s", self.name, error)
+            await self._membership.leave()
 
     async def _bring_back(self) -> None:
         """Brings back what a start does, one batch after another, then whatever has its time."""
         await self._comeback.run()
         await self.dormant.keep_time()
-
-    async def _register(self) -> None:
-        registration = HostRegistration(
-            name=self.name,
-            uid=self._uid,
-            address=self.parts.address,
-            version=self._version,
-            types=self.parts.registry.names,
-            tags=self.parts.settings.tags,
-            properties=self.parts.settings.properties,
-            services=self.residency.records(),
-        )
-        await self.parts.directory.lease_register(registration, self.parts.settings.lease_s)
-
-    async def _keep_lease(self) -> None:
-        """Renews the lease in good time; it only tells others when to look."""
-        lease_s = self.parts.settings.lease_s
-        pause_s = lease_s / 3
-        while True:
-            await asyncio.sleep(pause_s)
-            try:
-                await self._renew(lease_s)
-                pause_s = lease_s / 3
-            except PagletError as error:
-                pause_s = lease_s / 30  # soon again: a directory that was away for a moment must not cost the lease
-                _log.warning("the lease of host %s was not renewed: %s", self.name, error)
-
-    async def _renew(self, lease_s: float) -> None:
-        try:
-            under_way = sum(resident.usage.number for resident in self.residents)
-            await self.parts.directory.lease_keepalive(self.name, self._uid, lease_s, load_figure(under_way))
-        except NotFoundError:
-            await self._register()
-            for resident in self.residents:  # the directory is another one, which has not heard of their services
-                self.discovery.owned(resident.paglet_id, type(resident.paglet))
 
     async def _watch_rows(self) -> None:
         """Follows the directory for as long as the host lives; what fails is taken up again where it was."""

@@ -97,7 +97,7 @@ async def fulfil(mesh: Mesh, fate: Fate, chance: random.Random) -> Sequence[str]
         for operation in fate.before:
             await lives.take(operation)
         for kill in fate.kills:
-            await mesh.restart(mesh.role(kill.victim), kill.fault)
+            mesh.arm(mesh.role(kill.victim), kill.fault)
         deaths = [asyncio.create_task(_die(mesh, mesh.role(kill.victim), lives, fate)) for kill in fate.kills]
         try:
             for operation in fate.operations:
