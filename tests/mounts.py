@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.running import until
 
-__all__ = ["tmpfs"]
+__all__ = ["seal", "tmpfs"]
 
 
 @contextmanager
@@ -26,6 +26,11 @@ def tmpfs(folder: Path, options: str) -> Generator[None]:
         yield
     finally:
         until(lambda: _unmounted(folder), f"{folder} to be let go")
+
+
+def seal(folder: Path) -> None:
+    """Makes one that is mounted read-only."""
+    subprocess.run((_tool("mount"), "-o", "remount,ro", str(folder)), check=True)
 
 
 def _unmounted(folder: Path) -> bool:

@@ -62,9 +62,9 @@ async def sent_artifact(
 ) -> AsyncGenerator[artifact_pb2.Artifact]:
     """Uploads a file for the call inside the block; what becomes of it then follows from how the block ends.
 
-    Well: it stays for who takes it, and with `move` the file is deleted if it is unchanged. By an error after which
-    nothing has run: it is deleted. By any other: it stays until it expires. A run before this one, which had the same
-    upload id, may have come to the end of its block: with `move` the file need not be there any more.
+    Well: it stays for who takes it, and with `move` the file is deleted if it is unchanged and can be. By an error
+    after which nothing has run: it is deleted. By any other: it stays until it expires. A run before this one, which
+    had the same upload id, may have come to the end of its block: with `move` the file need not be there any more.
     """
     async with open_store() as store:
         mark, ref = await _stored(store, write, source, move=move)
@@ -74,8 +74,17 @@ async def sent_artifact(
         if changed_nothing(error):
             await _take_back(open_store, ref)
         raise
-    if move and mark is not None and not await to_thread.run_sync(mark.delete, source):
-        _log.warning("%s was sent, has changed meanwhile and is kept", source)
+    if move and mark is not None:
+        await to_thread.run_sync(_delete_sent, mark, source)
+
+
+def _delete_sent(mark: SourceMark, source: Path) -> None:
+    """Deletes a file that was sent; the call has been made, so one that cannot be deleted is no failure of it."""
+    try:
+        if not mark.delete(source):
+            _log.warning("%s was sent, has changed meanwhile and is kept", source)
+    except OSError as error:
+        _log.warning("%s was sent, cannot be deleted and is kept: %s", source, error)
 
 
 async def _stored(

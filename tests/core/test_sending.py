@@ -27,6 +27,7 @@ from paglets.errors import (
     PreconditionError,
     UnavailableError,
 )
+from tests.mounts import seal, tmpfs
 
 WRITE = sent_write("p-1", "", 60.0)
 
@@ -149,3 +150,19 @@ async def test_what_is_no_file_is_not_sent(desk: Desk) -> None:
         async with sent_artifact(desk.open_store, WRITE, desk.source.parent, move=False):
             pytest.fail("nothing was sent")
     assert (refused.value.reason, await desk.count()) == ("SOURCE_NOT_A_FILE", 0)
+
+
+async def test_moved_file_that_cannot_be_deleted_is_kept(
+    desk: Desk, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The call has been made by then, and is no failure: the file stays, which is logged."""
+    folder = tmp_path / "sealed"
+    folder.mkdir()
+    with tmpfs(folder, "rw"):
+        desk.source = folder / "a.bin"
+        desk.source.write_bytes(b"abc")
+        seal(folder)
+        await desk.send(None)
+        assert desk.source.exists()
+    assert "Read-only file system" in caplog.text
+    assert await desk.count() == 1
