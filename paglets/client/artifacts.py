@@ -175,7 +175,7 @@ class RemoteArtifactStore:
 
         Keep it out of logs: who has it may use it. Raises ARTIFACT_NOT_FOUND, INVALID_ID, MALFORMED_REQUEST.
         """
-        ttl = None if ttl_s is None else duration_to_message(ttl_s)
+        ttl = None if ttl_s is None else duration_to_message(ttl_s, "ttl")
         reply = await self._stub.CreateReadTicket(
             artifact_pb2.CreateReadTicketRequest(artifact_id=artifact_id, audience_host=audience_host, ttl=ttl)
         )

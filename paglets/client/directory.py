@@ -132,12 +132,14 @@ class RemoteDirectory:
 
     async def lease_register(self, host: HostRegistration, ttl_s: float) -> None:
         """Takes a name and a lease on it; HOST_NAME_TAKEN while another uid has a live lease or paglets under it."""
-        request = directory_pb2.RegisterHostRequest(host=registration_to_message(host), ttl=duration_to_message(ttl_s))
+        request = directory_pb2.RegisterHostRequest(
+            host=registration_to_message(host), ttl=duration_to_message(ttl_s, "ttl")
+        )
         await self._call(self._stub.RegisterHost, request)
 
     async def lease_keepalive(self, name: str, uid: str, ttl_s: float, load: float = 0.0) -> None:
         """Renews a lease, and says how busy the host is; HOST_NOT_FOUND when the name is not this uid's."""
-        request = directory_pb2.KeepHostRequest(name=name, uid=uid, ttl=duration_to_message(ttl_s), load=load)
+        request = directory_pb2.KeepHostRequest(name=name, uid=uid, ttl=duration_to_message(ttl_s, "ttl"), load=load)
         await self._call(self._stub.KeepHost, request)
 
     async def lease_revoke(self, name: str, uid: str) -> None:
@@ -157,7 +159,7 @@ class RemoteDirectory:
         """Writes the record of a service that a living paglet answers. Raises PAGLET_NOT_FOUND."""
         check_advertised(ttl_s)
         request = directory_pb2.AdvertiseServiceRowRequest(
-            record=record_to_message(record), ttl=None if ttl_s is None else duration_to_message(ttl_s)
+            record=record_to_message(record), ttl=None if ttl_s is None else duration_to_message(ttl_s, "ttl")
         )
         return record_from_message((await self._call(self._stub.AdvertiseServiceRow, request)).record)
 

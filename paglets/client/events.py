@@ -102,7 +102,7 @@ class EventClient(Generic[EventT]):
     ) -> event_pb2.EventServiceDrainResponse:
         stub: event_pb2_grpc.EventServiceAsyncStub = self.proxy.stub(event_pb2_grpc.EventServiceStub)
         if wait_s > 0.0:
-            request.wait.CopyFrom(duration_to_message(wait_s))
+            request.wait.CopyFrom(duration_to_message(wait_s, "wait"))
             try:
                 return await stub.Drain(request, timeout=wait_s + _SLACK_S)
             except (DeadlineError, UnavailableError):  # e.g. a host begins the wait anew for a paglet that has come

@@ -46,7 +46,9 @@ class LeasePeer:
                 f"a lease lasts more than 0 and at most {_MAX_TTL_S:.0f} seconds, got {ttl_s}",
                 field="ttl",
             )
-        request = mesh_pb2.AcquireLeaseRequest(paglet_id=paglet_id, lease_id=new_id(), ttl=duration_to_message(ttl_s))
+        request = mesh_pb2.AcquireLeaseRequest(
+            paglet_id=paglet_id, lease_id=new_id(), ttl=duration_to_message(ttl_s, "ttl")
+        )
         try:
             await self._stub.AcquireLease(request)
             # Not in the caller's context: a lease that was taken in a turn outlives it.

@@ -143,7 +143,7 @@ class Services:
             operations=[found.descriptor.name for found in contract.operations],
             scope=scope_to_message(scope),
             tags=tags,
-            ttl=None if ttl_s is None else duration_to_message(ttl_s),
+            ttl=None if ttl_s is None else duration_to_message(ttl_s, "ttl"),
         )
         return record_from_message((await self._stub.AdvertiseService(request)).record)
 

@@ -131,7 +131,7 @@ def write_to_header(write: ArtifactWrite, writer_epoch: int, prefix: Digest) -> 
         content_encoding=write.content_encoding,
         expected_size=write.size_bytes,
         expected_digest=None if write.expected_digest is None else digest_to_message(write.expected_digest),
-        ttl=None if write.ttl_s is None else duration_to_message(write.ttl_s),
+        ttl=None if write.ttl_s is None else duration_to_message(write.ttl_s, "ttl"),
         owner_policy=policy_to_message(write.owner_policy),
         writer_epoch=writer_epoch,
         prefix_digest=digest_to_message(prefix),

@@ -130,7 +130,7 @@ def _small_write_to_message(item: SmallWrite) -> artifact_pb2.SmallArtifact:
         content_type=write.content_type,
         content_encoding=write.content_encoding,
         expected_digest=None if write.expected_digest is None else digest_to_message(write.expected_digest),
-        ttl=None if write.ttl_s is None else duration_to_message(write.ttl_s),
+        ttl=None if write.ttl_s is None else duration_to_message(write.ttl_s, "ttl"),
         owner_policy=policy_to_message(write.owner_policy),
         data=item.data,
     )

@@ -29,7 +29,7 @@ def pull_to_request(pull: PullRequest) -> artifact_pb2.PullArtifactRequest:
         labels=pull.labels,
         content_type=pull.content_type,
         content_encoding=pull.content_encoding,
-        ttl=None if pull.ttl_s is None else duration_to_message(pull.ttl_s),
+        ttl=None if pull.ttl_s is None else duration_to_message(pull.ttl_s, "ttl"),
     )
     if pull.source_address:
         message.source_address = pull.source_address

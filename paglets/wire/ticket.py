@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from paglet.v1 import types_pb2
 from paglets.errors import InvalidArgumentError
 from paglets.values import ArrivalMode, TransferTicket, check_id
@@ -23,10 +21,8 @@ _MODES_BACK = {types_pb2.ARRIVAL_MODE_UNSPECIFIED: ArrivalMode.ACTIVE, **{n: mod
 
 def ticket_to_message(ticket: TransferTicket) -> types_pb2.TransferTicket:
     """A ticket as a message. Raises MALFORMED_REQUEST for a deadline that no message can hold."""
-    if ticket.deadline_s is not None and not math.isfinite(ticket.deadline_s):
-        raise _malformed("ticket.deadline", f"a deadline is a number of seconds, got {ticket.deadline_s}")
     return types_pb2.TransferTicket(
-        deadline=None if ticket.deadline_s is None else duration_to_message(ticket.deadline_s),
+        deadline=None if ticket.deadline_s is None else duration_to_message(ticket.deadline_s, "ticket.deadline"),
         retries=ticket.retries,
         required_types=ticket.required_types,
         required_tags=ticket.required_tags,

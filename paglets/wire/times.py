@@ -10,9 +10,13 @@ import math
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from paglets.errors import InvalidArgumentError
+
 __all__ = ["duration_from_message", "duration_to_message", "time_from_message", "time_to_message"]
 
 _NANOS = 1_000_000_000
+_MAX_SECONDS = 315_576_000_000
+"""What a Duration may have: 10 000 years."""
 
 
 def time_to_message(seconds: float) -> Timestamp | None:
@@ -25,8 +29,11 @@ def time_from_message(message: Timestamp) -> float:
     return message.seconds + message.nanos / _NANOS
 
 
-def duration_to_message(seconds: float) -> Duration:
-    """Seconds, 0 or more, as a Duration."""
+def duration_to_message(seconds: float, field: str = "") -> Duration:
+    """Seconds as a Duration. Raises MALFORMED_REQUEST naming `field` for a span that none can hold."""
+    if not abs(seconds) <= _MAX_SECONDS:
+        wanted = f"a number of seconds, at most {_MAX_SECONDS}"
+        raise InvalidArgumentError("MALFORMED_REQUEST", f"{field or 'a span'} is {wanted}, got {seconds}", field=field)
     return Duration(**_parts(seconds))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -366,6 +367,9 @@ async def test_hostile_ids(store: ArtifactStore, hostile: str) -> None:
         (ArtifactWrite(ttl_s=-1.0), "ttl"),
         (ArtifactWrite(ttl_s=0.0005), "ttl"),
         (ArtifactWrite(ttl_s=1e12), "ttl"),
+        (ArtifactWrite(ttl_s=1e30), "ttl"),
+        (ArtifactWrite(ttl_s=math.inf), "ttl"),
+        (ArtifactWrite(ttl_s=math.nan), "ttl"),
         (ArtifactWrite(size_bytes=-1), "expected_size"),
         (ArtifactWrite(size_bytes=3, expected_digest=Digest.of(b"four")), "expected_digest"),
     ],
