@@ -75,11 +75,12 @@ class LocalArtifactStore:
     ) -> Self:
         """Opens the store in `root`, which is made if need be; `host` is the name that references bear.
 
+        A `~` is the home folder, and a relative root is of the folder that the process is in now, wherever it goes.
         What a dead process left unfinished is dropped, or finished in the background: opening takes no longer for a
         large store. Raises DATA_FOLDER_LOCKED, `OSError`, `sqlite3.Error`.
         """
         async with AsyncExitStack() as stack:
-            rooms = await stack.enter_async_context(open_rooms(root, host, settings or StoreSettings(), clock))
+            rooms = await stack.enter_async_context(open_rooms(_fixed(root), host, settings or StoreSettings(), clock))
             return cls(rooms, stack.pop_all())
 
     async def close(self) -> None:
@@ -307,3 +308,8 @@ class LocalArtifactStore:
             passed(Step.DELETE_AFTER)
         await self._rooms.janitor.reap_or_wake(removal.blobs)
         return removal.count
+
+
+def _fixed(root: Path) -> Path:
+    """The folder, wherever the process goes."""
+    return root.expanduser().absolute()

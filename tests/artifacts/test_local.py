@@ -13,6 +13,7 @@ import pytest
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.steps import Step
 from paglets.artifacts.store import ArtifactWrite, Usage
+from paglets.config import StoreSettings
 from paglets.errors import NotFoundError, PreconditionError, UnavailableError
 from tests.artifacts.conftest import QUOTA_BYTES
 from tests.artifacts.support import (
@@ -234,3 +235,18 @@ async def test_empty_pieces_are_no_end(local: LocalArtifactStore) -> None:
     """An empty chunk in the middle changes nothing."""
     result = await local.create_from_chunks(ArtifactWrite(), pieces(b"a", b"", b"b"))
     assert await read_all(local, result.ref.artifact_id) == b"ab"
+
+
+@pytest.mark.parametrize("root", ["store", "~/store"])
+async def test_store_stays_where_it_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str) -> None:
+    """Though the process goes to another folder: else its blobs were taken for lost there."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    store = await LocalArtifactStore.open(Path(root), "alpha", StoreSettings())
+    written = (await store.create_from_chunks(ArtifactWrite(as_file=True), pieces(b"abc"))).ref
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    async with store.open_reader(written.artifact_id) as reader:
+        assert b"".join([piece async for piece in reader]) == b"abc"
+    assert (await store.blob_path(written.artifact_id)).is_relative_to(tmp_path / "store")
+    await store.close()
