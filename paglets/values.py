@@ -119,7 +119,10 @@ class DeactivationPolicy:
     activate_at: float | None = None
 
     def __post_init__(self) -> None:
-        """Raises MALFORMED_REQUEST for a time that is none."""
+        """Raises MALFORMED_REQUEST for a time that is none, and for a switch that is neither on nor off."""
+        for name in ("activate_on_message", "queue_posts", "activate_on_startup"):
+            if not isinstance(found := getattr(self, name), bool):
+                raise InvalidArgumentError("MALFORMED_REQUEST", f"{name} is True or False, got {found!r}", field=name)
         if self.activate_at is not None and not 0.0 < self.activate_at < _END_OF_TIME:
             raise InvalidArgumentError(
                 "MALFORMED_REQUEST",

@@ -233,8 +233,8 @@ class Paglet(Hooks[StateT], OwnFiles):
     def dispatch(self, target: str, *, ticket: TransferTicket | None = None) -> PagletProxyRef:
         """Asks for a move to the host named `target`, begun when this turn or task body has ended and is committed.
 
-        `ticket` is what the move asks for beside that. Raises INVALID_ID at once for a malformed name; a move that
-        fails later calls `on_dispatch_aborted`.
+        `ticket` is what the move asks for beside that. Raises at once INVALID_ID for a malformed name, and
+        MALFORMED_REQUEST for a ticket out of bounds; a move that fails later calls `on_dispatch_aborted`.
         """
         self.context.request_dispatch(check_id(target, "target"), ticket)
         return self.ref
@@ -243,8 +243,8 @@ class Paglet(Hooks[StateT], OwnFiles):
         """Asks for a clone on the host named `target`, begun when this turn or task body has ended and is committed.
 
         By default it is made on this host. Gives a reference to the clone, which is not there yet. One turn asks for
-        one thing: the last one if it asks again. Raises INVALID_ID at once for a malformed name; a clone that fails
-        later calls `on_dispatch_aborted`.
+        one thing: the last one if it asks again. Raises at once as `dispatch`; a clone that fails later calls
+        `on_dispatch_aborted`.
         """
         return PagletProxyRef(self.context.request_clone(target and check_id(target, "target"), ticket))
 

@@ -43,6 +43,7 @@ from paglets.values import (
     new_id,
 )
 from paglets.wire.stubs import StubMaker
+from paglets.wire.ticket import checked_ticket
 
 __all__ = ["HostContext"]
 
@@ -161,12 +162,14 @@ class HostContext:
 
     def request_dispatch(self, target: str, ticket: TransferTicket | None = None) -> None:
         """Moves the paglet when the running turn or body has ended well."""
-        self._activities.request(OwnRequest(OwnAction.DISPATCH, target, ticket=ticket))
+        checked = ticket and checked_ticket(ticket)
+        self._activities.request(OwnRequest(OwnAction.DISPATCH, target, ticket=checked))
 
     def request_clone(self, target: str, ticket: TransferTicket | None = None) -> str:
         """Clones the paglet when the running turn or body has ended well."""
         request_id = new_id()
-        self._activities.request(OwnRequest(OwnAction.CLONE, target, ticket=ticket, request_id=request_id))
+        checked = ticket and checked_ticket(ticket)
+        self._activities.request(OwnRequest(OwnAction.CLONE, target, ticket=checked, request_id=request_id))
         return clone_id(self.paglet_id, request_id)
 
     def stub(self, paglet_id: str, make: StubMaker[StubT]) -> StubT:

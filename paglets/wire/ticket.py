@@ -8,7 +8,7 @@ from paglets.values import ArrivalMode, TransferTicket, check_id
 from paglets.wire.policy import policy_from_message, policy_to_message
 from paglets.wire.times import duration_from_message, duration_to_message
 
-__all__ = ["ticket_from_message", "ticket_to_message"]
+__all__ = ["checked_ticket", "ticket_from_message", "ticket_to_message"]
 
 _MAX_DEADLINE_S = 7 * 24 * 3600.0
 _MAX_RETRIES = 100
@@ -19,8 +19,20 @@ _MODES = {mode: types_pb2.ArrivalMode.Value(f"ARRIVAL_MODE_{mode.name}") for mod
 _MODES_BACK = {types_pb2.ARRIVAL_MODE_UNSPECIFIED: ArrivalMode.ACTIVE, **{n: mode for mode, n in _MODES.items()}}
 
 
+def checked_ticket(ticket: TransferTicket) -> TransferTicket:
+    """A ticket as it is when it has come over the wire. Raises as `ticket_to_message` and `ticket_from_message`."""
+    return ticket_from_message(ticket_to_message(ticket), "ticket")
+
+
 def ticket_to_message(ticket: TransferTicket) -> types_pb2.TransferTicket:
-    """A ticket as a message. Raises MALFORMED_REQUEST for a deadline that no message can hold."""
+    """A ticket as a message. Raises MALFORMED_REQUEST for what no message can hold."""
+    try:
+        return _to_message(ticket)
+    except (TypeError, ValueError, LookupError) as error:
+        raise _malformed("ticket", f"this is no ticket: {error!r}") from error
+
+
+def _to_message(ticket: TransferTicket) -> types_pb2.TransferTicket:
     return types_pb2.TransferTicket(
         deadline=None if ticket.deadline_s is None else duration_to_message(ticket.deadline_s, "ticket.deadline"),
         retries=ticket.retries,

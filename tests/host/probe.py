@@ -6,6 +6,8 @@ It stops where the stage of its process holds it, and notes there what happened 
 from __future__ import annotations
 
 import asyncio
+import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -25,7 +27,7 @@ from paglets.core.events import (
     MobilityEvent,
 )
 from paglets.core.handlers import operation
-from paglets.errors import PagletError, PreconditionError, UnavailableError
+from paglets.errors import InvalidArgumentError, PagletError, PreconditionError, UnavailableError
 from paglets.patterns.operations import OperationPaglet
 from paglets.values import DeactivationPolicy, FileMode, TransferTicket
 from tests.host.probe_service import PROBE
@@ -133,6 +135,13 @@ class Probe(OperationPaglet[ProbeState]):
             return StringValue(value=self.clone(rest).paglet_id)
         if word == "choosy":  # it wants what no host offers
             self.dispatch(rest, ticket=TransferTicket(required_types=("shop.Cart",)))
+        if word == "haggle":  # its tickets are none, or out of bounds
+            ask = {"dispatch": self.dispatch, "clone": self.clone}[rest]
+            wild = TransferTicket(deadline_s="5")  # pyright: ignore[reportArgumentType] - the mistake that is tested
+            for ticket in (wild, TransferTicket(deadline_s=math.nan), TransferTicket(retries=2**40)):
+                with suppress(InvalidArgumentError):
+                    ask("beta", ticket=ticket)
+                    raise AssertionError(ticket)
         if word == "fail-dispatch":
             self.dispatch(rest)
             raise ValueError(SECRET)

@@ -69,6 +69,15 @@ async def test_refused_request_is_told_once(mesh: Mesh) -> None:
     assert await mesh.alpha.host.parts.journal.own_request("probe") is None
 
 
+@pytest.mark.parametrize("wanted", ["dispatch", "clone"])
+async def test_ticket_that_is_none_is_refused_at_once(mesh: Mesh, wanted: str) -> None:
+    """Nothing is kept that could not be read again: such a paglet would never come back after a restart."""
+    await mesh.probe()
+    await ask(mesh.alpha.channel, "probe", "Ask", f"haggle {wanted}")
+    assert await mesh.alpha.host.parts.journal.own_request("probe") is None
+    assert (await ask(mesh.alpha.channel, "probe", "Append", "a")).text == "a"
+
+
 @pytest.fixture
 async def hosts(tmp_path: Path) -> AsyncIterator[tuple[HostProcess, HostProcess]]:
     """Two hosts as processes, the second of one mesh with the first."""

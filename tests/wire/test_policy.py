@@ -42,3 +42,11 @@ def test_policy_of_no_time_is_refused(seconds: float) -> None:
     """Where it is made, before anything is asked of anybody."""
     with pytest.raises(InvalidArgumentError, match="no time"):
         DeactivationPolicy(activate_at=seconds)
+
+
+@pytest.mark.parametrize("name", ["activate_on_message", "queue_posts", "activate_on_startup"])
+def test_switch_that_is_none_is_refused(name: str) -> None:
+    """A policy is kept as it is given: one that cannot be read again would keep its paglet at rest for ever."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        DeactivationPolicy(**{name: "no"})  # pyright: ignore[reportArgumentType] - the mistake that is tested
+    assert (caught.value.reason, caught.value.field) == ("MALFORMED_REQUEST", name)
