@@ -15,9 +15,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from paglets.core.call import answering
 from paglets.core.turn import OwnRequest, Turn
-from paglets.errors import DeadlineError, InternalError, PagletError, PreconditionError
+from paglets.errors import DeadlineError, InternalError, InvalidArgumentError, PagletError, PreconditionError
 from paglets.host.gate import cut_off
 from paglets.host.runner import Runner, attempt
 from paglets.host.threads import is_cancelled, leaving_threads, wait_for_threads
@@ -112,8 +114,10 @@ class Activities:
     def request(self, wanted: OwnRequest) -> None:
         """Asks the host to do something with this paglet when the running turn or body has ended well.
 
-        Asked in a turn it is as durable as the turn; it is asked once more after a restart, and travels along.
+        Asked in a turn it is as durable as the turn; it is asked once more after a restart, and travels along. Raises
+        MALFORMED_REQUEST for what no restart could read.
         """
+        wanted = _as_kept(wanted)
         turn = self._runner.own_turn()
         if turn is not None:
             turn.request = wanted
@@ -247,3 +251,12 @@ async def hook_limits(hook: str, timeout_s: float) -> AsyncGenerator[None]:
         raise DeadlineError("QUIESCE_TIMEOUT", f"{hook} did not end within {timeout_s:g} s") from error
     except InternalError as error:
         raise hook_failed(hook, error) from error
+
+
+def _as_kept(wanted: OwnRequest) -> OwnRequest:
+    """A request as the journal gives it back: what is done is found there by its bytes, also after a restart."""
+    try:
+        return msgspec.msgpack.decode(msgspec.msgpack.encode(wanted), type=OwnRequest)
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
+        message = f"this cannot be asked of a host: {error}"
+        raise InvalidArgumentError("MALFORMED_REQUEST", message, field=wanted.action.value) from error

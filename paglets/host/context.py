@@ -219,6 +219,8 @@ class HostContext:
     def post(self, paglet_id: str, operation: str, request: Message) -> None:
         """Leaves an operation with another paglet when the running turn is durable."""
         turn = self._require_turn("posts", "a post")
+        if not _is_text(operation):
+            raise InvalidArgumentError("MALFORMED_REQUEST", f"{operation!r} names no operation", field="operation")
         packed = AnyMessage()
         packed.Pack(request)
         if len(packed.value) > MAX_POST_BYTES:
@@ -342,3 +344,11 @@ class HostContext:
     async def host_status(self, name: str) -> HostRef | None:
         """One host of the mesh."""
         return next((host for host in await self._parts.peers.hosts() if host.name == name), None)
+
+
+def _is_text(name: object) -> bool:
+    """Whether the journal can keep a name that an author gives, and read it again."""
+    try:
+        return isinstance(name, str) and bool(name.encode())
+    except UnicodeEncodeError:
+        return False

@@ -135,8 +135,18 @@ class Probe(OperationPaglet[ProbeState]):
             return StringValue(value=self.clone(rest).paglet_id)
         if word == "choosy":  # it wants what no host offers
             self.dispatch(rest, ticket=TransferTicket(required_types=("shop.Cart",)))
+        if word == "rest-until":  # whole seconds are an int
+            self.deactivate(DeactivationPolicy(activate_at=int(rest)))
+        if word == "mispost":
+            for name in (5, "", "shop.Cart/\ud800"):
+                with suppress(InvalidArgumentError):
+                    self.post("nobody", name, Empty())  # pyright: ignore[reportArgumentType] - on purpose
+                    raise AssertionError(name)
         if word == "haggle":  # its tickets are none, or out of bounds
             ask = {"dispatch": self.dispatch, "clone": self.clone}[rest]
+            with suppress(InvalidArgumentError):
+                self.deactivate("x")  # pyright: ignore[reportArgumentType] - the mistake that is tested
+                raise AssertionError(rest)
             wild = TransferTicket(deadline_s="5")  # pyright: ignore[reportArgumentType] - the mistake that is tested
             for ticket in (wild, TransferTicket(deadline_s=math.nan), TransferTicket(retries=2**40)):
                 with suppress(InvalidArgumentError):

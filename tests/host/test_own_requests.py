@@ -15,7 +15,7 @@ from paglets.errors import NotFoundError, PagletError
 from paglets.testing import HostProcess
 from paglets.values import PagletState, TransferTicket
 from tests.host.conftest import Mesh
-from tests.host.midway import do
+from tests.host.midway import Midway, do
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_MODULE, PROBE_TYPE, ask, eventually, refused
 from tests.host.unharmed import dispatch, row_of
@@ -76,6 +76,32 @@ async def test_ticket_that_is_none_is_refused_at_once(mesh: Mesh, wanted: str) -
     await ask(mesh.alpha.channel, "probe", "Ask", f"haggle {wanted}")
     assert await mesh.alpha.host.parts.journal.own_request("probe") is None
     assert (await ask(mesh.alpha.channel, "probe", "Append", "a")).text == "a"
+
+
+async def test_what_a_restart_reads_is_what_was_asked_for(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is done is dropped by its bytes: a time that was kept as an int and is read as a float is the same one."""
+    await mesh.probe()
+    journal = mesh.alpha.host.parts.journal
+    resting = Midway(monkeypatch, mesh.alpha.host.rests, "rest").hold()
+    await ask(mesh.alpha.channel, "probe", "Ask", "rest-until 4000000000")
+    await resting.called()
+    wanted = await journal.own_request("probe")
+    assert wanted is not None
+    await journal.drop_own_request("probe", wanted)
+    assert await journal.own_request("probe") is None
+    resting.release()
+    await eventually(lambda: _is_at_rest(mesh), what="its rest")
+
+
+async def test_post_of_no_operation_is_refused_at_once(mesh: Mesh) -> None:
+    """One that could not be read again would keep its sender from ever coming back."""
+    await mesh.probe()
+    await ask(mesh.alpha.channel, "probe", "Ask", "mispost")
+    assert (await ask(mesh.alpha.channel, "probe", "Append", "a")).text == "a"
+
+
+async def _is_at_rest(mesh: Mesh) -> bool:
+    return (await row_of(mesh)).state is PagletState.INACTIVE
 
 
 @pytest.fixture
