@@ -13,7 +13,7 @@ from paglets.directory.contract import HostRegistration
 from paglets.errors import AlreadyExistsError, NotFoundError, Resource
 from paglets.values import HostRef
 
-__all__ = ["Renewal", "keep_alive", "list_hosts", "list_leases", "register", "revoke"]
+__all__ = ["Renewal", "keep_alive", "list_hosts", "list_leases", "register", "resume", "revoke"]
 
 _LEFT = 0.0
 
@@ -24,6 +24,16 @@ class Renewal(NamedTuple):
     former_end: float
     end: float
     has_news: bool
+
+
+def resume(connection: sqlite3.Connection, now: float) -> None:
+    """Gives the leases that were live when the directory was last written to what they had left then.
+
+    While it was away nobody could renew one: without this its restart would call every host offline.
+    """
+    ((last,),) = connection.execute("SELECT max(seen_at) FROM hosts").fetchall()
+    if last is not None and last < now:
+        connection.execute("UPDATE hosts SET expires_at = expires_at + ? WHERE expires_at > ?", (now - last, last))
 
 
 def register(connection: sqlite3.Connection, host: HostRegistration, now: float, ttl_s: float) -> None:

@@ -87,7 +87,7 @@ class SqliteDirectory:
         settings: DirectorySettings = _DEFAULTS,
         on_failure: Callable[[sqlite3.Error], None] | None = None,
     ) -> Self:
-        """Opens the file, or makes it, and drops tombstones older than `keep_tombstones_s`.
+        """Opens the file, or makes it, drops tombstones older than `keep_tombstones_s`, and lets leases go on.
 
         Who was away for longer than that cannot learn of a disposal by a watch, only by `get` or `list`. `clock` gives
         seconds since the epoch and is called in other threads. `on_failure` is called in the writer's thread when a
@@ -96,7 +96,12 @@ class SqliteDirectory:
         database = await asyncio.to_thread(
             lambda: Database(path, tables.SCHEMA, version=tables.LAYOUT, on_failure=on_failure)
         )
-        await database.write(lambda connection: tables.prune_tombstones(connection, clock() - keep_tombstones_s))
+
+        def begin(connection: sqlite3.Connection) -> None:
+            tables.prune_tombstones(connection, clock() - keep_tombstones_s)
+            leases.resume(connection, clock())
+
+        await database.write(begin)
         return cls(database, clock, settings)
 
     async def close(self) -> None:

@@ -1,10 +1,12 @@
 """What every directory promises of hosts and their leases."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from paglets.directory.contract import Directory, HostRegistration
+from paglets.directory.sqlite import SqliteDirectory
 from paglets.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError
 from paglets.values import HostRef
 from tests.directory.support import Clock, changed, departing, disposed, host, new, put
@@ -162,3 +164,26 @@ async def test_load_that_is_none_is_refused(directory: Directory, load: float) -
     with pytest.raises(InvalidArgumentError) as caught:
         await directory.lease_keepalive("alpha", "uid-1", 10, load)
     assert caught.value.field == "load"
+
+
+async def test_leases_outlive_the_directorys_absence(tmp_path: Path, clock: Clock) -> None:
+    """A lease that was live when the directory was last there has the rest of it when it is back; others have ended."""
+    path = tmp_path / "away.db"
+    first = await SqliteDirectory.open(path, clock)
+    await first.lease_register(host("lost"), 10)
+    await first.lease_register(host("left", "uid-2"), 10)
+    clock.now += 12
+    await first.lease_register(host("beta", "uid-3"), 10)
+    await first.lease_revoke("left", "uid-2")
+    await first.close()
+    clock.now += 3600
+    again = await SqliteDirectory.open(path, clock)
+    try:
+        assert await online(again) == {"beta": True, "left": False, "lost": False}
+        clock.now += 9.9
+        assert (await online(again))["beta"]
+        clock.now += 0.2
+        assert not (await online(again))["beta"]
+        assert [found.name for found in await again.hosts() if found.has_left] == ["left"]
+    finally:
+        await again.close()
