@@ -26,6 +26,7 @@ from paglets.host.journey import Outcome
 from paglets.host.parts import HostParts
 from paglets.host.records import Arrival
 from paglets.host.runner import attempt
+from paglets.host.settle import until_reached
 from paglets.host.snapshot import file_artifact, offered_files
 from paglets.values import PagletFileRef, TransferTicket, check_id
 from paglets.wire.digest import digest_from_message
@@ -130,8 +131,11 @@ def _require_readable(paglet_type: type[Paglet[Any]], name: str, state_version: 
 
 
 async def require_intent(parts: HostParts, manifest: transfer_pb2.Manifest) -> None:
-    """Raises EPOCH_FENCED unless the directory backs the offer: one of a journey given up leaves nothing here."""
-    row = await parts.directory.get(manifest.paglet_id)
+    """Raises EPOCH_FENCED unless the directory backs the offer: one of a journey given up leaves nothing here.
+
+    A directory that does not answer is asked until the source gives up: it has just heard from it.
+    """
+    row = await until_reached(lambda: parts.directory.get(manifest.paglet_id))
     if row is None or row.intent is None or row.intent.transfer_id != manifest.transfer_id:
         raise ConflictError(
             "EPOCH_FENCED",

@@ -11,7 +11,8 @@ import grpc
 import pytest
 
 from paglets.client.client import Client
-from paglets.errors import NotFoundError, PagletError
+from paglets.directory.contract import PagletRow
+from paglets.errors import NotFoundError, PagletError, UnavailableError
 from paglets.testing import HostProcess
 from paglets.values import PagletState, TransferTicket
 from tests.host.conftest import Mesh
@@ -212,3 +213,23 @@ async def _is_gone(mesh: Mesh) -> bool:
 
 async def _arrivals(count: int) -> bool:
     return STAGE.notes.count("on_arrival") >= count
+
+
+async def test_own_move_waits_for_a_directory_that_its_target_cannot_ask_yet(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The source has just heard from it: soon after its restart the others have yet to find it again."""
+    await mesh.probe()
+    directory, silent = mesh.beta.host.parts.directory, [True, True]
+    get = directory.get
+
+    async def hindered(paglet_id: str) -> PagletRow | None:
+        if silent:
+            silent.pop()
+            raise UnavailableError("DIRECTORY_UNAVAILABLE", "it is not back yet")
+        return await get(paglet_id)
+
+    monkeypatch.setattr(directory, "get", hindered)
+    await ask(mesh.alpha.channel, "probe", "Ask", "dispatch beta")
+    await eventually(lambda: _is_at(mesh.beta.client, "beta"), what="its arrival")
+    assert not silent
