@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,10 @@ def tmpfs(folder: Path, options: str) -> Generator[None]:
     try:
         yield
     finally:
-        until(lambda: _unmounted(folder), f"{folder} to be let go")
+        try:
+            until(lambda: _unmounted(folder), f"{folder} to be let go")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; still used: {_used(folder)}") from None
 
 
 def seal(folder: Path) -> None:
@@ -35,6 +38,21 @@ def seal(folder: Path) -> None:
 
 def _unmounted(folder: Path) -> bool:
     return subprocess.run((_tool("umount"), str(folder)), capture_output=True, check=False).returncode == 0
+
+
+def _used(folder: Path) -> list[str]:
+    """What processes have open or mapped below a folder."""
+    links = [
+        *Path("/proc").glob("[0-9]*/fd/*"),
+        *Path("/proc").glob("[0-9]*/map_files/*"),
+        *Path("/proc").glob("[0-9]*/cwd"),
+    ]
+    found = list[str]()
+    for link in links:
+        with suppress(OSError):  # it was closed, or its process ended, meanwhile
+            if link.readlink().is_relative_to(folder):
+                found.append(f"{link} -> {link.readlink()}")
+    return found
 
 
 def _tool(name: str) -> str:

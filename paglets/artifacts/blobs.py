@@ -31,14 +31,13 @@ class BlobFolder:
         self._root = root
         self._parts = root / "parts"
         self._blobs = root / "blobs"
+        self._fanned_out = False
 
     def prepare(self) -> None:
         """Makes the folders and their names durable."""
         keep_folder(self._root)
         self._parts.mkdir(exist_ok=True)
         self._blobs.mkdir(exist_ok=True)
-        for number in range(256):
-            (self._blobs / f"{number:02x}").mkdir(exist_ok=True)
         fsync_folder(self._blobs)
         fsync_folder(self._root)
 
@@ -137,10 +136,19 @@ class BlobFolder:
         return self._parts / f"{upload_id}.part"
 
     def _rename(self, source: Path, target: Path) -> None:
-        if not target.parent.exists():  # somebody removed it while the store was open
-            target.parent.mkdir(parents=True, exist_ok=True)
-            fsync_folder(self._blobs)
+        if not (self._fanned_out and target.parent.exists()):
+            self._fan_out()
         source.rename(target)
+
+    def _fan_out(self) -> None:
+        """Makes all folders of blobs, durably: with the first file, for many hosts never keep one.
+
+        All at once: an upload that takes longer must not tell which digits the blobs of others do not begin with.
+        """
+        for number in range(256):
+            (self._blobs / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+        fsync_folder(self._blobs)
+        self._fanned_out = True
 
 
 def measure(path: Path) -> Digest | None:

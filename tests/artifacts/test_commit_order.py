@@ -109,6 +109,7 @@ async def test_order(root: Path, recorder: Recorder) -> None:
             ("fdatasync", "u.part"),
             (INTENT, ""),
             (COMMIT, ""),
+            ("fsync", "blobs"),  # it is the first file of all
             ("rename", f"u.part -> {blob}"),
             ("fsync", blob[:2]),
             (VISIBLE, ""),
@@ -120,6 +121,19 @@ async def test_order(root: Path, recorder: Recorder) -> None:
     syncers = {thread for what, _, thread in calls if what in {"fdatasync", "fsync", "rename"}}
     assert not writers & syncers, "nothing is synced by the thread that holds the database"
     assert threading.main_thread().name not in writers | syncers
+
+
+async def test_folders_of_blobs_are_made_with_the_first(root: Path, recorder: Recorder) -> None:
+    """All at once, so that nobody learns from the time of an upload which digits the blobs of others begin with."""
+    async with opened(root) as store:
+        assert not list((root / "blobs").iterdir())
+        synced = list[int]()
+        for number in range(20):
+            recorder.calls.clear()
+            await store.create_from_chunks(ArtifactWrite(), pieces(b"%d" % number))
+            synced.append([where for what, where, _ in recorder.calls if what == "fsync"].count("blobs"))
+    assert synced == [1] + [0] * 19
+    assert len(list((root / "blobs").iterdir())) == 256
 
 
 async def test_order_of_a_small_upload(root: Path, recorder: Recorder) -> None:
