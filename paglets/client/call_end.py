@@ -1,8 +1,8 @@
 """How a call really ended.
 
 When a host ends a call before all of its requests were sent, the write that was on its way fails, and gRPC's asyncio
-client then puts INTERNAL in place of the status that the host sent. This file keeps the status that came; it must never
-know what the call was for.
+client sets INTERNAL as the call's status: after the one that the host sent, whose place it takes, or just before. This
+file keeps the status that came; it must never know what the call was for.
 """
 
 from __future__ import annotations
@@ -20,18 +20,24 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _WAIT_S = 0.5
+_LOOK_AGAIN_S = 0.005
 _MASK = "Internal error from Core"
 
 
 class CallEnd:
-    """Watches one call from its start. `trailing_metadata` came with the host's own status, if that was a success."""
+    """Watches one call from its start."""
 
     def __init__(self, call: grpc.aio.Call) -> None:
+        self._call = call
         self._sent: grpc.aio.AioRpcError | None = None
-        self._came = asyncio.Event()
-        self._ended_well = False
-        self.trailing_metadata: Sequence[tuple[str, str | bytes]] = ()
-        call.add_done_callback(self._note)
+        self._trailing: Sequence[tuple[str, str | bytes]] | None = None
+        call.add_done_callback(self._note)  # with its first status; of one that takes its place nobody is told
+
+    @property
+    def trailing_metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """What came with the host's own status if that was a success, and it has come."""
+        self._note(self._call)
+        return self._trailing or ()
 
     async def error(self, found: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError | None:
         """The host's own status if `found` only masks it, None if that was a success; else `found`.
@@ -42,10 +48,11 @@ class CallEnd:
             return found
         try:
             async with asyncio.timeout(_WAIT_S):
-                await self._came.wait()
+                while not self._has_come():  # noqa: ASYNC110 - gRPC tells nobody of a second status
+                    await asyncio.sleep(_LOOK_AGAIN_S)
         except TimeoutError:
             _log.debug("no status came behind this", exc_info=found)
-        if self._ended_well:
+        if self._trailing is not None:
             return None
         return self._sent or grpc.aio.AioRpcError(
             grpc.StatusCode.UNAVAILABLE,
@@ -54,25 +61,27 @@ class CallEnd:
             details="the connection broke while something was being sent",
         )
 
+    def _has_come(self) -> bool:
+        self._note(self._call)
+        return self._sent is not None or self._trailing is not None
+
     def _note(self, call: grpc.aio.Call) -> None:
-        """Called for each status that the call takes on: the host's, and the mask, in either order."""
+        """Keeps the host's own status if it has come, before another one takes its place."""
         code = _at_once(call.code())
-        if code is None:
+        if code is None or self._sent is not None or self._trailing is not None:
             return
+        trailing = _at_once(call.trailing_metadata()) or grpc.aio.Metadata()
         if code is grpc.StatusCode.OK:
-            self._ended_well = True
-            self.trailing_metadata = tuple(_at_once(call.trailing_metadata()) or ())
-            self._came.set()
+            self._trailing = tuple(trailing)
             return
         error = grpc.aio.AioRpcError(
             code,
             initial_metadata=_at_once(call.initial_metadata()) or grpc.aio.Metadata(),
-            trailing_metadata=_at_once(call.trailing_metadata()) or grpc.aio.Metadata(),
+            trailing_metadata=trailing,
             details=_at_once(call.details()),
         )
         if not _is_mask(error):
             self._sent = error
-            self._came.set()
 
 
 async def replies_of(call: grpc.aio.StreamStreamCall[Any, T]) -> AsyncGenerator[T]:

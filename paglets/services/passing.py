@@ -47,7 +47,7 @@ class Passing:
             async for message in self._call:
                 requests.settle()
                 await self._outlet.send(message)
-            return tuple(await self._call.trailing_metadata() or ())
+            return self._end.trailing_metadata
         except grpc.aio.AioRpcError as error:
             found = await self._end.error(error)
             if found is None:

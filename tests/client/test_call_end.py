@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from typing import cast
 
 import grpc
 import pytest
 
-from paglets.client.call_end import replies_of
+from paglets.client.call_end import CallEnd, replies_of
 
 _TIMES = 100
 
@@ -60,3 +61,50 @@ async def test_refusal_is_told(channel: grpc.aio.Channel) -> None:
 async def test_early_end_is_told(channel: grpc.aio.Channel) -> None:
     """One that has heard enough has ended the call well."""
     assert await _ends(channel, "/test.Test/Ended") == {(grpc.StatusCode.OK, "")}
+
+
+class TwoStatuses:
+    """A call whose host's status comes a moment after the one that gRPC sets for the write that failed."""
+
+    def __init__(self, code: grpc.StatusCode) -> None:
+        self._code, self._told, self._asked = code, grpc.aio.Metadata(("x-told", "much")), 0
+
+    def add_done_callback(self, called: Callable[[TwoStatuses], object]) -> None:
+        """Calls with the first status, as gRPC does."""
+        called(self)
+
+    async def initial_metadata(self) -> grpc.aio.Metadata:
+        """None."""
+        return grpc.aio.Metadata()
+
+    async def code(self) -> grpc.StatusCode:
+        """The host's from the third time on."""
+        self._asked += 1
+        return self._code if self._asked > 2 else grpc.StatusCode.INTERNAL
+
+    async def details(self) -> str:
+        """What fits the code."""
+        return "there is nothing" if self._asked > 2 else "Internal error from Core"
+
+    async def trailing_metadata(self) -> grpc.aio.Metadata:
+        """What fits the code."""
+        return self._told if self._asked > 2 else grpc.aio.Metadata()
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND])
+async def test_status_that_comes_behind_the_mask_is_told(code: grpc.StatusCode) -> None:
+    """It takes the mask's place, and nobody is called."""
+    nothing = grpc.aio.Metadata()
+    mask = grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, nothing, nothing, "Internal error from Core")
+    end = CallEnd(cast("grpc.aio.Call", TwoStatuses(code)))
+    found = await end.error(mask)
+    if code is grpc.StatusCode.OK:
+        assert found is None
+        assert end.trailing_metadata == (("x-told", "much"),)
+    else:
+        assert found is not None
+        assert (found.code(), found.details(), tuple(found.trailing_metadata())) == (
+            code,
+            "there is nothing",
+            (("x-told", "much"),),
+        )
