@@ -84,6 +84,7 @@ def plant(house: Path, name: str, text: str) -> None:
         module.write(text)
 
 
+@pytest.mark.slow
 def test_house_keeps_its_rules() -> None:
     """Every import under paglets/ runs down the floors, and the front door offers what is listed."""
     found = findings(HOUSE, FRONT_DOOR)

@@ -6,6 +6,8 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
+
 from paglets.artifacts.store import ArtifactWrite
 from paglets.digest import Digest
 from tests.artifacts.support import assert_consistent, cancel_all, opened, pieces, read_all, refused, settings
@@ -30,6 +32,7 @@ def descriptors_of(root: Path) -> list[str]:
     return [name for name in found if name.startswith(str(root))]
 
 
+@pytest.mark.slow
 async def test_closed_while_many_are_written(root: Path) -> None:
     """A store that closes under 64 uploads leaves 64 partials and no open file; all go on after a restart."""
     async with opened(root, bounds=settings(max_open_uploads=PARTIALS)) as store:

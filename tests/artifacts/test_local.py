@@ -86,6 +86,7 @@ async def test_delete_and_write_of_the_same_bytes_race(local: LocalArtifactStore
     assert_consistent(root)
 
 
+@pytest.mark.slow
 async def test_delete_and_read_race(local: LocalArtifactStore, root: Path) -> None:
     """A read beside a deletion gives all of the bytes or does not find the artifact."""
     data = b"r" * 300_000

@@ -9,6 +9,8 @@ from collections.abc import Generator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
+import pytest
+
 from paglets.artifacts.store import ArtifactWrite
 from paglets.client.artifacts import RemoteArtifactStore
 from paglets.client.channel import open_channel
@@ -51,6 +53,7 @@ class Sampled:
             thread.join()
 
 
+@pytest.mark.slow
 async def test_five_of_sixteen(root: Path, tmp_path: Path) -> None:
     """Five succeed, eleven are told what is used, reserved, allowed and wanted before they have sent a byte."""
     sampled, relays = Sampled(), list[Relay]()

@@ -120,6 +120,7 @@ async def test_no_host() -> None:
     assert (type(error), error.reason) == (UnavailableError, "TRANSPORT")
 
 
+@pytest.mark.slow
 async def test_refused_in_the_middle(local: LocalArtifactStore, root: Path) -> None:
     """A refusal while bytes are on their way arrives as it was sent, every time."""
 

@@ -50,6 +50,7 @@ async def test_goes_on_over_a_cut_connection(roomy: LocalArtifactStore, root: Pa
     assert_consistent(root)
 
 
+@pytest.mark.slow
 async def test_a_stream_of_bytes_goes_on_too(roomy: LocalArtifactStore, root: Path) -> None:
     """Bytes that cannot be had again are held until the host has them, and not longer."""
     data = os.urandom(40 * MIB)

@@ -69,6 +69,7 @@ class LostAnswer:
         return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [WRITE, ArtifactWrite()])
 async def test_a_lost_answer_to_a_long_stream(root: Path, write: ArtifactWrite) -> None:
     """The artifact was made when the way broke: whoever sent the stream is told that it is there."""

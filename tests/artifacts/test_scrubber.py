@@ -142,6 +142,7 @@ async def test_what_was_proven_lately_is_left_alone(root: Path, clock: Clock) ->
         assert await verified_at(rooms, new) is None
 
 
+@pytest.mark.slow
 async def test_many_blobs(root: Path, clock: Clock) -> None:
     """A round reaches every blob, also when there are more than it looks up at once, and finds the index for it."""
     async with opened(root, clock) as store:

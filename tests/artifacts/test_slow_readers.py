@@ -112,6 +112,7 @@ async def test_a_reader_that_goes_on_has_all(root: Path) -> None:
     assert size == SIZE
 
 
+@pytest.mark.slow
 async def test_too_many_reads(root: Path) -> None:
     """No more reads are open than there may be; the next one is told when to come again, and may when one has ended."""
     async with served(root, max_open_reads=2) as stub:
@@ -127,6 +128,7 @@ async def test_too_many_reads(root: Path) -> None:
             assert await take(read(stub)) == SIZE
 
 
+@pytest.mark.slow
 async def test_readers_that_stand_still_hold_up_nobody(root: Path) -> None:
     """More readers than the store has threads stand still; another gets all of its bytes meanwhile."""
     async with served(root) as stub:

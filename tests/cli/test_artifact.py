@@ -16,6 +16,8 @@ from paglets.digest import Digest
 from tests.cli.conftest import Mesh
 from tests.cli.running import PATIENCE_S, Cli, host, until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def payload(seed: int) -> bytes:
@@ -96,7 +98,6 @@ def test_standard_input_and_output(mesh: Mesh, payload: bytes) -> None:
     assert got.out.encode(errors="surrogateescape") == payload
 
 
-@pytest.mark.slow
 def test_standard_output_that_takes_nothing(mesh: Mesh, payload: bytes) -> None:
     """A full disk behind standard output is told in a line; a reader that has left is told nothing."""
     (mesh.cli.home / "large").write_bytes(payload)
@@ -113,7 +114,6 @@ def test_standard_output_that_takes_nothing(mesh: Mesh, payload: bytes) -> None:
         assert process.stderr.read() == b""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "background"),
     [
@@ -155,7 +155,6 @@ def _has_begun(pid: int, folder: Path) -> bool:
     return False
 
 
-@pytest.mark.slow
 def test_ctrl_c_while_nothing_comes_from_standard_input(mesh: Mesh) -> None:
     """A put that waits for its input is interrupted at once, with 130; nothing is stored."""
     process = subprocess.Popen(

@@ -13,6 +13,8 @@ from paglets.values import new_id
 from tests.cli.conftest import Mesh
 from tests.cli.running import PATIENCE_S
 
+pytestmark = pytest.mark.slow
+
 
 def put(mesh: Mesh, owner: str, text: str, *options: str) -> str:
     """Puts a small artifact of an owner; its id."""

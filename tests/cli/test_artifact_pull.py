@@ -12,6 +12,8 @@ import pytest
 from tests.cli.conftest import Mesh
 from tests.cli.running import PATIENCE_S, Cli, host, until
 
+pytestmark = pytest.mark.slow
+
 
 def put(mesh: Mesh, text: bytes) -> str:
     """Stores bytes on alpha; the artifact's id."""
@@ -47,7 +49,6 @@ def test_refused(mesh: Mesh) -> None:
     assert mesh.cli("artifact", "pull", "nowhere", "missing", "--host", mesh.beta).code == 69
 
 
-@pytest.mark.slow
 def test_says_what_it_waits_for(cli: Cli) -> None:
     """While the source is away it says so once, where no bar is drawn; interrupted, it leaves the pull to the host."""
     with ExitStack() as stack:

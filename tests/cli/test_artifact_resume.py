@@ -19,6 +19,8 @@ from tests.cli.conftest import Mesh
 from tests.cli.gated_relay import GatedRelay
 from tests.cli.running import PATIENCE_S, Cli, until
 
+pytestmark = pytest.mark.slow
+
 _MIB = 1024 * 1024
 _SIZE = 24 * _MIB + 5
 _GATE = 16 * _MIB
@@ -68,7 +70,6 @@ def records(home: Path) -> list[Path]:
     return sorted((home / "state" / "paglets" / "uploads").iterdir())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_same_command_sends_the_rest(
     mesh: Mesh, relay: GatedRelay, tmp_path: Path, big: Path, owner: str, number: signal.Signals, code: int
@@ -89,7 +90,6 @@ def test_same_command_sends_the_rest(
     assert records(tmp_path) == []
 
 
-@pytest.mark.slow
 def test_other_options_are_another_put(mesh: Mesh, relay: GatedRelay, tmp_path: Path, big: Path, owner: str) -> None:
     """What was sent for one owner or label is not gone on with for another; the first put can be gone on with still."""
     cut(relay, tmp_path, signal.SIGKILL, str(big), "--owner", owner)
@@ -102,7 +102,6 @@ def test_other_options_are_another_put(mesh: Mesh, relay: GatedRelay, tmp_path: 
     assert len(stored(mesh, owner)) == 2
 
 
-@pytest.mark.slow
 def test_file_that_was_changed_is_sent_anew(
     mesh: Mesh, relay: GatedRelay, tmp_path: Path, big: Path, owner: str
 ) -> None:
@@ -116,7 +115,6 @@ def test_file_that_was_changed_is_sent_anew(
     assert stored(mesh, owner) == [str(Digest.of(changed))]
 
 
-@pytest.mark.slow
 def test_file_that_was_changed_in_secret_is_refused(
     mesh: Mesh, relay: GatedRelay, tmp_path: Path, big: Path, owner: str
 ) -> None:
@@ -142,7 +140,6 @@ def test_file_that_was_changed_in_secret_is_refused(
     assert records(tmp_path) == []
 
 
-@pytest.mark.slow
 def test_files_that_were_stored_are_not_stored_again(
     mesh: Mesh, relay: GatedRelay, tmp_path: Path, big: Path, owner: str
 ) -> None:
@@ -163,7 +160,6 @@ def test_files_that_were_stored_are_not_stored_again(
     assert len(stored(mesh, owner)) == 3
 
 
-@pytest.mark.slow
 def test_unfinished_uploads_are_listed_and_cancelled(
     mesh: Mesh, relay: GatedRelay, tmp_path: Path, big: Path, owner: str
 ) -> None:
@@ -190,7 +186,6 @@ def test_unfinished_uploads_are_listed_and_cancelled(
     assert stored(mesh, owner) == [str(Digest.of(big.read_bytes()))]
 
 
-@pytest.mark.slow
 def test_two_puts_at_once_are_two(mesh: Mesh, relay: GatedRelay, tmp_path: Path, big: Path, owner: str) -> None:
     """While one put of a file is under way, another of the same file does not take it over: both become artifacts."""
     relay.most = _GATE

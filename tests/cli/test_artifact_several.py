@@ -12,6 +12,8 @@ from paglets.values import new_id
 from tests.cli.conftest import Mesh
 from tests.cli.running import Cli, Ran
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cli(mesh: Mesh, tmp_path: Path) -> Cli:

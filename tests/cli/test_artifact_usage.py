@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from paglets.values import new_id
 from tests.cli.conftest import Mesh
+
+pytestmark = pytest.mark.slow
 
 
 def test_usage(mesh: Mesh) -> None:

@@ -9,6 +9,8 @@ import pytest
 from paglets.digest import Digest
 from tests.cli.running import Cli, host
 
+pytestmark = pytest.mark.slow
+
 
 def put(cli: Cli, data: bytes) -> str:
     """Stores bytes; the artifact's id."""

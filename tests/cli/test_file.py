@@ -20,6 +20,8 @@ from tests.cli.conftest import Mesh
 from tests.cli.running import PATIENCE_S, Cli, Ran, host, until
 from tests.mounts import tmpfs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def source(mesh: Mesh, seed: int, request: pytest.FixtureRequest) -> Path:
@@ -145,7 +147,6 @@ def phase(cli: Cli) -> str:
     return records[0]["journey"]["phase"] if records and records[0]["journey"] else ""
 
 
-@pytest.mark.slow
 def test_ctrl_c_tells_of_a_paglet_that_is_left(
     pair: tuple[Cli, subprocess.Popen[str], subprocess.Popen[str]], tmp_path: Path
 ) -> None:
@@ -166,7 +167,6 @@ def test_ctrl_c_tells_of_a_paglet_that_is_left(
     assert f"`paglets paglet dispose {left['paglet_id']}` ends it" in err
 
 
-@pytest.mark.slow
 def test_ctrl_c_tells_of_a_transfer_that_was_done_all_the_same(
     pair: tuple[Cli, subprocess.Popen[str], subprocess.Popen[str]], tmp_path: Path
 ) -> None:
@@ -186,7 +186,6 @@ def test_ctrl_c_tells_of_a_transfer_that_was_done_all_the_same(
     assert cli("paglet", "ls", "--json").out == ""
 
 
-@pytest.mark.slow
 def test_ctrl_c_stops_a_transfer_that_is_under_way(
     pair: tuple[Cli, subprocess.Popen[str], subprocess.Popen[str]], tmp_path: Path
 ) -> None:
@@ -220,7 +219,6 @@ def test_paglet_that_has_ended_is_known_to_have_arrived(mesh: Mesh) -> None:
     assert not asyncio.run(has_arrived("alpha"))
 
 
-@pytest.mark.slow
 def test_dead_target_is_told_with_code_and_reason(
     pair: tuple[Cli, subprocess.Popen[str], subprocess.Popen[str]], tmp_path: Path
 ) -> None:
@@ -236,7 +234,6 @@ def test_dead_target_is_told_with_code_and_reason(
     assert cli("paglet", "ls", "--json").out == ""
 
 
-@pytest.mark.slow
 def test_timeout_leaves_the_transfer_going(
     pair: tuple[Cli, subprocess.Popen[str], subprocess.Popen[str]], tmp_path: Path
 ) -> None:

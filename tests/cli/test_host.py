@@ -154,6 +154,7 @@ def test_module_that_cannot_be_allowed_is_told(
     assert told.format(path=path) in ran.err
 
 
+@pytest.mark.slow
 def test_module_that_cannot_be_allowed_is_told_to_programs(cli: Cli) -> None:
     """As any other refusal: with its reason, and which module it is."""
     (cli.home / "broken_shop.py").write_text(_TILL)
@@ -163,6 +164,7 @@ def test_module_that_cannot_be_allowed_is_told_to_programs(cli: Cli) -> None:
     assert "KeyError: 'money'" in error["message"]
 
 
+@pytest.mark.slow
 def test_traceback_of_a_module_is_in_the_debug_log(cli: Cli) -> None:
     """For what the place of an error does not explain."""
     (cli.home / "broken_shop.py").write_text(_TILL)
@@ -210,6 +212,7 @@ def test_host_started_by_a_program_ends_with_it(cli: Cli) -> None:
         assert process.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.slow
 def test_show_for_people_and_programs(mesh: Mesh) -> None:
     """A host with all that it says of itself; without a name the one that is asked."""
     told = mesh.cli("host", "show", "beta", "--json").record

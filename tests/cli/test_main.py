@@ -15,6 +15,7 @@ from tests.cli.running import Cli, environment
 NOUNS = ("host", "mesh", "paglet", "op", "task", "artifact", "file", "demo", "version")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], *([noun, "--help"] for noun in NOUNS), ["host", "serve", "--help"]])
 def test_help_imports_no_grpc(tmp_path: Path, arguments: list[str]) -> None:
     """Help is told without gRPC, protobuf or rich being imported."""
@@ -93,6 +94,7 @@ def test_wrong_usage_is_2(cli: Cli, arguments: list[str], told: str) -> None:
     assert told in error["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["op", "call", "x", "y/z", "-"], ["paglet", "create", "x.Y", "--state", "-"]])
 def test_closed_standard_input_is_wrong_usage(cli: Cli, arguments: list[str]) -> None:
     """A command that is to read standard input and has none says so."""
@@ -178,6 +180,7 @@ def test_setting_that_nothing_would_read_is_refused(cli: Cli, text: str, argumen
     assert told in ran.err
 
 
+@pytest.mark.slow
 def test_grpc_is_kept_quiet_unless_told_otherwise(cli: Cli) -> None:
     """GRPC's own log lines do not reach stderr; GRPC_VERBOSITY of the user's wins."""
     code = "import os; from paglets.cli.main import run; run(['version']); print(os.environ['GRPC_VERBOSITY'])"

@@ -10,6 +10,8 @@ import pytest
 from tests.cli.conftest import Mesh
 from tests.cli.running import PATIENCE_S, Cli, host, until
 
+pytestmark = pytest.mark.slow
+
 _COUNTER = "paglets.examples.counter.Counter"
 _ALLOW = ("--allow", "paglets.examples.counter")
 
@@ -29,7 +31,6 @@ def test_ls_for_people_and_programs(mesh: Mesh) -> None:
     assert all("paglets.examples.counter.Counter" in record["types"] for record in records)
 
 
-@pytest.mark.slow
 def test_ls_tells_who_has_left_and_who_is_lost(cli: Cli) -> None:
     """A host that said farewell is told apart from one that was killed, once its lease is over."""
     with host(cli, "solo") as (address, _):
@@ -45,7 +46,6 @@ def test_ls_tells_who_has_left_and_who_is_lost(cli: Cli) -> None:
         until(lambda: states() == {"killed": "lost", "polite": "left", "solo": "online"}, "the lease to end")
 
 
-@pytest.mark.slow
 def test_watch_for_people_and_programs(cli: Cli) -> None:
     """A line for each host that is there, joins and leaves, as it happens; Ctrl-C ends it, with 130."""
     with host(cli, "solo", "--tag", "home") as (solo, _):
@@ -71,7 +71,6 @@ def test_watch_for_people_and_programs(cli: Cli) -> None:
     assert [(out, err.strip(), code) for out, err, code in ended] == [("", "", 130)] * 2
 
 
-@pytest.mark.slow
 def test_rebuild_of_a_healthy_mesh_changes_nothing(mesh: Mesh) -> None:
     """It says so, and says whom it has heard."""
     assert mesh.cli("paglet", "create", _COUNTER, "--id", "sound").code == 0
@@ -81,7 +80,6 @@ def test_rebuild_of_a_healthy_mesh_changes_nothing(mesh: Mesh) -> None:
     assert "nothing is missing" in mesh.cli("mesh", "rebuild").err
 
 
-@pytest.mark.slow
 def test_rebuild_registers_what_was_lost(cli: Cli) -> None:
     """A dry run tells the same and does nothing; a host that is not heard ends it with 1."""
     with host(cli, "solo", *_ALLOW) as (address, process):

@@ -9,6 +9,8 @@ import pytest
 
 from tests.cli.running import Cli, host
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:

@@ -9,12 +9,13 @@ import pytest
 
 from tests.cli.running import PATIENCE_S, Cli, host, until
 
+pytestmark = pytest.mark.slow
+
 _COUNTER = "paglets.examples.counter.Counter"
 _SERVICE = "paglet.examples.counter.v1.CounterService"
 _ID = "service.paglet.examples.counter.v1.counter-service"
 
 
-@pytest.mark.slow
 def test_services_for_people_and_programs(cli: Cli) -> None:
     """A resident service is listed before it runs, called without being created, and found by what it answers."""
     with host(cli, "solo", "--resident", _COUNTER) as (address, _):
@@ -34,7 +35,6 @@ def test_services_for_people_and_programs(cli: Cli) -> None:
             assert asked("mesh", "services", *wanted, "--json").records == []
 
 
-@pytest.mark.slow
 def test_services_watch(cli: Cli) -> None:
     """A line for each service that is there, comes, or whose host goes; Ctrl-C ends it, with 130."""
     mover = "paglets.patterns.file_mobility.SingleFileTransferPaglet"
@@ -67,7 +67,6 @@ def test_no_resident_service(cli: Cli, given: str) -> None:
     assert "give MODULE.CLASS, and =lazy or =eager" in ran.err
 
 
-@pytest.mark.slow
 def test_eager_resident_is_there_from_the_start_on(cli: Cli) -> None:
     """It runs without being called."""
     with host(cli, "solo", "--resident", f"{_COUNTER}=eager") as (address, _):

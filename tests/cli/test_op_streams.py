@@ -12,6 +12,8 @@ import pytest
 from tests.cli.running import Cli, host
 from tests.host.streamer import SERVICE, STREAMER_MODULE, STREAMER_TYPE
 
+pytestmark = pytest.mark.slow
+
 ID = "streamer"
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.cli.conftest import Mesh
+
+pytestmark = pytest.mark.slow
 
 COUNTER = "paglets.examples.counter.Counter"
 ADD = "paglet.examples.counter.v1.CounterService/Add"

@@ -12,6 +12,8 @@ import pytest
 
 from tests.cli.running import Cli, host
 
+pytestmark = pytest.mark.slow
+
 SEARCH = "paglets.examples.mesh_search"
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests.cli.running import Cli, host, until
 
+pytestmark = pytest.mark.slow
+
 STEPPER = "tests.host.stepper.Stepper"
 ADD = "paglet.examples.counter.v1.CounterService/Add"
 ONCE = "6a2f41a3-c54c-4c6c-9b5e-0c0f3f1d2b11"

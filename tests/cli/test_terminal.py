@@ -6,7 +6,11 @@ import json
 import random
 import re
 
+import pytest
+
 from tests.cli.conftest import Mesh
+
+pytestmark = pytest.mark.slow
 
 _BAR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|.*\r(?!\n)")
 

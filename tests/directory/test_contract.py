@@ -218,6 +218,7 @@ async def test_page_of_no_size_is_refused(directory: Directory, limit: int) -> N
     assert (caught.value.reason, caught.value.field) == ("MALFORMED_REQUEST", "page_size")
 
 
+@pytest.mark.slow
 async def test_largest_batch_and_page_pass(directory: Directory) -> None:
     """A thousand of the largest rows go in and out at once."""
     writes = [

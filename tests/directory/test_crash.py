@@ -52,6 +52,7 @@ async def contents(path: Path) -> list[PagletRow]:
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "is_there"), [("directory.apply.before", False), ("directory.apply.after", True)])
 async def test_killed_around_the_commit(tmp_path: Path, fault: str, *, is_there: bool) -> None:
     """Before the commit nothing of the batch is there, after it all of it; the caller cannot tell, and asks once."""

@@ -137,6 +137,7 @@ async def test_goes_on_from_any_cursor(directory: Directory) -> None:
         await again.aclose()
 
 
+@pytest.mark.slow
 async def test_as_many_events_as_writes(directory: Directory, seed: int) -> None:
     """While many write at once, a watch tells each write, and replayed it is what is there."""
     numbers = random.Random(seed)

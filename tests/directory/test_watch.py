@@ -42,6 +42,7 @@ async def test_past_changes_come_once_as_they_are(directory: Directory) -> None:
     assert await take(directory.watch(0), 2) == [row, last]
 
 
+@pytest.mark.slow
 async def test_watch_of_more_rows_than_a_page_holds_misses_none(directory: Directory) -> None:
     """Every row comes once, also while others are being written."""
     ids = [f"cart-{number:04}" for number in range(1500)]
@@ -58,6 +59,7 @@ async def test_watch_of_more_rows_than_a_page_holds_misses_none(directory: Direc
     assert [row.revision for row in rows] == list(range(1, 1501))
 
 
+@pytest.mark.slow
 async def test_no_wake_up_is_lost(directory: Directory) -> None:
     """A watch that has told all it knows is woken by each of many single writes, however they interleave."""
     rows = directory.watch(0)

@@ -84,6 +84,7 @@ async def test_hosts_are_measured(mesh: Mesh) -> None:
     assert await _only(mesh, proxy.paglet_id)
 
 
+@pytest.mark.slow
 async def test_search_tells_what_it_finds_as_it_comes(mesh: Mesh) -> None:
     """More than one message a host holds; and one search at a time."""
     for name, folder in mesh.files.items():

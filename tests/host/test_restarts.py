@@ -225,6 +225,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_journal_that_cannot_be_written_ends_the_process(tmp_path: Path) -> None:
     """A host that cannot keep what it acknowledges ends with 70; all that it acknowledged before is there."""
     path = tmp_path / "journal.db"

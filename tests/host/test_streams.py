@@ -380,6 +380,7 @@ async def test_error_of_a_stream_comes_whole(places: Places, host: str) -> None:
     assert (refusal.trailing["x-told"], refusal.trailing["paglet-host"]) == ("at the end", "alpha")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["alpha", "gamma"])
 async def test_answer_that_comes_before_all_is_sent_comes_whole(places: Places, host: str) -> None:
     """The trailing metadata of a success are kept, though sending the rest has failed."""

@@ -159,6 +159,7 @@ async def test_thread_of_a_hook_is_left_to_itself(
     await wishes[wish]()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hook", ["deactivation_policy", "on_activation", "on_arrival"])
 async def test_paglet_of_a_thread_without_end_can_be_disposed_of(
     strict: Mesh, monkeypatch: pytest.MonkeyPatch, hook: str

@@ -107,6 +107,7 @@ async def test_task_3_start_with_a_request_id_happens_once(client: Client) -> No
     assert (await task.get()).phase is TaskPhase.RUNNING
 
 
+@pytest.mark.slow
 async def test_errors_of_a_watch_are_raised(client: Client) -> None:
     """What is no break of the stream is raised: there is no such paglet, or it is disposed of meanwhile."""
     nobody = TaskClient.for_paglet(client.proxy("nobody"), Stepper)

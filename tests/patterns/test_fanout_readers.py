@@ -94,6 +94,7 @@ async def test_reader_who_leaves_ends_the_children(client: Client, taken: int) -
     await _spread_again(client)
 
 
+@pytest.mark.slow
 async def test_reader_who_is_killed_ends_the_children(client: Client) -> None:
     """A process that is gone has left, too."""
     reader = await asyncio.create_subprocess_exec(
