@@ -86,6 +86,8 @@ async def _transfers(stage: Stage) -> list[Counted]:
     folders = (stage.folder / "alpha" / "artifacts", stage.folder / "plain", landed(stage).parent)
     for way in ways(stage)[:2]:
         beside = "" if way.server is stage.alpha else f", {way.name}"
+        for unseen in ("put", "delete"):  # a store makes its folders with its first file
+            await move(stage, way, unseen)
         async with counter.watching((way.client.name, way.server.name)):
             await move(stage, way, "put")
         found.append(counter.count(f"upload{beside}", 1, *folders))
