@@ -80,12 +80,12 @@ class ReplyBook:
         self._put(reply)
         oldest_ms = time.time_ns() // 1_000_000 - int(self._limits.keep_s * 1000)
         evicted: list[tuple[str, str]] = []
-        for key, kept in list(self._replies.items()):
+        while (oldest := next(iter(self._replies.values()))) is not reply:
             full = len(self._replies) > self._limits.max_replies or self._bytes > self._limits.max_bytes
-            if kept is reply or not (full or kept.create_ms < oldest_ms):
+            if not full and oldest.create_ms >= oldest_ms:
                 break
-            self._remove(key)
-            evicted.append(key)
+            self._remove(oldest.key)
+            evicted.append(oldest.key)
         return evicted
 
     def keep(self, key: tuple[str, str], fingerprint: bytes) -> tuple[StoredReply | None, list[tuple[str, str]]]:
