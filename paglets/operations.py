@@ -40,7 +40,9 @@ def snake_case(name: str) -> str:
 def near_name(name: str, known: Iterable[str]) -> str:
     """What to add to a sentence about a name that nobody knows: `; did you mean ...?`, or nothing."""
     by_letters = {other.lower(): other for other in known}
-    found = difflib.get_close_matches(name.lower(), by_letters, n=1)
+    last = name.lower().rpartition(".")[2]
+    same = [other for other in by_letters if other.rpartition(".")[2] == last]
+    found = difflib.get_close_matches(name.lower(), by_letters, n=1) or same
     return f"; did you mean {by_letters[found[0]]}?" if found else ""
 
 

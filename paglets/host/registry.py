@@ -13,6 +13,7 @@ from typing import Any, TypeGuard
 
 from paglets.core.paglet import Paglet
 from paglets.errors import InvalidArgumentError, PreconditionError, Resource
+from paglets.operations import near_name
 
 __all__ = ["BUILT_IN", "TypeRegistry", "operations_of", "services_of"]
 
@@ -56,10 +57,10 @@ class TypeRegistry:
         """The type of this name. Raises TYPE_NOT_ALLOWED."""
         found = self._types.get(name)
         if found is None:
-            module = name.rpartition(".")[0] or "MODULE"
+            instead = near_name(name, self._types) or f": start it with --allow {name.rpartition('.')[0] or 'MODULE'}"
             raise PreconditionError(
                 "TYPE_NOT_ALLOWED",
-                f"host {self._host} has no paglet type {name!r}: start it with --allow {module}",
+                f"host {self._host} has no paglet type {name!r}{instead}",
                 resource=Resource("type", name),
                 metadata={"type": name, "host": self._host},
             )

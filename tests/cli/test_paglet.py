@@ -138,7 +138,8 @@ def test_refusals_have_their_codes_and_say_what_to_do(mesh: Mesh) -> None:
         (["paglet", "create", COUNTER, "--state", '{"valeu": 1}'], 67, "valeu"),
         (["paglet", "create", COUNTER, "--state", '{"value": 1, "value": 2}'], 67, "'value' is given twice"),
         (["op", "call", "Not An Id", GET], 67, "[a-z0-9]"),
-        (["paglet", "create", "shop.Cart"], 73, "--allow"),
+        (["paglet", "create", "shop.Cart"], 73, "start it with --allow shop"),
+        (["paglet", "create", "Counter"], 73, f"did you mean {COUNTER}?"),
         (["paglet", "dispatch", "taken", "gamma"], 69, "paglets mesh ls"),
         (["paglet", "dispose", "absent"], 69, "absent"),
     ]
