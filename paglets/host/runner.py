@@ -23,6 +23,7 @@ from paglets.host.gate import Gate
 from paglets.host.journal.journal import Journal
 from paglets.host.records import StoredReply
 from paglets.host.savings import Savings
+from paglets.host.tame import call_tamed, tame
 from paglets.host.threads import Threads, is_cancelled
 
 __all__ = ["Runner", "attempt"]
@@ -39,30 +40,6 @@ async def attempt(work: Awaitable[T], where: str) -> T:
         return await work
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         raise as_paglet_error(error, where) from error
-
-
-async def _tame(work: Awaitable[T]) -> T:
-    """Awaits what an author wrote; what would end the whole process, e.g. `sys.exit()`, is a failure like any other."""
-    try:
-        return await work
-    except (Exception, asyncio.CancelledError):
-        raise
-    except BaseException as error:
-        raise _wild(error) from error
-
-
-def _call_tamed(function: Callable[..., T], *arguments: object) -> T:
-    """As `_tame`, for what is called in a thread."""
-    try:
-        return function(*arguments)
-    except (Exception, asyncio.CancelledError):
-        raise
-    except BaseException as error:
-        raise _wild(error) from error
-
-
-def _wild(error: BaseException) -> RuntimeError:
-    return RuntimeError(f"{type(error).__name__} came out of what an author wrote")
 
 
 class Runner:
@@ -118,8 +95,8 @@ class Runner:
             if inspect.iscoroutinefunction(function):
                 result = function(*arguments)
             else:
-                result = await self.threads.run(_call_tamed, function, *arguments)
-            return await _tame(result) if inspect.isawaitable(result) else result
+                result = await self.threads.run(call_tamed, function, *arguments)
+            return await tame(result) if inspect.isawaitable(result) else result
         except asyncio.CancelledError as error:
             if is_cancelled():
                 raise

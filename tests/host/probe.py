@@ -10,7 +10,7 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -100,6 +100,10 @@ class Probe(OperationPaglet[ProbeState]):
         self.state.lines.append("never kept")
         if request.value == "cancelled":
             raise asyncio.CancelledError
+        if request.value.startswith("its task"):
+            cast("asyncio.Task[object]", asyncio.current_task()).cancel()
+        if request.value == "its task, waiting":
+            await asyncio.sleep(0)
         if request.value == "refused":
             raise PreconditionError("TASK_RUNNING", "not now", metadata={"why": "test"})
         raise ValueError(SECRET)

@@ -56,6 +56,15 @@ async def test_third_failure_is_the_last(alpha: Site, probe: str) -> None:
     assert STAGE.notes.count("strict a") == 3
 
 
+async def test_post_that_cancels_its_task_holds_up_nobody(alpha: Site, probe: str) -> None:
+    """It has failed like any other, and later posts of the same caller follow."""
+    post_id = await post(alpha.channel, probe, "Fail", "its task, waiting")
+    await post(alpha.channel, probe, "Append", "b")
+    (letter,) = await dead(alpha, probe)
+    await ran(alpha, probe, "b")
+    assert (letter.post_id, letter.failures, letter.error.reason) == (post_id, 3, "INTERNAL")
+
+
 async def test_nobody_reads_what_an_author_raised(alpha: Site, probe: str) -> None:
     """The text of an exception that nobody foresaw stays in the log."""
     await post(alpha.channel, probe, "Fail")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import grpc
 import pytest
@@ -60,11 +61,27 @@ async def test_unexpected_error_leaks_nothing(
 
 
 @pytest.mark.parametrize("request_id", ["", "r-1"])
-async def test_handler_that_cancels_itself_fails(alpha: Site, probe: str, request_id: str) -> None:
+@pytest.mark.parametrize("what", ["cancelled", "its task", "its task, waiting"])
+async def test_handler_that_cancels_itself_fails(alpha: Site, probe: str, request_id: str, what: str) -> None:
     """A handler from which a cancellation escapes has failed: the caller is told at once, the paglet goes on."""
-    refusal = await refused(ask(alpha.channel, probe, "Fail", "cancelled", request_id=request_id, timeout_s=5))
+    refusal = await refused(ask(alpha.channel, probe, "Fail", what, request_id=request_id, timeout_s=5))
     assert refusal.what == (grpc.StatusCode.INTERNAL, "INTERNAL")
     assert (await ask(alpha.channel, probe, "Append", "a")).text == "a"
+
+
+async def test_cancellation_that_a_handler_leaves_behind_ends_with_it(
+    alpha: Site, probe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends nothing that the host does after the handler: the turn is kept, and answered."""
+    append = Probe.append
+
+    async def cancelling(self: Probe, request: StringValue) -> StringValue:
+        cast("asyncio.Task[object]", asyncio.current_task()).cancel()
+        return await append(self, request)
+
+    monkeypatch.setattr(Probe, "append", cancelling)
+    assert (await ask(alpha.channel, probe, "Append", "a", timeout_s=5)).text == "a"
+    assert (await ask(alpha.channel, probe, "Append", "b", request_id="r-1", timeout_s=5)).text == "a b"
 
 
 @pytest.mark.parametrize("operation", ["Append", "AppendInThread", "Read", "ReadInThread"])
