@@ -204,12 +204,17 @@ class Calls:
         raise error
 
     async def _enter(self, call: Call) -> Ticket:
-        """Waits for a turn; whoever waited for an arrival that failed is told so."""
+        """Waits for a turn, and for threads left to themselves; who waited for an arrival that failed is told so."""
         ticket = await self._gate.enter(len(call.request), call.deadline)
         try:
+            if self._runner.threads.are_left:
+                async with asyncio.timeout_at(call.deadline):
+                    await self._runner.threads.free()
             self._require_sound()
-        except PagletError:
+        except BaseException as error:
             self._gate.leave(ticket)
+            if isinstance(error, TimeoutError):
+                raise self._gate.too_late() from error
             raise
         return ticket
 

@@ -57,7 +57,7 @@ class Gate:
         except BaseException as error:
             self._withdraw(ticket)
             if isinstance(error, TimeoutError):
-                raise self._too_late() from error
+                raise self.too_late() from error
             raise
         return ticket
 
@@ -76,7 +76,7 @@ class Gate:
                 while not self._opened.is_set():  # it may be closed again before this is awake
                     await self._opened.wait()
         except TimeoutError as error:
-            raise self._too_late() from error
+            raise self.too_late() from error
         self._require_present()
 
     async def close(self, timeout_s: float) -> None:
@@ -143,7 +143,8 @@ class Gate:
         if self._gone is not None:
             raise self._gone
 
-    def _too_late(self) -> DeadlineError:
+    def too_late(self) -> DeadlineError:
+        """What is told of a call whose deadline passed before it was run."""
         return DeadlineError(
             "DEADLINE_BEFORE_RUN",
             f"the deadline passed while {self.waiting} calls waited for paglet {self._paglet_id}; nothing was run",

@@ -118,6 +118,13 @@ async def test_nobody_waits_for_it(mesh: Mesh) -> None:
     assert gone.value.reason == "PAGLET_NOT_FOUND"
 
 
+async def _none_under_way(at: Site) -> bool:
+    """Whether no call waits for the probe, or has its turn."""
+    resident = at.host.residents.get("probe")
+    assert resident is not None
+    return resident.gate.waiting == 0 and await resident.gate.drained(0)
+
+
 def _in_thread(*_: object) -> None:
     STAGE.at_in_thread("thread")
 
@@ -151,8 +158,12 @@ async def test_thread_of_a_hook_is_left_to_itself(
     assert caught.value.reason == "QUIESCE_TIMEOUT"
     await shown(strict.alpha, stuck=True)
     assert (await ask(strict.beta.channel, "probe", "Read")).text == ""
-    late = await refused(ask(strict.alpha.channel, "probe", "Append", "never", timeout_s=0.3))
-    assert late.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    for request_id in ("", "r-1"):
+        late = await refused(
+            ask(strict.alpha.channel, "probe", "Append", "never", request_id=request_id, timeout_s=0.3)
+        )
+        assert late.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    await eventually(lambda: _none_under_way(strict.alpha), what="the host to know that they are late")
     STAGE.release("thread")
     assert (await ask(strict.beta.channel, "probe", "Append", "x")).text == "x"
     await shown(strict.alpha, stuck=False)
