@@ -58,22 +58,22 @@ def _uncancelled(work: Awaitable[T]) -> Generator[Any, Any, T]:
             except BaseException as error:  # noqa: BLE001 - it is the work's own
                 thrown = error
     except StopIteration as end:
-        if own:
-            yield from _take_back(task, own)
+        yield from _take_back(task, own)
         return end.value
     except asyncio.CancelledError as error:
-        if not own:
+        if not own or task.cancelling() > own:
             raise
         yield from _take_back(task, own)
         raise RuntimeError("the task that ran it was cancelled by what an author wrote") from error
     except Exception:
-        if own:
-            yield from _take_back(task, own)
+        yield from _take_back(task, own)
         raise
 
 
 def _take_back(task: asyncio.Task[Any], own: int) -> Generator[None, Any, None]:
     """Takes cancellations back; one that was to come at the next wait comes here."""
+    if not own:
+        return
     for _ in range(own):
         task.uncancel()
     try:
