@@ -1,39 +1,44 @@
-"""Writing a file from one end to the other, large pieces past the page cache.
+"""Writing a file from one end to the other, and to the disk all the while.
 
-A disk takes large aligned blocks straight from memory; going through the page cache costs a copy, and at the end a long
-wait for all that is dirty. Where a file system refuses that, and for the small and the odd, the page cache is used.
-After each step the file holds every byte that it was given: whoever is killed leaves a prefix of what was to come.
-This file must never know what the bytes are.
+The page cache has each byte as soon as it was given: whoever is killed leaves all of them. The disk is told at once to
+write what came, and the cache to forget what was written: at the end there is little to wait for, and the same few
+pages are used again and again, which costs far less than fresh ones do. This file must never know what the bytes are.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
-import fcntl
-import mmap
 import os
+from collections.abc import Callable
 from typing import Final
 
-__all__ = ["DIRECT_BYTES", "Appending"]
+__all__ = ["STEP_BYTES", "Appending"]
 
-_BLOCK_BYTES: Final = 4096
-_BUFFER_BYTES: Final = 2 * 1024 * 1024
+STEP_BYTES: Final = 1024 * 1024
+"""The disk is told to write when so much has come."""
 
-DIRECT_BYTES: Final = 256 * 1024
-"""Pieces of this size and more go past the page cache."""
+_BEHIND_BYTES = 8 * 1024 * 1024
+"""So much may be on its way to the disk: enough to keep one busy, and little for others' syncs to wait for."""
+
+_NO_RANGES = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ESPIPE})
+
+
+# What `sync_file_range` does with a range: it begins to write its pages, or it writes all of them and waits.
+_BEGIN = 2
+_WRITE = 1 | 2 | 4
 
 
 class Appending:
     """The end of an open file, at `size_bytes`. One thread at a time; the descriptor stays its owner's.
 
-    What raised an `OSError` may have written a part of its piece: nothing may be appended after that.
+    What raised an `OSError` may have written a part of its piece, and the disk may have told of bytes given before:
+    nothing may be appended after that.
     """
 
     def __init__(self, descriptor: int, size_bytes: int = 0) -> None:
         self._descriptor = descriptor
-        self._size = size_bytes
-        self._buffer: mmap.mmap | None = None
-        self._refused = False
+        self._size = self._begun = self._written = size_bytes
 
     @property
     def size_bytes(self) -> int:
@@ -41,64 +46,49 @@ class Appending:
         return self._size
 
     def append(self, data: bytes | memoryview) -> None:
-        """Adds the next bytes. Raises `OSError`."""
+        """Adds the next bytes. Waits for the disk when it is too far behind. Raises `OSError`."""
         rest = memoryview(data)
-        if len(rest) >= DIRECT_BYTES and not self._refused:
-            gap = -self._size % _BLOCK_BYTES
-            self._write(rest[:gap])
-            rest = rest[gap:]
-            rest = rest[self._write_direct(rest[: len(rest) - len(rest) % _BLOCK_BYTES]) :]
-        self._write(rest)
-
-    def close(self) -> None:
-        """Frees memory. Closing again does nothing."""
-        buffer, self._buffer = self._buffer, None
-        if buffer is not None:
-            buffer.close()
-
-    def _write(self, data: memoryview) -> None:
-        while data:
-            written = os.pwrite(self._descriptor, data, self._size)
+        while rest:
+            written = os.pwrite(self._descriptor, rest, self._size)
             self._size += written
-            data = data[written:]
+            rest = rest[written:]
+        if self._size - self._begun >= STEP_BYTES:
+            self._write_back()
 
-    def _write_direct(self, data: memoryview) -> int:
-        """Writes whole blocks from an aligned place; says how many bytes were written: fewer where it is refused."""
-        if self._buffer is None:
-            self._buffer = mmap.mmap(-1, _BUFFER_BYTES)
-        if not self._turn(on=True):
-            return 0
-        try:
-            return self._write_blocks(data, self._buffer)
-        finally:
-            self._turn(on=False)
+    def _write_back(self) -> None:
+        """Begins to write what came since the last step, and forgets what was begun with long enough ago."""
+        if not _told(self._descriptor, self._begun, self._size, _BEGIN):
+            return
+        self._begun = self._size
+        done = self._begun - _BEHIND_BYTES
+        if done > self._written:
+            _told(self._descriptor, self._written, done, _WRITE)
+            os.posix_fadvise(self._descriptor, self._written, done - self._written, os.POSIX_FADV_DONTNEED)
+            self._written = done
 
-    def _write_blocks(self, data: memoryview, buffer: mmap.mmap) -> int:
-        done = 0
-        while done < len(data):
-            size = min(_BUFFER_BYTES, len(data) - done)
-            buffer[:size] = data[done : done + size]
-            with memoryview(buffer) as aligned, aligned[:size] as blocks:
-                try:
-                    written = os.pwrite(self._descriptor, blocks, self._size)
-                except OSError as error:
-                    if error.errno != errno.EINVAL:
-                        raise
-                    self._refused = True
-                    return done
-            self._size += written
-            done += written
-            if written < size:
-                return done
-        return done
 
-    def _turn(self, *, on: bool) -> bool:
-        """Switches the way past the page cache on or off; False where the file system has none."""
-        flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL)
-        try:
-            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags | os.O_DIRECT if on else flags & ~os.O_DIRECT)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-            self._refused = True
-        return not self._refused
+def _told(descriptor: int, start: int, end: int, how: int) -> bool:
+    """Has a range written; False where that cannot be asked for. Raises what the disk says: `OSError`."""
+    error = _sync_range(descriptor, start, end - start, how)
+    if error and error not in _NO_RANGES:
+        raise OSError(error, os.strerror(error))
+    return not error
+
+
+def _sync_range(descriptor: int, start: int, size: int, how: int) -> int:
+    """Calls `sync_file_range`; the number of its error, 0 for none."""
+    if _sync_file_range is None:
+        return errno.ENOSYS
+    return ctypes.get_errno() if _sync_file_range(descriptor, start, size, how) else 0
+
+
+def _find_sync_file_range() -> Callable[..., int] | None:
+    try:
+        function = ctypes.CDLL(None, use_errno=True).sync_file_range
+    except (OSError, AttributeError):
+        return None
+    function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return function
+
+
+_sync_file_range = _find_sync_file_range()

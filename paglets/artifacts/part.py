@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-from paglets.artifacts.appending import DIRECT_BYTES, Appending
+from paglets.artifacts.appending import Appending
 from paglets.digest import Digest, Hasher
 
 __all__ = ["Part"]
 
 _RECEIVING_MODE = 0o600
 _BLOB_MODE = 0o444
+_LARGE_BYTES = 256 * 1024
+"""Pieces of this size and more are hashed in a thread of their own."""
 
 
 class Part:
@@ -34,6 +36,7 @@ class Part:
         self._hasher = hasher
         self._file = Appending(descriptor, hasher.size_bytes)
         self._hashing: ThreadPoolExecutor | None = None
+        self._hashed: Future[None] | None = None
         self._failed: OSError | None = None
 
     @classmethod
@@ -59,32 +62,29 @@ class Part:
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes it has accepted. All of them are in the file whenever nothing is being appended."""
-        return self._hasher.size_bytes
+        """How many bytes are in the file."""
+        return self._file.size_bytes
 
     @property
     def hasher(self) -> Hasher:
         """The state of the hash, to go on with."""
+        hashed, self._hashed = self._hashed, None
+        if hashed is not None:
+            hashed.result()
         return self._hasher
 
     def append(self, data: bytes | memoryview) -> None:
-        """Adds the next bytes. When it returns, they are in the file, though not yet durable."""
+        """Adds the next bytes. They are in the file when it returns, not yet durable, and may be being hashed."""
         with self._final_errors():
-            if len(data) < DIRECT_BYTES:
-                self._hasher.update(data)
-                self._file.append(data)
-                return
-            if self._hashing is None:
-                self._hashing = ThreadPoolExecutor(1, thread_name_prefix="artifact-hash")
-            hashed = self._hashing.submit(self._hasher.update, data)
-            try:
-                self._file.append(data)
-            finally:
-                hashed.result()
+            if len(data) < _LARGE_BYTES:
+                self.hasher.update(data)
+            else:
+                self._begin_hashing(data)
+            self._file.append(data)
 
     def digest(self) -> Digest:
         """What the bytes so far are."""
-        return self._hasher.digest()
+        return self.hasher.digest()
 
     def keep(self) -> None:
         """Makes the bytes so far durable; more may follow."""
@@ -101,10 +101,14 @@ class Part:
         """Lets go of the file. Closing again does nothing."""
         if self._hashing is not None:
             self._hashing.shutdown()
-        self._file.close()
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+    def _begin_hashing(self, data: bytes | memoryview) -> None:
+        if self._hashing is None:
+            self._hashing = ThreadPoolExecutor(1, thread_name_prefix="artifact-hash")
+        self._hashed = self._hashing.submit(self.hasher.update, data)
 
     @contextmanager
     def _final_errors(self) -> Generator[None]:

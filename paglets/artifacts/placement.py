@@ -149,8 +149,6 @@ class PrivateFile:
 
     def discard(self) -> None:
         """Closes the file and removes it unless it was placed. Safe to repeat."""
-        if self._file is not None:
-            self._file.close()
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

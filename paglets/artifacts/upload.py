@@ -1,7 +1,8 @@
 """Uploads of a local store, received chunk by chunk and hashed as they come.
 
-They are finished, or left as partials for the next writer, or dropped without a trace. One chunk is written in a thread
-while the next one is received. This file must never know how bytes become an artifact.
+They are finished, or left as partials for the next writer, or dropped without a trace. A chunk is in the file before
+the next one is asked for: what a killed host has not written is what it was given ahead. This file must never know how
+bytes become an artifact.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ class LocalUpload:
         self._allowance = allowance
         self._publication = Publication(rooms, write)
         self._lock = asyncio.Lock()
-        self._pending: asyncio.Future[None] | None = None
         self._committed_size = self._next = self._durable = part.hasher.size_bytes
         self._publishing = False
         self._hopeless = False
+        self._failed: BaseException | None = None
         self._lost: PagletError | None = None
         self._wake: Callable[[], None] | None = None
         self._ended = False
@@ -89,26 +90,24 @@ class LocalUpload:
         await self.leave()
 
     async def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Takes the next bytes; an error of the disk may show at the step after."""
+        """Takes the next bytes. When it returns, they are in the file, or in memory if they are few."""
         async with self._lock:
             part, end = self._receiving(), offset + len(data)
             self._check_next(offset, end)
-            await self._drain()
             if self._next - self._durable >= self._rooms.settings.sync_step_bytes:
                 await unbroken(self._keep())
             if not self._allowance.covers(end):
                 await unbroken(self._allowance.cover(end, self._next))
-            self._pending = self._rooms.disk.begin(partial(part.append, data))
             self._next = end
             self._allowance.wrote(len(data))
+            await self._append(part, data)
 
     async def finish(self, declared: Digest | None = None) -> ArtifactWriteResult:
         """Proves the bytes, makes them durable, and only then visible. Bytes that prove to be others are dropped."""
         async with self._lock:
-            self._receiving()
-            await self._drain()
-            part = self._receiving()  # it may have been taken away meanwhile, and then is not published any more
-            digest, size = part.digest(), self._write.size_bytes
+            part, size = self._receiving(), self._write.size_bytes
+            digest = part.digest() if part.held is not None else await self._rooms.disk.run(part.digest)
+            self._receiving()  # it may have been taken away meanwhile, and then is not published any more
             self._hopeless = True  # whatever comes of it: a sync that failed must not be asked again
             if size is not None and size != digest.size_bytes:
                 raise refusals.size_mismatch(size, digest.size_bytes)
@@ -128,7 +127,6 @@ class LocalUpload:
         """Makes the bytes so far durable and leaves; an upload without any stays, too."""
         async with self._lock:
             self._receiving()
-            await self._drain()
             await unbroken(self._keep())
             await unbroken(self._rest())
             return self._next
@@ -151,15 +149,12 @@ class LocalUpload:
     async def so_far(self) -> Digest:
         """What is here. Raises UPLOAD_IN_PROGRESS for what cannot be gone on with."""
         async with self._lock:
-            if self._pending is not None:
-                await asyncio.wait((self._pending,))
-            if self._ended or self._hopeless or (self._pending is not None and self._pending.exception()):
+            if self._ended or self._hopeless or self._failed is not None:
                 raise refusals.upload_in_progress("upload", self._write.upload_id)
-            try:
-                await self._rooms.disk.run(self._part.file)  # what is told to be here must outlive this process
+            try:  # what is told to be here must outlive this process
+                return await self._rooms.disk.run(lambda: self._part.file().digest())
             except OSError as error:
                 raise refusals.upload_in_progress("upload", self._write.upload_id) from error
-            return self._part.digest()
 
     async def _publish(self, part: LatePart, digest: Digest) -> ArtifactWriteResult:
         data = part.held
@@ -182,6 +177,9 @@ class LocalUpload:
             raise self._lost
         if self._ended or self._hopeless:
             raise refusals.upload_cancelled(self._write.upload_id)
+        if self._failed is not None:
+            with refusals.full_disk_told():
+                raise self._failed
         return self._part
 
     def _check_next(self, offset: int, end: int) -> None:
@@ -194,13 +192,15 @@ class LocalUpload:
             self._hopeless = True
             raise refusals.artifact_too_large(limit, end, "chunk.data")
 
-    async def _drain(self) -> None:
-        """Waits for the chunk that is being written; one that failed is kept, so that every later step fails too."""
-        if self._pending is not None:
+    async def _append(self, part: LatePart, data: bytes | memoryview) -> None:
+        """Adds a chunk, also for a caller who is cancelled. Once that has failed, every later step does."""
+        appending = self._rooms.disk.begin(partial(part.append, data))
+        try:
             with refusals.full_disk_told():
-                await unbroken(self._pending)
-            self._pending = None
-            passed(Step.WRITE_AFTER)
+                await unbroken(appending)
+        finally:
+            self._failed = appending.exception()
+        passed(Step.WRITE_AFTER)
 
     async def _keep(self) -> None:
         """Makes what came so far survive a loss of power. A sync that failed must not be asked again."""
@@ -220,13 +220,9 @@ class LocalUpload:
         async with self._lock:
             if self._ended:
                 return
-            known = True
-            if self._pending is not None:
-                await asyncio.wait((self._pending,))
-                error = self._pending.exception()
-                _log.debug("last chunk of %s: %r", self._write.upload_id, error)
-                known = error is None
-                drop = drop or (isinstance(error, OSError) and refusals.full_disk_in(error) is None)
+            error = self._failed
+            if isinstance(error, OSError) and refusals.full_disk_in(error) is None:
+                drop = True
             if not (self._publication.decided or drop or self._hopeless):
                 drop = not await self._in_file()
             if self._publication.decided:
@@ -236,7 +232,7 @@ class LocalUpload:
                 await self._rooms.janitor.discard(self._write.upload_id)
                 self._end(None)
             else:
-                await self._rest(known=known)
+                await self._rest(known=error is None)
 
     async def _in_file(self) -> bool:
         """Sees to it that the next writer finds what came."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from paglets.artifacts.appending import Appending
+from paglets.bench.past_cache import PastCache
 
 __all__ = ["Catalogue", "DurableFile", "Syncs"]
 
@@ -42,7 +42,7 @@ class Syncs:
 class DurableFile:
     """A file under a hidden name: fill it, `sync` it, give it its name by `place`. `by` is what syncs it.
 
-    `direct` writes past the page cache, as hosts do.
+    `direct` writes past the page cache.
     """
 
     def __init__(self, target: Path, syncs: Syncs, *, by: Callable[[int], None], direct: bool = False) -> None:
@@ -52,7 +52,7 @@ class DurableFile:
         self._by = by
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._hash = blake3()
-        self._past_cache = Appending(self._descriptor) if direct else None
+        self._past_cache = PastCache(self._descriptor) if direct else None
 
     def append(self, data: memoryview) -> None:
         """Hashes and adds the next bytes."""

@@ -9,6 +9,7 @@ __all__ = [
     "CALL_AHEAD_BYTES",
     "CALL_OPTIONS",
     "CLIENT_OPTIONS",
+    "HOST_AHEAD_BYTES",
     "MAX_MESSAGE_BYTES",
     "MAX_METADATA_BYTES",
     "SERVER_OPTIONS",
@@ -18,8 +19,11 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """What either end takes as one message: 2 MiB of data with room for what is around them."""
 
 AHEAD_BYTES = 2 * 1024 * 1024
-"""How much of one stream either end takes in before somebody wants it: the largest message. Times round trips a second
-it is also the most that one stream can move over a long way."""
+"""How much of one stream a client takes in before somebody wants it: the largest message. Times round trips a second it
+is also the most that one stream can move over a long way."""
+
+HOST_AHEAD_BYTES = 1024 * 1024
+"""As much at a host: with what gRPC adds, a host that is killed has at most one message that it had not written."""
 
 CALL_AHEAD_BYTES = 256 * 1024
 """As much of a stream that brings no artifact: there may be hundreds, passed on for readers who stand still."""
@@ -35,7 +39,7 @@ _LIMITS = (
     # Otherwise gRPC takes in what the way can carry, and holds it in memory: all of an upload, if the disk is slower.
     ("grpc.http2.bdp_probe", 0),
 )
-_AHEAD = ("grpc.http2.lookahead_bytes", AHEAD_BYTES)
+_AHEAD: Final = "grpc.http2.lookahead_bytes"
 _CLIENT = (
     *_LIMITS,
     # An http_proxy in the environment is for the web; gRPC would use it even for 127.0.0.1.
@@ -53,15 +57,15 @@ _CLIENT = (
     ("grpc.min_reconnect_backoff_ms", 5_000),
 )
 
-CLIENT_OPTIONS: Final = (*_CLIENT, _AHEAD)
+CLIENT_OPTIONS: Final = (*_CLIENT, (_AHEAD, AHEAD_BYTES))
 """For every channel to a host."""
 
-CALL_OPTIONS: Final = (*_CLIENT, ("grpc.http2.lookahead_bytes", CALL_AHEAD_BYTES))
+CALL_OPTIONS: Final = (*_CLIENT, (_AHEAD, CALL_AHEAD_BYTES))
 """For one that brings no artifacts."""
 
 SERVER_OPTIONS: Final = (
     *_LIMITS,
-    _AHEAD,
+    (_AHEAD, HOST_AHEAD_BYTES),
     # Otherwise two servers share a port without a word, and the wrong one answers.
     ("grpc.so_reuseport", 0),
     # Clients ping each 30 s, idle ones too; gRPC would cut them off for less than 5 min between two pings.

@@ -1,9 +1,8 @@
-"""Files written from one end to the other, past the page cache and through it."""
+"""Files written from one end to the other, and to the disk all the while."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,25 +12,45 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paglets.artifacts.appending import DIRECT_BYTES, Appending
+from paglets.artifacts import appending
+from paglets.artifacts.appending import STEP_BYTES, Appending
 
-KIB = 1024
-SIZES = st.sampled_from(
-    [1, 4095, 4096, DIRECT_BYTES - 1, DIRECT_BYTES, DIRECT_BYTES + 1, 2048 * KIB, 2048 * KIB + 4097]
-)
+MIB = 1024 * 1024
+BEHIND_BYTES = 8 * MIB
+sync_range = appending._sync_range  # pyright: ignore[reportPrivateUsage]
+BEGIN, WAIT = 2, 7  # of sync_file_range: SYNC_FILE_RANGE_WRITE alone, and with waiting before and after it
+SIZES = st.sampled_from([1, 4095, 4096, STEP_BYTES - 1, STEP_BYTES, STEP_BYTES + 1, 5 * MIB + 4097])
 
 
 @contextmanager
-def appending(path: Path) -> Generator[Appending]:
+def opened(path: Path) -> Generator[Appending]:
     """The end of a new file."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
-    file = Appending(descriptor)
     try:
-        yield file
+        yield Appending(descriptor)
     finally:
-        file.close()
-        file.close()
         os.close(descriptor)
+
+
+class Ranges:
+    """Notes what of a file the disk is told to write, or answers with an error, and what the cache is to forget."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, error: int = 0) -> None:
+        self.asked: list[tuple[int, int, int]] = []
+        self.forgotten: list[tuple[int, int]] = []
+        self._error = error
+        self._forget = os.posix_fadvise
+        monkeypatch.setattr(appending, "_sync_range", self._sync)
+        monkeypatch.setattr(os, "posix_fadvise", self._advise)
+
+    def _sync(self, _descriptor: int, start: int, size: int, how: int) -> int:
+        self.asked.append((start, size, how))
+        return self._error
+
+    def _advise(self, descriptor: int, start: int, size: int, advice: int) -> None:
+        assert advice == os.POSIX_FADV_DONTNEED
+        self.forgotten.append((start, size))
+        self._forget(descriptor, start, size, advice)
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -39,7 +58,7 @@ def appending(path: Path) -> Generator[Appending]:
 def test_every_byte_is_there_at_once(tmp_path: Path, sizes: list[int]) -> None:
     """After each piece, of whatever size, the file holds all that was given."""
     path, data = tmp_path / "file", bytearray()
-    with appending(path) as file:
+    with opened(path) as file:
         for size in sizes:
             piece = os.urandom(size)
             file.append(memoryview(b"x" + piece)[1:])
@@ -48,72 +67,59 @@ def test_every_byte_is_there_at_once(tmp_path: Path, sizes: list[int]) -> None:
             assert file.size_bytes == len(data)
 
 
-class Disk:
-    """Notes each write: whether it went past the page cache, and how many bytes it had. May refuse, or bite off."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, refused: int = 0, bite: int | None = None) -> None:
-        self.writes: list[tuple[bool, int]] = []
-        self._refused = refused
-        self._bite = bite
-        self._pwrite = os.pwrite
-        monkeypatch.setattr(os, "pwrite", self._write)
-
-    def _write(self, descriptor: int, data: memoryview, offset: int) -> int:
-        direct = bool(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT)
-        self.writes.append((direct, len(data)))
-        if direct and self._refused:
-            raise OSError(self._refused, os.strerror(self._refused))
-        return self._pwrite(descriptor, data[: self._bite] if direct else data, offset)
-
-
-def test_large_pieces_go_past_the_page_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole blocks of large pieces do; what is small, before the first block or after the last does not."""
-    disk = Disk(monkeypatch)
-    with appending(tmp_path / "file") as file:
-        file.append(bytes(2048 * KIB))
-        file.append(b"odd")
-        file.append(bytes(DIRECT_BYTES))
-    assert disk.writes == [(True, 2048 * KIB), (False, 3), (False, 4093), (True, DIRECT_BYTES - 4096), (False, 3)]
-
-
-def test_a_file_system_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where blocks may not go past the page cache they go through it, and are not offered again."""
-    disk, data = Disk(monkeypatch, refused=errno.EINVAL), os.urandom(DIRECT_BYTES)
-    with appending(tmp_path / "file") as file:
-        file.append(data)
-        file.append(data)
-    assert (tmp_path / "file").read_bytes() == data * 2
-    assert disk.writes == [(True, DIRECT_BYTES), (False, DIRECT_BYTES), (False, DIRECT_BYTES)]
-
-
-def test_a_file_system_without_the_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some refuse the flag itself."""
-    fcntl_, data = fcntl.fcntl, os.urandom(DIRECT_BYTES)
-
-    def refuse(descriptor: int, command: int, flags: int = 0) -> int:
-        if command == fcntl.F_SETFL and flags & os.O_DIRECT:
-            raise OSError(errno.EINVAL, "no such flag")
-        return fcntl_(descriptor, command, flags)
-
-    monkeypatch.setattr(fcntl, "fcntl", refuse)
-    with appending(tmp_path / "file") as file:
-        file.append(data)
-        file.append(data)
-    assert (tmp_path / "file").read_bytes() == data * 2
-
-
 def test_a_short_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the disk did not take at once is written after it."""
-    Disk(monkeypatch, bite=8192)
-    data = os.urandom(2048 * KIB)
-    with appending(tmp_path / "file") as file:
+    """What the system did not take at once is written after it."""
+    pwrite, data = os.pwrite, os.urandom(2 * MIB)
+
+    def bite(descriptor: int, piece: memoryview, offset: int) -> int:
+        return pwrite(descriptor, piece[:8191], offset)
+
+    monkeypatch.setattr(os, "pwrite", bite)
+    with opened(tmp_path / "file") as file:
         file.append(data)
     assert (tmp_path / "file").read_bytes() == data
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
-def test_an_error_of_the_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """No error is taken for a refusal."""
-    Disk(monkeypatch, refused=number)
-    with appending(tmp_path / "file") as file, pytest.raises(OSError, match=os.strerror(number)):
-        file.append(bytes(DIRECT_BYTES))
+def test_the_disk_writes_all_the_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told to begin with each step; what is eight steps old is waited for, and then forgotten by the cache."""
+    ranges = Ranges(monkeypatch)
+    with opened(tmp_path / "file") as file:
+        file.append(bytes(STEP_BYTES - 1))
+        assert ranges.asked == []
+        file.append(b"x")
+        assert ranges.asked == [(0, STEP_BYTES, BEGIN)]
+        for _ in range(7):
+            file.append(bytes(STEP_BYTES))
+        assert [how for _, _, how in ranges.asked] == [BEGIN] * 8
+        file.append(bytes(2 * STEP_BYTES))
+    assert ranges.asked[8:] == [(BEHIND_BYTES, 2 * STEP_BYTES, BEGIN), (0, 2 * STEP_BYTES, WAIT)]
+    assert ranges.forgotten == [(0, 2 * STEP_BYTES)]
+
+
+def test_the_system_is_asked_rightly(tmp_path: Path) -> None:
+    """The system's own call takes a descriptor, where to begin and how much, both of 64 bits, and what to do."""
+    with (tmp_path / "file").open("wb") as file:
+        assert sync_range(file.fileno(), 2**40, MIB, BEGIN) == 0
+        assert sync_range(file.fileno(), 0, MIB, WAIT) == 0
+        assert sync_range(file.fileno(), 0, MIB, 8) == errno.EINVAL
+        assert sync_range(file.fileno(), -(2**40), MIB, BEGIN) == errno.EINVAL
+    assert sync_range(-1, 0, MIB, BEGIN) == errno.EBADF
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ESPIPE])
+def test_a_system_without_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """Where the disk cannot be told, the file is written as ever, and nothing is forgotten that may not be written."""
+    ranges, data = Ranges(monkeypatch, error=error), os.urandom(2 * BEHIND_BYTES)
+    with opened(tmp_path / "file") as file:
+        file.append(data)
+    assert (tmp_path / "file").read_bytes() == data
+    assert (len(ranges.asked), ranges.forgotten) == (1, [])
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
+def test_an_error_of_the_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """What the disk could not write of earlier pieces is told by a later one: no sync would tell it again."""
+    Ranges(monkeypatch, error=error)
+    with opened(tmp_path / "file") as file, pytest.raises(OSError, match=os.strerror(error)) as raised:
+        file.append(bytes(STEP_BYTES))
+    assert raised.value.errno == error

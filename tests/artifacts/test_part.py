@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from paglets.artifacts.appending import DIRECT_BYTES
 from paglets.artifacts.part import Part
 from paglets.digest import Digest, Hasher
 
-PIECES = (os.urandom(DIRECT_BYTES * 3), b"small", os.urandom(DIRECT_BYTES + 1))
+LARGE_BYTES = 256 * 1024
+PIECES = (os.urandom(LARGE_BYTES * 3), b"small", os.urandom(LARGE_BYTES + 1))
 
 
 def test_append(tmp_path: Path) -> None:
