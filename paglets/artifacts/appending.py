@@ -68,10 +68,14 @@ class Appending:
 
 
 def _told(descriptor: int, start: int, end: int, how: int) -> bool:
-    """Has a range written; False where that cannot be asked for. Raises what the disk says: `OSError`."""
+    """Has a range written; False where that cannot be asked for.
+
+    Raises `OSError` with EIO when the disk could not write what the page cache had for it, for whatever reason, also a
+    full disk: those bytes are lost, and nobody is told of them again.
+    """
     error = _sync_range(descriptor, start, end - start, how)
     if error and error not in _NO_RANGES:
-        raise OSError(error, os.strerror(error))
+        raise OSError(errno.EIO, f"the disk did not keep what it was given before: {os.strerror(error)}")
     return not error
 
 

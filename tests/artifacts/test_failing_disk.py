@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from paglets.artifacts import janitor
+from paglets.artifacts import appending, janitor
+from paglets.artifacts.appending import STEP_BYTES
 from paglets.artifacts.ledger import Ledger
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.refusals import disk_full
@@ -85,6 +86,29 @@ async def test_failing_write(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert (type(error), error.reason) == (ExhaustedError, "DISK_FULL")
         assert error.retry_after_s == 30
         await put(store, b"bytes")
+    assert_consistent(root)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+async def test_a_disk_that_loses_what_it_took(root: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Nobody goes on with bytes that only memory had: they would be read back, and gone a while later."""
+    data, write = os.urandom(STEP_BYTES), ArtifactWrite(upload_id="u", artifact_id="a")
+
+    def lose(*_: int) -> int:
+        return number
+
+    async with opened(root) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr(appending, "_sync_range", lose)
+            async with await store.open_upload(write) as upload:
+                with pytest.raises(OSError, match=os.strerror(number)):
+                    await upload.write(0, data)
+        assert is_empty(root)
+        async with await store.open_upload(write) as upload:
+            assert upload.committed_size == 0
+            await upload.write(0, data)
+            await upload.finish(Digest.of(data))
+        assert await read_all(store, "a") == data
     assert_consistent(root)
 
 
