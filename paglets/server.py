@@ -47,6 +47,7 @@ from paglets.host.read_tickets import ReadTickets
 from paglets.host.registry import TypeRegistry
 from paglets.host.storage import Storages
 from paglets.host.work import WorkFolders
+from paglets.loop import run
 from paglets.services.artifact import ArtifactServicer, add_artifacts
 from paglets.services.directory import DirectoryServicer
 from paglets.services.door import Door
@@ -94,7 +95,7 @@ def serve(settings: HostSettings, ready: Callable[[str], None]) -> None:
     cut_off = threading.Timer(settings.drain_s + settings.shutdown_budget_s, _cut_off)
     cut_off.daemon = True
     try:
-        asyncio.run(_serve(settings, ready, cut_off))  # which waits in the end for threads that authors began
+        run(_serve(settings, ready, cut_off))  # which waits in the end for threads that authors began
     finally:
         cut_off.cancel()
 

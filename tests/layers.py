@@ -14,7 +14,7 @@ HOUSE = Path(__file__).resolve().parent.parent / "paglets"
 
 # Lowest first. A room is a module or a package directly under paglets/; it knows lower floors and itself only.
 _FLOORS = (
-    ("arena", "errors", "faults", "members", "version"),
+    ("arena", "errors", "faults", "loop", "members", "version"),
     ("config", "cursors", "digest", "discovery", "operations", "sqlite"),
     ("state", "values"),
     ("artifacts", "directory", "wire"),

@@ -5,7 +5,6 @@ It uses nothing but what every user of the SDK has.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,6 +14,7 @@ from paglets.artifacts.store import ArtifactWrite, WriteOutcome
 from paglets.bench.transfers import Transfer, TransferCommand
 from paglets.bench.worker import obey
 from paglets.client.client import Client
+from paglets.loop import run
 from paglets.values import ArtifactRef
 
 __all__ = ["ArtifactClient", "main"]
@@ -69,7 +69,7 @@ async def _main() -> None:
 def main() -> None:
     """Obeys until standard input ends; its malloc is as that of the command line where it moves bytes."""
     use_one_arena()
-    asyncio.run(_main())
+    run(_main())
 
 
 if __name__ == "__main__":

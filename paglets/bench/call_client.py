@@ -16,6 +16,7 @@ from paglet.examples.counter.v1 import counter_pb2, counter_pb2_grpc
 from paglets.bench.worker import obey
 from paglets.client.client import Client
 from paglets.examples.counter import Counter
+from paglets.loop import run
 from paglets.values import new_id
 from paglets.wire.metadata import PAGLET_ID_KEY, REQUEST_ID_KEY
 
@@ -105,7 +106,7 @@ async def _main() -> None:
 
 def main() -> None:
     """Obeys until standard input ends."""
-    asyncio.run(_main())
+    run(_main())
 
 
 if __name__ == "__main__":

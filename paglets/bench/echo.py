@@ -6,13 +6,13 @@ paglets, states or disks.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import grpc
 
 from paglet.examples.counter.v1 import counter_pb2, counter_pb2_grpc
 from paglets.bench.worker import until_eof
+from paglets.loop import run
 from paglets.wire.channel_options import SERVER_OPTIONS
 
 __all__ = ["Echo", "main"]
@@ -47,7 +47,7 @@ async def _main() -> None:
 
 def main() -> None:
     """Serves on a free port until standard input ends."""
-    asyncio.run(_main())
+    run(_main())
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from paglets.bench.plain_wire import (
 )
 from paglets.bench.transfers import Transfer, TransferCommand
 from paglets.bench.worker import obey
+from paglets.loop import run
 
 __all__ = ["PlainClient", "main"]
 
@@ -131,7 +132,7 @@ def _reply(connection: socket.socket) -> PlainReply:
 def main() -> None:
     """Obeys until standard input ends."""
     with closing(PlainClient()) as client:
-        asyncio.run(obey(TransferCommand, client.obey))
+        run(obey(TransferCommand, client.obey))
 
 
 if __name__ == "__main__":

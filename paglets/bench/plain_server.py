@@ -6,7 +6,6 @@ database and without a question that can be refused.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import socket
@@ -29,6 +28,7 @@ from paglets.bench.plain_wire import (
     send_nothing,
 )
 from paglets.bench.worker import until_eof
+from paglets.loop import run
 
 __all__ = ["PlainServer", "main"]
 
@@ -120,7 +120,7 @@ def main() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = PlainServer(Path(sys.argv[1]))
         threading.Thread(target=server.accept, args=(listener,), daemon=True).start()
-        asyncio.run(until_eof(f"127.0.0.1:{listener.getsockname()[1]}"))
+        run(until_eof(f"127.0.0.1:{listener.getsockname()[1]}"))
 
 
 if __name__ == "__main__":

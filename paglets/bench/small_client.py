@@ -19,6 +19,7 @@ from paglets.arena import use_one_arena
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, SmallWrite
 from paglets.bench.worker import obey
 from paglets.client.client import Client
+from paglets.loop import run
 from paglets.values import new_id
 
 __all__ = ["SmallClient", "SmallCommand", "SmallDone", "main"]
@@ -129,7 +130,7 @@ async def _main() -> None:
 def main() -> None:
     """Obeys until standard input ends."""
     use_one_arena()
-    asyncio.run(_main())
+    run(_main())
 
 
 if __name__ == "__main__":

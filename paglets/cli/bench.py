@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +13,7 @@ from paglets.cli.nouns import Verb
 from paglets.cli.output import note, write_json, write_table
 from paglets.cli.session import Session
 from paglets.cli.types import size
+from paglets.loop import run
 
 __all__ = ["bench"]
 
@@ -74,7 +74,7 @@ def bench(
         actors_python=actors_python,
     )
     try:
-        result = asyncio.run(run_bench(settings, note))
+        result = run(run_bench(settings, note))
     except ProgramFailedError as error:
         raise click.ClickException(f"the bench failed: {error}") from error
     if context.ensure_object(Session).json:

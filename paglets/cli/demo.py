@@ -15,6 +15,7 @@ from paglets.cli.demo_hosts import HostEndedError
 from paglets.cli.nouns import Verb
 from paglets.cli.session import Session
 from paglets.errors import PagletError
+from paglets.loop import run
 
 __all__ = ["demo"]
 
@@ -29,7 +30,7 @@ def demo(context: click.Context, file: Path | None) -> None:
     ends, by itself or by a signal, no process, port or file is left; SIGKILL alone leaves the folder.
     """
     session = context.ensure_object(Session)
-    stopped_by = asyncio.run(_until_signal(_tell(file, as_json=session.json)))
+    stopped_by = run(_until_signal(_tell(file, as_json=session.json)))
     if stopped_by is not None:
         context.exit(128 + stopped_by)
 

@@ -5,7 +5,6 @@ It imports no gRPC before a host is asked.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from paglets.config import DEFAULT_PORT
 from paglets.errors import UnavailableError
+from paglets.loop import run
 
 if TYPE_CHECKING:
     from paglets.client.client import Client
@@ -40,7 +40,7 @@ class Session:
 
     def run(self, body: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
         """Runs `body` with a client of the host, which is known to be there. Ctrl-C cancels it, and so does SIGTERM."""
-        return asyncio.run(self._with_client(body))
+        return run(self._with_client(body))
 
     async def _with_client(self, body: Callable[[Client], Awaitable[ResultT]]) -> ResultT:
         from paglets.client.client import Client
