@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["list_artifacts"]
 
-_COLUMNS = ("artifact_id", "name", "size", "owner", "created", "expires")
+_COLUMNS = ("artifact_id", "name", "size", "owner", "created", "expires", "state")
 
 
 @click.command("ls", cls=Verb)
@@ -49,7 +49,7 @@ def list_artifacts(
     order: str,
     reverse: bool,  # noqa: FBT001 - click's own
 ) -> None:
-    """List the artifacts of the host that is asked."""
+    """List the artifacts of the host that is asked; STATE says which are known to have lost their bytes."""
     query = ArtifactQuery(
         owner=owner, name_prefix=prefix, labels=labels, order_by=ArtifactOrder(order), descending=reverse
     )
@@ -68,7 +68,8 @@ async def _listed(client: Client, query: ArtifactQuery, *, as_json: bool) -> lis
             if as_json:
                 write_json({**artifact_record(ref), **health_record(ref)})
             else:
-                rows.append({**artifact_record(ref), "size": size_text(ref.size_bytes)})
+                state = "corrupt" if ref.corrupt else ""
+                rows.append({**artifact_record(ref), "size": size_text(ref.size_bytes), "state": state})
         token = page.next_token
         if not token:
             return rows

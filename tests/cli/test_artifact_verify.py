@@ -52,6 +52,7 @@ def test_verify(tmp_path: Path) -> None:
         assert "1 of 3 artifacts" in told.err
         assert cli("artifact", "verify", ids[0], ids[2]).code == 0
         assert cli("artifact", "stat", ids[1], "--json").record["corrupt"]
+        assert [ids[1] in line for line in cli("artifact", "ls").out.splitlines() if line.endswith("corrupt")] == [True]
         assert put(cli, data[1]) != ids[1]
         assert cli("artifact", "verify", "--all").code == 0
         some = cli("artifact", "verify", ids[0], "missing", ids[2])
