@@ -9,6 +9,8 @@ from contextlib import nullcontext
 import hypothesis
 import pytest
 
+from paglets.testing import HostProcess
+from tests.forked import ForkServer
 from tests.rehearsal import rehearsed
 
 # Helpers whose assertions are to tell what they compared.
@@ -69,6 +71,14 @@ async def one_loop(anyio_backend: str) -> str:
     gRPC hands what comes late to the loop of the call that it belongs to, and fails where that is closed by then.
     """
     return anyio_backend
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fork_server() -> Iterator[ForkServer]:
+    """Has hosts forked, where that makes no difference to them, and ends those that are left in the end."""
+    with ForkServer() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HostProcess, "_spawn", server.spawn)
+        yield server
 
 
 @pytest.fixture(autouse=True)
