@@ -37,7 +37,7 @@ class ForkServer:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._environment = {**os.environ, "GRPC_VERBOSITY": "NONE"}  # as the command itself sets it, if nobody does
-        self._control, self._far_end = socket.socketpair()
+        self._control, self._far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def __enter__(self) -> Self:
         return self
@@ -64,11 +64,10 @@ class ForkServer:
         """Has a process forked; gives the socket that tells its pid and, when it has ended, its exit code."""
         if self._process is None:
             self._process = self._start()
+        request = json.dumps([command[len(_PROGRAM) :], str(folder), dict(environment)]).encode()
         answers, theirs = socket.socketpair()
         with theirs:
-            socket.send_fds(self._control, [b"f"], [theirs.fileno(), *streams])
-        request = [command[len(_PROGRAM) :], str(folder), dict(environment)]
-        answers.sendall(json.dumps(request).encode() + b"\n")
+            socket.send_fds(self._control, [request], [theirs.fileno(), *streams])
         return answers
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -3,9 +3,9 @@
 It has one thread and has used nothing of what it imported, no event loop, no gRPC: so a fork of it is what a process of
 its own is after its imports. It must never know what a request is for.
 
-A request is four descriptors on the control socket: one of a socket of its own, and standard input, output and error.
-Into its socket goes one line with its arguments, folder and environment; out of it come the pid and, after the end, the
-exit code, one a line.
+A request is one packet on the control socket: arguments, folder and environment, and four descriptors, one of a socket
+for the answers, and standard input, output and error. The answers are the pid and, after the end, the exit code, one a
+line.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ import paglets.cli
 __all__ = ["main"]
 
 _AS_IT_RUNS = ("paglets.server", "paglets.client.client")
+_PACKET_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Request:
-    """One `python -m paglets ARGUMENTS`, where it is told how that goes, and its standard streams."""
+    """One `python -m paglets ARGUMENTS`, the socket where is told how that goes, and its standard streams."""
 
     arguments: Sequence[str]
     folder: str
@@ -90,12 +91,11 @@ def _serve(tester: socket.socket) -> _Request:
 
 def _next(tester: socket.socket) -> _Request | None:
     """The request that comes next; None when there will be none any more."""
-    _, descriptors, _, _ = socket.recv_fds(tester, 1, 4)
-    if not descriptors:
+    packet, descriptors, _, _ = socket.recv_fds(tester, _PACKET_BYTES, 4)
+    if not packet:
         return None
     answers, *streams = descriptors
-    with open(answers, encoding="utf-8", closefd=False) as lines:
-        arguments, folder, environment = json.loads(lines.readline())
+    arguments, folder, environment = json.loads(packet)
     return _Request(arguments=arguments, folder=folder, environment=environment, answers=answers, streams=streams)
 
 
