@@ -103,8 +103,8 @@ async def _smalls(stage: Stage) -> list[Counted]:
     async with open_small_stage(stage, counted=True) as small:
         for work, command in (
             (f"4 KiB in batches of {BATCH}", batches(small.empty, 1)),
-            ("4 KiB alone, 1 client", singles(small.empty, 1, 100)),
-            ("4 KiB alone, 16 clients", singles(small.empty, 16, 800)),
+            ("4 KiB alone, 1 client", singles(stage, small.empty, 1)),
+            ("4 KiB alone, 16 clients", singles(stage, small.empty, 16)),
         ):
             async with counter.watching(("empty",)):
                 await small.client.ask(command, SmallDone)

@@ -86,9 +86,10 @@ def batches(host: Child, clients: int, items: int = 4 * BATCH) -> SmallCommand:
     )
 
 
-def singles(host: Child, clients: int, items: int) -> SmallCommand:
-    """Uploads to a host, a stream each."""
-    return replace(batches(host, clients, items), batch=1)
+def singles(stage: Stage, host: Child, clients: int) -> SmallCommand:
+    """Uploads to a host, a stream each; fewer where `--size` is less than 100 MiB."""
+    some = max(clients, stage.settings.size_bytes // _SIZE_BYTES // 32)
+    return replace(batches(host, clients, min(100 * min(clients, 8), some)), batch=1)
 
 
 async def _batched(stage: Stage, small: SmallStage, say: Say) -> Row:
@@ -102,7 +103,7 @@ async def _batched(stage: Stage, small: SmallStage, say: Say) -> Row:
 
 
 async def _single(stage: Stage, small: SmallStage, clients: int, say: Say) -> Row:
-    ours = singles(small.empty, clients, 100 * min(clients, 8))
+    ours = singles(stage, small.empty, clients)
     found = {"paglets": ours, "a synced file each": replace(ours, action="files", folder=str(small.folder))}
     return await _row(stage, small, f"4 KiB one by one, {clients} client{'s' * (clients > 1)}", found, say)
 
