@@ -62,13 +62,14 @@ async def test_nothing_lost_is_one_message(alpha: Site) -> None:
 
 @pytest.mark.slow
 async def test_answer_beyond_the_limit_of_a_message(tmp_path: Path) -> None:
-    """A rebuild tells of as many paglets as there are."""
+    """A rebuild tells of as many paglets as there are; names as long as they may be spare it some."""
+    host = "alpha".ljust(128, "-")
     async with AsyncExitStack() as stack:
-        await (await site(stack, tmp_path, "alpha")).client.create(PROBE_TYPE, paglet_id="first")
-    ids = [f"{number:0110}" for number in range(36_000)]
-    _lose(tmp_path / "alpha", ids)
+        await (await site(stack, tmp_path, host)).client.create(PROBE_TYPE, paglet_id="first")
+    ids = [f"{number:0128}" for number in range(16_000)]
+    _lose(tmp_path / host, ids)
     async with AsyncExitStack() as stack:
-        told = await _messages((await site(stack, tmp_path, "alpha")).channel, dry_run=True)
+        told = await _messages((await site(stack, tmp_path, host)).channel, dry_run=True)
     assert sum(message.ByteSize() for message in told) > _MESSAGE_BYTES
     assert [found.paglet_id for message in told for found in message.paglets] == ids
     assert {found.outcome for message in told for found in message.paglets} == {pb.REBUILD_OUTCOME_REGISTERED}
