@@ -17,7 +17,7 @@ from paglets.client.artifacts import RemoteArtifactStore
 from paglets.config import HostSettings
 from paglets.core.lifecycle import LifecycleEvent
 from paglets.directory.contract import HostRegistration
-from paglets.errors import PagletError
+from paglets.errors import NotFoundError, PagletError
 from paglets.values import PagletState, TransferTicket, clone_id
 from tests.host.conftest import Mesh, Site, site
 from tests.host.probe import Probe
@@ -362,6 +362,8 @@ async def test_commit_comes_before_a_disposal(mesh: Mesh, way: str, at: str) -> 
     await asyncio.wait([coming])
     (ending,) = ends
     await ending
+    refused = coming.exception()
+    assert refused is None or isinstance(refused, NotFoundError), refused  # by the time of the answer it has ended
     causes = [event.cause for event in await mesh.alpha.host.parts.directory.history(paglet_id, after=0, limit=10)]
     assert causes[-4:] == ["clone" if way == "clone" else "depart", "commit", "arrive", "dispose"]
     assert await _gone(mesh.alpha, paglet_id)
