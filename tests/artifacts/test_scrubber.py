@@ -7,7 +7,8 @@ import errno
 import logging
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -276,15 +277,22 @@ def is_cached(path: Path) -> bool:
         os.close(descriptor)
 
 
-async def test_page_cache_is_left_to_others(root: Path, clock: Clock) -> None:
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """A folder where files that last are, for a test of what the system caches of a disk."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        yield Path(folder) / "store"
+
+
+async def test_page_cache_is_left_to_others(on_disk: Path, clock: Clock) -> None:
     """What was re-read does not stay in memory."""
-    async with opened(root, clock) as store:
+    async with opened(on_disk, clock) as store:
         path = await store.blob_path(await put(store, DATA))
     path.read_bytes()
     if not is_cached(path):
         pytest.skip("this file system caches nothing")
     clock.now += WEEK_S + 1
-    async with scrubbed(root, clock) as (_, scrubber):
+    async with scrubbed(on_disk, clock) as (_, scrubber):
         await scrubber.round()
     assert not is_cached(path)
 
