@@ -23,7 +23,7 @@ __all__ = ["ForkServer", "Forked"]
 ROOT = Path(__file__).resolve().parent.parent
 _PROGRAM = (sys.executable, "-m", "paglets")
 # What is read as Python, its libraries or the C library start; a fork has what its server was started with.
-_AT_START = ("PYTHON", "COVERAGE", "GRPC_", "LANG", "LC_", "LD_", "MALLOC_", "GLIBC_")
+_AT_START = ("PYTHON", "COVERAGE", "GRPC_", "PROTOCOL_BUFFERS_", "LANG", "LC_", "TZ", "LD_", "MALLOC_", "GLIBC_")
 _STDIN = 0
 _END_S = 30.0
 
@@ -49,6 +49,11 @@ class ForkServer:
         self._far_end.close()
         if self._process is not None:
             self._process.wait(_END_S)
+
+    @property
+    def pid(self) -> int:
+        """Of the server; 0 before it is needed."""
+        return self._process.pid if self._process is not None else 0
 
     def can(self, command: Sequence[str], environment: Mapping[str, str]) -> bool:
         """Whether a fork is all that a process started with this command would be."""

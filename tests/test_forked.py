@@ -32,7 +32,7 @@ async def main():
     HostProcess._spawn = server.spawn
     host = HostProcess(name="alpha", data=Path({data!r}))
     await host.start()
-    print(host.pid, server._process.pid, flush=True)
+    print(host.pid, server.pid, flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -73,6 +73,16 @@ async def test_fork_finds_what_a_process_finds(
 async def test_forks_draw_each_their_own(tmp_path: Path) -> None:
     """What is random in one is not in the next."""
     assert (await _surroundings(tmp_path, "alpha"))["drawn"] != (await _surroundings(tmp_path, "beta"))["drawn"]
+
+
+async def test_server_is_one_thread(fork_server: ForkServer, tmp_path: Path) -> None:
+    """What a thread holds when its process is forked, nobody lets go of in the fork."""
+    host = _host(tmp_path)
+    await host.start()
+    server = psutil.Process(fork_server.pid)
+    assert psutil.Process(host.pid).ppid() == server.pid
+    assert server.num_threads() == 1
+    await host.stop()
 
 
 async def _stop(host: HostProcess) -> int:
@@ -134,6 +144,8 @@ async def test_forks_end_with_their_tester(tmp_path: Path, number: signal.Signal
         (_PROGRAM, {"GRPC_VERBOSITY": "debug"}),
         (_PROGRAM, {"LD_PRELOAD": "x.so"}),
         (_PROGRAM, {"LC_ALL": "tlh"}),
+        (_PROGRAM, {"TZ": "Asia/Kathmandu"}),
+        (_PROGRAM, {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}),
     ],
 )
 def test_what_a_fork_cannot_be_is_started(
