@@ -27,6 +27,7 @@ def start(environment: Environment) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_made_once_and_again_only_when_it_must_be(empty: Environment) -> None:
     """Two starts at once make it once, a later one leaves it alone, and another lock has it made afresh."""
     said = [process.communicate()[1] for process in [start(empty), start(empty)]]
