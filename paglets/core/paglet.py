@@ -243,8 +243,9 @@ class Paglet(Hooks[StateT], OwnFiles):
         """Asks for a clone on the host named `target`, begun when this turn or task body has ended and is committed.
 
         By default it is made on this host. Gives a reference to the clone, which is not there yet. One turn asks for
-        one thing: the last one if it asks again. Raises at once as `dispatch`; a clone that fails later calls
-        `on_dispatch_aborted`.
+        one thing: the last one if it asks again. Clones that several turns, or a body, ask for are all made, but a host
+        that is killed, and a move that overtakes them, know of the last request alone. Raises at once as `dispatch`; a
+        clone that fails later calls `on_dispatch_aborted`.
         """
         return PagletProxyRef(self.context.request_clone(target and check_id(target, "target"), ticket))
 

@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 from paglets.core.paglet import Paglet
+from paglets.core.turn import OwnRequest
 from paglets.directory.contract import PagletRow
 from paglets.errors import (
     PagletError,
@@ -329,6 +330,6 @@ class Host:
         resident = await self.resident(paglet_id)
         return self.residency.paglet_type(paglet_id) if resident is None else type(resident.paglet)
 
-    def _fulfil(self, resident: Resident) -> None:
+    def _fulfil(self, resident: Resident, wanted: OwnRequest) -> None:
         """Begins what a paglet asked to be done with itself."""
-        self._tasks.start(self.requests.fulfil(resident))
+        self._tasks.start(self.requests.fulfil(resident, wanted))

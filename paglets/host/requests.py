@@ -163,13 +163,16 @@ class Requests:
             raise moved(resident.paglet_id)
         return found
 
-    async def fulfil(self, resident: Resident) -> None:
+    async def fulfil(self, resident: Resident, wanted: OwnRequest) -> None:
         """Does what a paglet asked to be done with itself.
 
-        A journey that is under way comes first: it takes the request along, or the paglet asks again at its end.
+        A journey that is under way comes first: it takes the request along, or the paglet asks again at its end. What
+        was refused meanwhile, or asked for otherwise since, is not done; clones do not exclude each other.
         """
-        wanted, journey = resident.own_request, self._departures.journey(resident.paglet_id)
-        if wanted is None or (journey is not None and not journey.committed.is_set()):
+        journey = self._departures.journey(resident.paglet_id)
+        if journey is not None and not journey.committed.is_set():
+            return
+        if wanted != resident.own_request and wanted.action is not OwnAction.CLONE:
             return
         try:
             match wanted.action:

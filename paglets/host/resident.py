@@ -54,7 +54,7 @@ class Resident:
         deliveries: Deliveries,
         outbox: Outbox,
         files: dict[str, RegisteredFile],
-        fulfil: Callable[[Resident], None],
+        fulfil: Callable[[Resident, OwnRequest], None],
     ) -> None:
         self.row = row
         self.paglet = paglet
@@ -156,11 +156,11 @@ class Resident:
     def take_up(self) -> None:
         """Begins what the paglet asked for and was not done yet, now that nothing stands in the way."""
         if self.own_request is not None:
-            self._fulfil()
+            self._fulfil(self.own_request)
 
     def _requested(self, wanted: OwnRequest) -> None:
         self.own_request = wanted
-        self._fulfil()
+        self._fulfil(wanted)
 
     async def quiet(self, timeout_s: float) -> None:
         """Ends all activity but the waiting: closes the gate, interrupts reads, cancels bodies and awaits them, saves.

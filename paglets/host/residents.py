@@ -8,7 +8,7 @@ from typing import Any
 from paglets.core.cause import OutgoingPost
 from paglets.core.mailbox import Mailbox
 from paglets.core.paglet import Paglet
-from paglets.core.turn import StateCell
+from paglets.core.turn import OwnRequest, StateCell
 from paglets.directory.contract import PagletRow
 from paglets.host.activities import Activities
 from paglets.host.context import HostContext
@@ -33,7 +33,7 @@ __all__ = ["Residents", "load_state"]
 class Residents:
     """Residents by paglet id. `fulfil` begins what one of them asked of its host for itself."""
 
-    def __init__(self, parts: HostParts, fulfil: Callable[[Resident], None]) -> None:
+    def __init__(self, parts: HostParts, fulfil: Callable[[Resident, OwnRequest], None]) -> None:
         self._parts = parts
         self._fulfil = fulfil
         self._residents: dict[str, Resident] = {}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
+from paglets.core.paglet import Paglet
 from paglets.directory.contract import Guard, Intent, PagletRow, RowWrite
 from paglets.errors import InvalidArgumentError, PagletError
 from paglets.host.registry import TypeRegistry
@@ -200,6 +202,35 @@ async def test_clones_itself(mesh: Mesh) -> None:
     await eventually(lambda: _is_there(mesh, clone), what="the clone")
     await eventually(lambda: _has_asked_for_nothing(mesh), what="an end of the request")
     assert STAGE.notes.count("on_clone") == 1
+
+
+@pytest.mark.parametrize("how", ["turns", "body"])
+async def test_every_clone_that_it_asks_for_is_made(mesh: Mesh, how: str) -> None:
+    """Those of many turns that became durable together, and of one body: no later one takes an earlier one's place."""
+    await mesh.probe()
+    if how == "turns":
+        asked = await asyncio.gather(*(ask(mesh.alpha.channel, "probe", "Ask", "clone beta") for _ in range(5)))
+        clones = {answer.text for answer in asked}
+    else:
+        resident = mesh.alpha.host.residents.get("probe")
+        assert resident is not None
+        clones = await _of_a_body(resident.paglet)
+    assert len(clones) == 5
+    for clone in clones:
+        await eventually(lambda clone=clone: _is_there(mesh, clone), what="the clone")
+    await eventually(lambda: _has_asked_for_nothing(mesh), what="an end of the request")
+    assert STAGE.notes.count("on_clone") == 5
+
+
+async def _of_a_body(paglet: Paglet[Any]) -> set[str]:
+    """The ids of the clones that a body has asked for."""
+    told: asyncio.Future[set[str]] = asyncio.get_running_loop().create_future()
+
+    async def body() -> None:
+        told.set_result({paglet.clone("beta").paglet_id for _ in range(5)})
+
+    paglet.start_background(body)
+    return await told
 
 
 async def test_own_clone_that_fails_is_told(mesh: Mesh) -> None:
