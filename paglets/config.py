@@ -146,13 +146,14 @@ class HostSettings:
     `listen` is `address:port` (port 0: the port the host had last, or a free one) or `unix:PATH`; `join` is the address
     of any host of a mesh, empty to begin one; `allow` names the modules whose paglet types may run here, beside
     those of `residents`, the services that the host starts by itself; files of the file patterns stay below
-    `file_roots`. `max_watches` of paglets and hosts may be open. `max_pulls` may be
-    unfinished; one that got no further for `pull_patience_s` is given up. An encoded state has `max_state_bytes` at
-    most if every turn is kept, `max_saved_state_bytes` if it is saved now and then; `storage_quota_bytes` is for what
-    each class keeps beside its states, None for no bound. A turn that ends more than `stuck_after_s` after its deadline
-    is rolled back. `max_connections` may be open at each address that a host listens on, other hosts' among them; one
-    more is closed at once. Of the `max_concurrent_rpcs` of a host one connection gets `max_rpcs_of_connection`; at one
-    paglet `max_calls_of_paglet` may be under way, `max_calls_of_caller` of each caller.
+    `file_roots`. Of `tags` the mesh is told each once, in lower case. `max_watches` of paglets and hosts may be open.
+    `max_pulls` may be unfinished; one that got no further for `pull_patience_s` is given up. An encoded state has
+    `max_state_bytes` at most if every turn is kept, `max_saved_state_bytes` if it is saved now and then;
+    `storage_quota_bytes` is for what each class keeps beside its states, None for no bound. A turn that ends more than
+    `stuck_after_s` after its deadline is rolled back. `max_connections` may be open at each address that a host listens
+    on, other hosts' among them; one more is closed at once. Of the `max_concurrent_rpcs` of a host one connection gets
+    `max_rpcs_of_connection`; at one paglet `max_calls_of_paglet` may be under way, `max_calls_of_caller` of each
+    caller.
     """
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -42,6 +42,7 @@ __all__ = [
     "created_id",
     "derived_id",
     "new_id",
+    "tidy_tags",
 ]
 
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
@@ -86,6 +87,11 @@ def created_id(request_id: str) -> str:
 def clone_id(paglet_id: str, request_id: str) -> str:
     """The id of the clone that a request makes of a paglet: the same one, however often it is asked for."""
     return derived_id("clone", paglet_id, request_id)
+
+
+def tidy_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Tags as a mesh compares them: trimmed, in lower case, each once and sorted."""
+    return tuple(sorted({tag.strip().casefold() for tag in tags}))
 
 
 _END_OF_TIME = 253_402_300_800.0

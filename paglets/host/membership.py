@@ -11,6 +11,7 @@ from paglets.errors import NotFoundError, PagletError
 from paglets.host.load import load_figure
 from paglets.host.parts import HostParts
 from paglets.host.residents import Residents
+from paglets.values import tidy_tags
 
 __all__ = ["Membership"]
 
@@ -43,8 +44,8 @@ class Membership:
             address=self._parts.address,
             version=self._version,
             types=self._parts.registry.names,
-            tags=self._parts.settings.tags,
-            properties=self._parts.settings.properties,
+            tags=tidy_tags(self._parts.settings.tags),
+            properties={key: value for key, value in self._parts.settings.properties.items() if key},
             services=self._services(),
         )
         await self._parts.directory.lease_register(registration, self._parts.settings.lease_s)

@@ -24,7 +24,7 @@ from paglets.core.context import Context
 from paglets.core.turn import StateCell
 from paglets.errors import PagletError
 from paglets.patterns.operations import OperationPaglet
-from paglets.values import HostRef
+from paglets.values import HostRef, tidy_tags
 
 __all__ = ["MeshInfo", "MeshInfoState", "rank"]
 
@@ -95,7 +95,7 @@ def rank(
 
 def _lacks(load: Load, tags: frozenset[str], request: RankHostsRequest) -> str:
     """What of all that is asked for a host does not have; empty for nothing."""
-    missing = sorted(set(request.tags) - tags)
+    missing = [tag for tag in tidy_tags(request.tags) if tag not in tags]
     per_core = load.load_1m / max(1, load.cores)
     checks = (
         (bool(missing), f"it lacks the tags {', '.join(missing)}"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from paglet.v1 import types_pb2
 from paglets.errors import InvalidArgumentError
-from paglets.values import ArrivalMode, TransferTicket, check_id
+from paglets.values import ArrivalMode, TransferTicket, check_id, tidy_tags
 from paglets.wire.policy import policy_from_message, policy_to_message
 from paglets.wire.times import duration_from_message, duration_to_message
 
@@ -58,7 +58,8 @@ def ticket_from_message(message: types_pb2.TransferTicket, field: str) -> Transf
         raise _malformed(f"{field}.required_types", f"a ticket names at most {_MAX_TYPES} types")
     if len(message.required_tags) > _MAX_TAGS:
         raise _malformed(f"{field}.required_tags", f"a ticket names at most {_MAX_TAGS} tags")
-    for tag in message.required_tags:
+    required_tags = tidy_tags(message.required_tags)
+    for tag in required_tags:
         check_id(tag, f"{field}.required_tags")
     if message.state_version < 0:
         raise _malformed(f"{field}.state_version", f"there is no state version {message.state_version}")
@@ -71,7 +72,7 @@ def ticket_from_message(message: types_pb2.TransferTicket, field: str) -> Transf
         deadline_s=deadline_s,
         retries=message.retries,
         required_types=tuple(message.required_types),
-        required_tags=tuple(message.required_tags),
+        required_tags=required_tags,
         state_version=message.state_version,
         arrival=arrival,
         policy=policy_from_message(message.policy, f"{field}.policy") if message.HasField("policy") else None,

@@ -217,10 +217,10 @@ def test_show_for_people_and_programs(mesh: Mesh) -> None:
     """A host with all that it says of itself; without a name the one that is asked."""
     told = mesh.cli("host", "show", "beta", "--json").record
     assert (told["name"], told["address"], told["state"]) == ("beta", mesh.beta, "online")
-    assert (told["tags"], told["properties"]) == (["gpu", "fast"], {"rack": "7", "site": "lab"})
+    assert (told["tags"], told["properties"]) == (["fast", "gpu"], {"rack": "7", "site": "lab"})
     assert "paglets.examples.counter.Counter" in told["types"]
     lines = mesh.cli("host", "show", "beta").out.splitlines()
-    assert "tags        gpu fast" in lines
+    assert "tags        fast gpu" in lines
     assert "properties  rack=7 site=lab" in lines
     assert mesh.cli("host", "show", "--json").record["name"] == "alpha"
     absent = mesh.cli("host", "show", "gamma")

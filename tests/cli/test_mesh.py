@@ -24,9 +24,9 @@ def test_ls_for_people_and_programs(mesh: Mesh) -> None:
     assert head.split() == ["NAME", "ADDRESS", "STATE", "PAGLETS", "TYPES", "TAGS", "PROPERTIES", "VERSION", "SEEN"]
     assert [line.split()[:3] for line in lines] == [["alpha", mesh.alpha, "online"], ["beta", mesh.beta, "online"]]
     records = mesh.cli("--json", "mesh", "ls").records
-    assert lines[1].split()[4:9] == [str(len(records[1]["types"])), "gpu", "fast", "rack=7", "site=lab"]
+    assert lines[1].split()[4:9] == [str(len(records[1]["types"])), "fast", "gpu", "rack=7", "site=lab"]
     assert [record["address"] for record in records] == [mesh.alpha, mesh.beta]
-    assert [record["tags"] for record in records] == [[], ["gpu", "fast"]]
+    assert [record["tags"] for record in records] == [[], ["fast", "gpu"]]
     assert [record["properties"] for record in records] == [{}, {"rack": "7", "site": "lab"}]
     assert all("paglets.examples.counter.Counter" in record["types"] for record in records)
 
@@ -58,7 +58,7 @@ def test_watch_for_people_and_programs(cli: Cli) -> None:
             assert json.loads(in_json.readline())["change"] == "present"
             said = ("--tag", "gpu", "--tag", "fast", "--property", "rack=7")
             with host(cli, "guest", "--join", solo, *said) as (guest, _):
-                assert for_people.readline() == f"joined  guest  {guest}  gpu fast\n"
+                assert for_people.readline() == f"joined  guest  {guest}  fast gpu\n"
                 told = json.loads(in_json.readline())
                 assert (told["change"], told["host"]["state"]) == ("joined", "online")
                 assert (told["host"]["properties"], told["host"]["paglets"]) == ({"rack": "7"}, None)

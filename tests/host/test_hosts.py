@@ -29,10 +29,23 @@ async def test_tags_and_properties_are_told(tmp_path: Path) -> None:
             told = settings("beta", tmp_path, tags=("gpu", "fast"), properties={"rack": "7"})
             await site(first, tmp_path, "beta", join=alpha.running.address, settings=told)
             known = await alpha.client.host("beta")
-            assert (known.tags, known.properties) == (("gpu", "fast"), {"rack": "7"})
+            assert (known.tags, known.properties) == (("fast", "gpu"), {"rack": "7"})
         await site(stack, tmp_path, "beta", join=alpha.running.address)
         known = await alpha.client.host("beta")
         assert (known.tags, known.properties) == ((), {})
+
+
+async def test_mesh_7_tags_are_told_in_one_form(tmp_path: Path) -> None:
+    """Trimmed, in lower case, each once and sorted, wherever a tag is said or asked for; a property needs a key."""
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha")
+        told = settings("beta", tmp_path, tags=("Zoo", " GPU ", "gpu"), properties={"": "x", "rack": "A7"})
+        await site(stack, tmp_path, "beta", join=alpha.running.address, settings=told)
+        known = await alpha.client.host("beta")
+        assert (known.tags, known.properties) == (("gpu", "zoo"), {"rack": "A7"})
+        await alpha.client.create(PROBE_TYPE, paglet_id="probe")
+        ticket = TransferTicket(required_tags=("GPU", " zoo"))
+        assert (await alpha.client.dispatch("probe", "beta", ticket=ticket)).host == "beta"
 
 
 @pytest.mark.parametrize(

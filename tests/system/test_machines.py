@@ -135,7 +135,7 @@ SNAPSHOTS = (
         (RankHostsRequest(min_free_disk_bytes=10), ["middle", "busy"]),
         (RankHostsRequest(max_load_per_core=0.5), ["idle", "middle"]),
         (RankHostsRequest(max_cpu_percent=39.0), ["idle"]),
-        (RankHostsRequest(tags=["gpu"]), ["busy"]),
+        (RankHostsRequest(tags=["GPU"]), ["busy"]),
         (RankHostsRequest(tags=["gpu"], max_cpu_percent=50.0), []),
     ],
     ids=lambda found: str(found).replace("\n", " ") if isinstance(found, RankHostsRequest) else "",
