@@ -253,7 +253,7 @@ class Resident:
     async def _last_turn(self, timeout_s: float) -> None:
         if self.row.state is not PagletState.ACTIVE:
             return
-        event = DeactivationEvent(self.row.owner, "shutdown", DeactivationPolicy())
+        event = DeactivationEvent(self.row.owner, "shutdown", DeactivationPolicy(activate_on_startup=True))
         try:
             with leaving_threads():
                 async with asyncio.timeout(timeout_s):

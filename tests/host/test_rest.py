@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from paglets.client.client import Client
+from paglets.core.events import DeactivationEvent
 from paglets.directory.contract import PagletRow
 from paglets.errors import DeadlineError, NotFoundError, PreconditionError
 from paglets.host.records import StoredPaglet
@@ -19,6 +20,7 @@ from paglets.host.residents import Residents
 from paglets.values import DeactivationPolicy, PagletState
 from tests.host.conftest import Mesh, Site, site
 from tests.host.midway import Midway, do
+from tests.host.probe import Probe
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, eventually, new_request, refused
 
@@ -193,6 +195,21 @@ async def test_its_own_wish_refused(alpha: Site) -> None:
     assert await alpha.host.parts.journal.own_request("probe") is None
 
 
+def test_life_9_policy() -> None:
+    """By default calls and posts bring it back, and nothing else does; a time may be said from now on."""
+    policy = DeactivationPolicy()
+    assert (policy.activate_on_message, policy.queue_posts) == (True, True)
+    assert (policy.activate_on_startup, policy.activate_at) == (False, None)
+    before = time.time()
+    later = DeactivationPolicy.after(60, activate_on_message=False, queue_posts=False, activate_on_startup=True)
+    assert later.activate_at is not None
+    assert before + 60 <= later.activate_at <= time.time() + 60
+    assert (later.activate_on_message, later.queue_posts, later.activate_on_startup) == (False, False, True)
+    at_once = DeactivationPolicy.after(-60).activate_at
+    assert at_once is not None
+    assert at_once >= before
+
+
 async def test_its_time_comes(alpha: Site) -> None:
     """A time that has passed brings it back at once; an earlier one is heard of though a later one was waited for."""
     for paglet_id, pause_s in (("late", 3600.0), ("probe", 0.2)):
@@ -236,6 +253,19 @@ async def test_start_brings_back_what_it_should(tmp_path: Path) -> None:
         assert alpha.host.residents.get("kept") is None
         assert (await ask(alpha.channel, "kept", "Append", "b")).text == "a rests woken b"
         assert (await ask(alpha.channel, "early", "Append", "b")).text == "a rests woken b"
+
+
+async def test_life_12_last_turn_tells_what_brings_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paglet whose host ends is told why, and that the start brings it back, whatever else a call would do."""
+    told: list[DeactivationEvent] = []
+
+    async def on_deactivating(_probe: Probe, event: DeactivationEvent) -> None:
+        told.append(event)
+
+    monkeypatch.setattr(Probe, "on_deactivating", on_deactivating)
+    async with AsyncExitStack() as stack:
+        await probe_with_line(await site(stack, tmp_path, "alpha"))
+    assert told == [DeactivationEvent("alpha", "shutdown", DeactivationPolicy(activate_on_startup=True))]
 
 
 async def test_host_that_ends_gives_the_active_a_last_turn(tmp_path: Path) -> None:
