@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -69,6 +69,23 @@ def test_check_that_nobody_would_await_is_refused() -> None:
 def test_type_name() -> None:
     """The type's name in the mesh is its module and class."""
     assert Plain.type_name() == "tests.core.test_paglet.Plain"
+
+
+@dataclass
+class Linked:
+    """A state that names other paglets."""
+
+    peer: PagletProxyRef | None = None
+    others: list[PagletProxyRef] = field(default_factory=list[PagletProxyRef])
+
+
+def test_core_16_reference_is_kept_in_a_state() -> None:
+    """A reference is a value like others: kept, told as JSON, and equal to the one that was made of the id."""
+    codec = type("Knows", (Paglet,), {"State": Linked}).codec
+    state = Linked(PagletProxyRef("a"), [PagletProxyRef("b"), PagletProxyRef("c")])
+    assert codec.load(codec.encode(state), 1) == state
+    assert codec.from_json(codec.to_json(state)) == state
+    assert codec.load(codec.encode(Linked()), 1) == Linked()
 
 
 async def test_state_outside_a_turn_is_read_only() -> None:

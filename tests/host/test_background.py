@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from tests.host.conftest import Mesh, Site
-from tests.host.probe import SECRET
+from tests.host.midway import Midway
+from tests.host.probe import SECRET, Probe
 from tests.host.slow_disk import HeldCommits
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, eventually, refused
@@ -57,6 +58,45 @@ async def test_run_begins_and_ends_with_the_stay(mesh: Mesh) -> None:
     )
     await mesh.beta.client.dispose(probe)
     assert STAGE.notes[-2:] == ["run ended", "disposing"]
+
+
+async def test_life_2_run(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """It begins after creation, arrival, the arrival of a clone, and activation; if it fails, that is in the log."""
+
+    async def run(found: Probe) -> None:
+        STAGE.note(f"runs {'here' if found.paglet_id == 'probe' else 'as a clone'} on {found.context.host}")
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr(Probe, "run", run)
+    client, runs = mesh.alpha.client, ["runs here on alpha"]
+    await mesh.probe()
+    assert await _ran(runs)
+    await client.clone("probe", "beta")
+    assert await _ran(runs := [*runs, "runs as a clone on beta"])
+    await client.deactivate("probe")
+    assert (await ask(mesh.alpha.channel, "probe", "Append", "on")).text.endswith("woken on")
+    assert await _ran(runs := [*runs, "runs here on alpha"])
+    await client.dispatch("probe", "beta")
+    assert await _ran([*runs, "runs here on beta"])
+    assert (await ask(mesh.alpha.channel, "probe", "Append", "still")).text.endswith("on still")
+    assert caplog.text.count("the background of paglet probe failed") == 3
+
+
+async def _ran(wanted: list[str]) -> bool:
+    """Waits until `run()` has begun so often, and there."""
+    return await eventually(lambda: _is([note for note in STAGE.notes if note.startswith("runs ")] == wanted))
+
+
+async def test_life_2_run_begins_after_the_commit(alpha: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not before the directory has the paglet, from when on its creator is told of it."""
+    STAGE.clear()
+    held = Midway(monkeypatch, alpha.host.parts.directory, "apply").hold()
+    creating = asyncio.create_task(alpha.client.create(PROBE_TYPE, paglet_id="probe", state='{"runs": true}'))
+    await held.called()
+    assert STAGE.notes == ["on_creation"]
+    held.release()
+    await creating
+    await eventually(lambda: _is(STAGE.notes == ["on_creation", "run"]))
 
 
 async def test_what_the_last_turn_begins_is_ended_too(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,27 @@ async def test_mesh_7_tags_are_told_in_one_form(tmp_path: Path) -> None:
         assert (await alpha.client.dispatch("probe", "beta", ticket=ticket)).host == "beta"
 
 
+async def test_mesh_6_paglets_see_the_hosts(mesh: Mesh) -> None:
+    """All that are there, in the order of their names; on request without its own, or with those that are away."""
+    await mesh.probe()
+    resident = mesh.alpha.host.residents.get("probe")
+    assert resident is not None
+    paglet, directory = resident.paglet, mesh.alpha.host.parts.directory
+
+    async def told(*, online_only: bool = True, include_self: bool = True) -> list[str]:
+        found = await paglet.available_hosts(online_only=online_only, include_self=include_self)
+        return [host.name for host in found]
+
+    assert (await told(), await told(include_self=False)) == (["alpha", "beta"], ["beta"])
+    (beta,) = [host for host in await directory.hosts() if host.name == "beta"]
+    await directory.lease_revoke("beta", beta.uid)
+    assert (await told(), await told(online_only=False)) == (["alpha"], ["alpha", "beta"])
+    found = await paglet.context.host_status("beta")
+    assert found is not None
+    assert (found.name, found.address, found.online) == ("beta", mesh.beta.running.address, False)
+    assert await paglet.context.host_status("nobody") is None
+
+
 @pytest.mark.parametrize(
     ("more", "reason"),
     [

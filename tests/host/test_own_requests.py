@@ -11,12 +11,14 @@ import grpc
 import pytest
 
 from paglets.client.client import Client
+from paglets.core.events import MobilityEvent
 from paglets.directory.contract import PagletRow
 from paglets.errors import NotFoundError, PagletError, UnavailableError
 from paglets.testing import HostProcess
 from paglets.values import PagletState, TransferTicket
-from tests.host.conftest import Mesh
+from tests.host.conftest import Mesh, Site
 from tests.host.midway import Midway, do
+from tests.host.probe import Probe
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_MODULE, PROBE_TYPE, ask, eventually, refused
 from tests.host.unharmed import dispatch, row_of
@@ -42,6 +44,37 @@ async def test_asked_while_another_move_begins(mesh: Mesh, wanted: str) -> None:
     else:
         await eventually(lambda: _arrivals(2), what="the second arrival")
         await eventually(lambda: _is_at(mesh.beta.client, "alpha"), what="its return")
+
+
+async def test_life_4_there_and_back_again(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each arrival may ask for the next move: the paglet goes there and back, is always one, and leaves nothing."""
+    went: list[str] = []
+
+    async def on_arrival(found: Probe, event: MobilityEvent) -> None:
+        went.append(f"{event.source} {event.target} {event.attempt}")
+        found.state.lines.append(event.target)
+        if len(found.state.lines) < 4:
+            found.dispatch(event.source)
+
+    monkeypatch.setattr(Probe, "on_arrival", on_arrival)
+    await mesh.probe()
+    await mesh.alpha.client.dispatch("probe", "beta")
+    await eventually(lambda: _has_come(mesh, "beta alpha beta alpha"), what="the last arrival")
+    assert went == ["alpha beta 1", "beta alpha 1", "alpha beta 1", "beta alpha 1"]
+    assert (await mesh.beta.client.get("probe")).host == "alpha"
+    for at, ids in ((mesh.alpha, ["probe"]), (mesh.beta, [])):
+        await eventually(lambda at=at, ids=ids: _keeps(at, ids), what="an end of all journeys")
+
+
+async def _has_come(mesh: Mesh, lines: str) -> bool:
+    return (await ask(mesh.beta.channel, "probe", "Read")).text == lines
+
+
+async def _keeps(at: Site, paglet_ids: list[str]) -> bool:
+    """Whether a host has these paglets, and nothing of a journey."""
+    journal = at.host.parts.journal
+    under_way = [*await journal.departures(), *await journal.arrivals()]
+    return not under_way and await journal.paglet_ids() == paglet_ids
 
 
 async def test_asked_while_another_move_is_given_up(mesh: Mesh) -> None:

@@ -86,6 +86,17 @@ async def test_rest_closes_all(mesh: Mesh, worker: str) -> None:
     assert await _ask(mesh.alpha, "status") == ""
 
 
+async def test_core_18_clone_closes_nothing(mesh: Mesh, worker: str) -> None:
+    """The original keeps what it has open, of which the clone has nothing; being fetched away closes it."""
+    STAGE.notes.clear()
+    clone = await mesh.alpha.client.clone(worker, "beta")
+    assert await _ask(mesh.alpha, "status") == "first second"
+    assert (await ask(mesh.beta.channel, clone.paglet_id, "Ask", "status")).text == ""
+    assert not [note for note in STAGE.notes if note.startswith("closed")]
+    await mesh.beta.client.retract(worker)
+    assert [note for note in STAGE.notes if note.startswith("closed")] == ["closed second", "closed first"]
+
+
 async def test_end_of_the_paglet_closes_all(mesh: Mesh, worker: str) -> None:
     """A disposal tries everything, and ends the paglet whatever fails."""
     await _ask(mesh.alpha, "refuse second secretly")

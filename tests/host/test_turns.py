@@ -166,6 +166,20 @@ async def test_reads_run_beside_a_long_turn(alpha: Site, probe: str) -> None:
     assert (await ask(alpha.channel, probe, "Read")).text == "a long< >long"
 
 
+async def test_core_6_paglet_is_looked_at_beside_its_turn(alpha: Site, probe: str) -> None:
+    """Its state as it is durable, its description and its operations are told while a turn goes on."""
+    await ask(alpha.channel, probe, "Append", "a")
+    STAGE.hold("long")
+    turn = asyncio.create_task(ask(alpha.channel, probe, "Hold", "long"))
+    await STAGE.reached("long")
+    assert '"lines":["a"]' in await alpha.client.state(probe)
+    assert (await alpha.client.get(probe)).state == "active"
+    assert await alpha.client.operations(probe)
+    assert not turn.done()
+    STAGE.release("long")
+    assert (await turn).text == "a long< >long"
+
+
 async def test_read_that_writes_changes_nothing(alpha: Site, probe: str) -> None:
     """What a read-only operation writes is seen by no other call, and is never kept."""
     await ask(alpha.channel, probe, "Append", "a")
