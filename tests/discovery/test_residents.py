@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +16,15 @@ from paglet.examples.counter.v1 import counter_pb2, counter_pb2_grpc
 from paglets.client.client import Client
 from paglets.client.rebuild import RebuildPeer
 from paglets.config import HostSettings, ResidentLifecycle, ResidentServiceSpec
+from paglets.core.events import ActivationEvent
 from paglets.discovery import ServiceScope
 from paglets.errors import InvalidArgumentError, NotFoundError, PreconditionError, UnavailableError
 from paglets.host.births import BIRTH_POINTS
 from paglets.testing import HostProcess, eventually, local_host
-from paglets.values import PagletState
+from paglets.values import DeactivationPolicy, PagletState
 from paglets.wire.metadata import REQUIRE_ACTIVE_KEY
 from tests.discovery.conftest import KEEPERS, Mesh, Site, add, found, site, until_found, value
-from tests.discovery.keepers import COUNTER, Slow
+from tests.discovery.keepers import COUNTER, Seeker, Slow
 from tests.host.streamer import SERVICE, STREAMER_TYPE
 
 ID = "service.paglet.examples.counter.v1.counter-service"
@@ -134,6 +135,34 @@ async def test_svc_8_eager_service_runs_from_the_start_on(tmp_path: Path) -> Non
         alpha = await site(stack, tmp_path, "alpha", settings=settings)
         await until_state(alpha.client, PagletState.ACTIVE)
         assert await value(alpha.client.proxy(ID)) == 3
+
+
+@pytest.mark.parametrize("resident", [LAZY, EAGER])
+async def test_life_13_services_are_there_for_what_a_start_brings_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resident: ResidentServiceSpec
+) -> None:
+    """A paglet that the start brings back finds the services of its host in its first turn, and calls them."""
+    called: list[tuple[str, int]] = []
+
+    async def on_activation(found: Seeker, event: ActivationEvent) -> None:
+        counter = found.stub(await found.services.require(COUNTER), counter_pb2_grpc.CounterServiceStub)
+        called.append((event.reason, (await counter.Add(counter_pb2.AddRequest(amount=1))).value))
+
+    monkeypatch.setattr(Seeker, "on_activation", on_activation)
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha")
+        for paglet_id in ("awake", "resting"):
+            await alpha.client.create(f"{KEEPERS}.Seeker", paglet_id=paglet_id)
+        await alpha.client.deactivate("resting", DeactivationPolicy(activate_on_startup=True))
+    async with AsyncExitStack() as stack:
+        settings = HostSettings(name="alpha", data=tmp_path, residents=(resident,), drain_s=1.0)
+        await site(stack, tmp_path, "alpha", settings=settings)
+        await eventually(lambda: _has(called, 2), what="both first turns")
+    assert sorted(called) == [("restart", 1), ("startup", 2)]
+
+
+async def _has(found: Sequence[object], number: int) -> bool:
+    return len(found) == number
 
 
 async def test_svc_8_what_is_declared_no_more_is_found_no_more(tmp_path: Path) -> None:

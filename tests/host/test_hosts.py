@@ -7,13 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 
 from paglets.config import HostSettings
 from paglets.errors import InvalidArgumentError, PreconditionError
+from paglets.testing import local_host
 from paglets.values import PagletState, TransferTicket
 from tests.host.conftest import Mesh, site
+from tests.host.probe_service import PROBE
 from tests.host.stage import STAGE
-from tests.host.support import PROBE_TYPE
+from tests.host.support import PROBE_MODULE, PROBE_TYPE, ask
 
 
 def settings(name: str, folder: Path, **more: object) -> HostSettings:
@@ -67,6 +70,27 @@ async def test_mesh_6_paglets_see_the_hosts(mesh: Mesh) -> None:
     assert found is not None
     assert (found.name, found.address, found.online) == ("beta", mesh.beta.running.address, False)
     assert await paglet.context.host_status("nobody") is None
+
+
+async def test_mesh_8_host_that_comes_back_elsewhere(tmp_path: Path) -> None:
+    """Its paglets are found at its new address, though another host of the mesh answers at the one it had."""
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha")
+        async with AsyncExitStack() as first:
+            former = (await site(first, tmp_path, "beta", join=alpha.running.address)).running.address
+            for paglet_id in ("probe", "other"):
+                await alpha.client.create(PROBE_TYPE, paglet_id=paglet_id)
+            await alpha.client.dispatch("probe", "beta")
+            await ask(alpha.channel, "probe", "Append", "a")
+        there = settings("gamma", tmp_path, listen=former, join=alpha.running.address, allow=(PROBE_MODULE,))
+        await stack.enter_async_context(local_host(settings=there))
+        beta = await site(stack, tmp_path, "beta", join=alpha.running.address)
+        assert (beta.running.address != former, alpha.host.parts.peers.known_address("beta")) == (True, former)
+        await alpha.client.post("probe", f"{PROBE.full_name}/Append", StringValue(value="posted"))
+        assert (await ask(alpha.channel, "probe", "Append", "b")).text == "a posted b"
+        assert (await alpha.client.host("beta")).address == beta.running.address
+        assert (await alpha.client.dispatch("other", "beta")).host == "beta"
+        assert (await alpha.client.retract("probe")).host == "alpha"
 
 
 @pytest.mark.parametrize(
