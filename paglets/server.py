@@ -48,6 +48,7 @@ from paglets.host.registry import TypeRegistry
 from paglets.host.storage import Storages
 from paglets.host.work import WorkFolders
 from paglets.loop import run
+from paglets.offloop import is_off_loop, off_loop
 from paglets.services.artifact import ArtifactServicer, add_artifacts
 from paglets.services.directory import DirectoryServicer
 from paglets.services.door import Door
@@ -140,7 +141,7 @@ async def _serve_until(settings: HostSettings, ready: Callable[[str], None], sto
         give_up.cancel()
         ready(running.address)
         await stopping.wait()
-    if running.host.parts.limiter.borrowed_tokens:
+    if running.host.parts.limiter.borrowed_tokens or is_off_loop():
         _cut_off()
 
 
@@ -194,11 +195,11 @@ async def _stop(
 
 async def _open_parts(stack: AsyncExitStack, settings: HostSettings) -> tuple[HostParts, str]:
     data = settings.data.expanduser().resolve()
-    await asyncio.to_thread(keep_folder, data, mode=0o700)
+    await off_loop(keep_folder, data, mode=0o700)
     stack.callback(FolderLock(data).release)
     modules = dict.fromkeys((*settings.allow, *(resident.module for resident in settings.residents)))
     registry = TypeRegistry.load(settings.name, modules)
-    journal = await asyncio.to_thread(Journal.open, data / "journal.db", settings.events)
+    journal = await off_loop(Journal.open, data / "journal.db", settings.events)
     stack.push_async_callback(journal.close)
     uid = await _identity(journal, settings)
     store = await LocalArtifactStore.open(data / "artifacts", settings.name, settings.store)

@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from paglets.offloop import off_loop
+
 __all__ = ["Database", "fsync_folder", "keep_folder", "make_folders"]
 
 T = TypeVar("T")
@@ -119,7 +121,7 @@ class Database:
         for _ in range(_READERS):
             self._reads.put(None)
         for thread in self._threads:
-            await asyncio.to_thread(thread.join)
+            await off_loop(thread.join)
         self._connection.close()
 
     def _queued(

@@ -14,7 +14,7 @@ HOUSE = Path(__file__).resolve().parent.parent / "paglets"
 
 # Lowest first. A room is a module or a package directly under paglets/; it knows lower floors and itself only.
 _FLOORS = (
-    ("arena", "errors", "faults", "loop", "members", "version"),
+    ("arena", "errors", "faults", "loop", "members", "offloop", "version"),
     ("config", "cursors", "digest", "discovery", "operations", "sqlite"),
     ("state", "values"),
     ("artifacts", "directory", "wire"),
@@ -50,12 +50,12 @@ NEIGHBOURS = frozenset(
 # Rooms that know less than all that lies below them.
 KNOWS: Mapping[str, frozenset[str]] = {
     "core": frozenset(
-        {"discovery", "errors", "operations", "values", "state", "artifacts.store"}
+        {"discovery", "errors", "offloop", "operations", "values", "state", "artifacts.store"}
         | {"wire.artifact"}  # requests carry artifacts as messages, which paglets take as they come
         | {"wire.stubs"}  # paglets call others by generated stubs
     ),
     "host": frozenset(
-        {"errors", "faults", "config", "digest", "discovery", "operations", "sqlite", "state", "values"}
+        {"errors", "faults", "offloop", "config", "digest", "discovery", "operations", "sqlite", "state", "values"}
         | {"artifacts.store", "directory.contract", "core", "client"}
         | {"wire.status"}  # outcomes of requests and journeys are kept as statuses
         | {"wire.digest", "wire.files"}  # the manifest of a journey is a message

@@ -144,14 +144,15 @@ def test_sound_house_has_no_findings(house: Path) -> None:
             "core/context.py",
             "from paglets.artifacts import local\n",
             "paglets.core.context:3 imports paglets.artifacts.local: "
-            "core knows only artifacts.store, discovery, errors, operations, state, values, wire.artifact, wire.stubs",
+            "core knows only artifacts.store, discovery, errors, offloop, operations, state, values, wire.artifact, "
+            "wire.stubs",
             id="past-the-contract",
         ),
         pytest.param(
             "host.py",
             "from paglets.directory.sqlite import SqliteDirectory\n",
             "paglets.host:1 imports paglets.directory.sqlite: host knows only artifacts.store, client, config, core, "
-            "digest, directory.contract, discovery, errors, faults, operations, sqlite, state, values, "
+            "digest, directory.contract, discovery, errors, faults, offloop, operations, sqlite, state, values, "
             "wire.channel_options, wire.digest, wire.files, wire.policy, wire.states, wire.status, wire.stubs, "
             "wire.ticket",
             id="past-the-other-contract",

@@ -5,7 +5,6 @@ Each has a result of its own. This file must never open an upload.
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from paglets.artifacts.store import SMALL_BYTES, ArtifactWriteResult, SmallWrite
 from paglets.config import StoreSettings
 from paglets.digest import Digest
 from paglets.errors import ExhaustedError, PagletError
+from paglets.offloop import off_loop
 
 __all__ = ["store_batch"]
 
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 async def store_batch(rooms: StoreRooms, items: Sequence[SmallWrite]) -> list[ArtifactWriteResult | PagletError]:
     """Stores each, or says why not. Raises DISK_FULL, SHUTTING_DOWN and `sqlite3.Error` when none could be."""
-    proven = await asyncio.to_thread(_each, items, partial(_prove, settings=rooms.settings))
+    proven = await off_loop(_each, items, partial(_prove, settings=rooms.settings))
     good = [item for item in proven if isinstance(item, ProvenWrite)]
     size = sum(len(item.data) for item in good)
     promised = await rooms.floor.promise(size, size)

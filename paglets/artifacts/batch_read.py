@@ -5,7 +5,6 @@ This file must never know where files lie.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from paglets.artifacts import refusals
@@ -13,6 +12,7 @@ from paglets.artifacts.rooms import StoreRooms
 from paglets.artifacts.store import SMALL_BYTES, SmallArtifact
 from paglets.digest import Digest
 from paglets.errors import PagletError
+from paglets.offloop import off_loop
 from paglets.values import ArtifactRef, check_id
 
 __all__ = ["read_batch", "require_small"]
@@ -23,7 +23,7 @@ async def read_batch(
 ) -> list[SmallArtifact | PagletError]:
     """Reads each, or says why not. What is not as it should be is read once more alone, which finds out why."""
     found = await rooms.catalogue.find_inline(_well_formed(artifact_ids))
-    sound = await asyncio.to_thread(_sound, found.items())
+    sound = await off_loop(_sound, found.items())
     results: list[SmallArtifact | PagletError] = []
     for artifact_id in artifact_ids:
         if artifact_id in sound:

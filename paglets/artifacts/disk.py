@@ -14,6 +14,7 @@ from typing import TypeVar
 import anyio
 
 from paglets.artifacts import refusals
+from paglets.offloop import begin_off_loop, off_loop
 
 __all__ = ["Disk", "unbroken"]
 
@@ -38,7 +39,7 @@ async def unbroken(work: Awaitable[T]) -> T:
 
 
 class Disk:
-    """Some threads of its own, so that a slow disk holds up nothing else; or, without a number, the event loop's."""
+    """Some threads of its own, so that a slow disk holds up nothing else; or, without a number, the house's."""
 
     def __init__(self, threads: int | None = None) -> None:
         self._executor = None if threads is None else ThreadPoolExecutor(threads, thread_name_prefix="artifacts")
@@ -48,6 +49,8 @@ class Disk:
         """Starts work in a thread; whoever calls must await the future before it lets go of what the work uses."""
         if self._closed:
             raise refusals.shutting_down()
+        if self._executor is None:
+            return begin_off_loop(work)
         return asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -58,4 +61,4 @@ class Disk:
         """Waits for what was begun and ends the threads."""
         self._closed = True
         if self._executor is not None:
-            await asyncio.to_thread(self._executor.shutdown)
+            await off_loop(self._executor.shutdown)

@@ -5,7 +5,6 @@ Never by hard link: a blob is never writable under another name. This file must 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,6 +14,7 @@ from paglets.artifacts import refusals
 from paglets.artifacts.disk import Disk, unbroken
 from paglets.artifacts.placement import PrivateFile
 from paglets.artifacts.reader import BlobReader, FileReader
+from paglets.offloop import off_loop
 
 __all__ = ["copy_blob", "landing"]
 
@@ -32,7 +32,7 @@ async def landing(disk: Disk, target: Path, *, overwrite: bool) -> AsyncGenerato
             yield file
             await disk.run(file.place)
     finally:
-        await unbroken(asyncio.to_thread(file.discard))  # also when the disk's threads have ended
+        await unbroken(off_loop(file.discard))  # also when the disk's threads have ended
 
 
 async def copy_blob(disk: Disk, reader: BlobReader, blob: FileReader, file: PrivateFile) -> None:

@@ -15,6 +15,7 @@ from paglets.artifacts import refusals
 from paglets.artifacts.disk import unbroken
 from paglets.artifacts.spare import SpareRoom
 from paglets.errors import ExhaustedError
+from paglets.offloop import off_loop
 from paglets.sqlite import Database
 
 __all__ = ["Ledger"]
@@ -167,7 +168,7 @@ class Ledger:
         try:
             return await self.write(work)
         except ExhaustedError:
-            if not await asyncio.to_thread(self._spare.spend):
+            if not await off_loop(self._spare.spend):
                 raise
         return await self.write(work)
 

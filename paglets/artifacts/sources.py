@@ -23,6 +23,7 @@ from paglets.artifacts.limits import MAX_TEXT_BYTES
 from paglets.artifacts.reader import FileReader
 from paglets.artifacts.store import ArtifactWrite, ByteRange, Readable
 from paglets.digest import Hasher
+from paglets.offloop import off_loop
 
 __all__ = ["HELD_BYTES", "FileSource", "Source", "StreamSource", "file_source", "stream_pieces"]
 
@@ -121,9 +122,9 @@ class StreamSource:
             return None
         hasher = self._settled.copy()
         for piece in tuple(self._kept):
-            await asyncio.to_thread(hasher.update, piece[: size - hasher.size_bytes])
+            await off_loop(hasher.update, piece[: size - hasher.size_bytes])
         while hasher.size_bytes < size and await self._pull():
-            await asyncio.to_thread(hasher.update, self._kept[-1][: size - hasher.size_bytes])
+            await off_loop(hasher.update, self._kept[-1][: size - hasher.size_bytes])
             if self._kept_bytes > HELD_BYTES:
                 self.settle(hasher)
         if not self._keep:

@@ -5,7 +5,6 @@ This file must never change a row.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from functools import partial
 
@@ -15,6 +14,7 @@ from paglets.artifacts.ledger import Ledger
 from paglets.artifacts.reader import FileReader
 from paglets.artifacts.references import Blob, inline_data
 from paglets.digest import Digest
+from paglets.offloop import off_loop
 
 __all__ = ["StoredBytes"]
 
@@ -51,7 +51,7 @@ class StoredBytes:
         if not blob.is_inline:
             return await self._disk.run(partial(self._blobs.holds, blob))
         data = await self._inline(blob)
-        return data is not None and await asyncio.to_thread(Digest.of, data) == Digest(blob.digest, blob.size_bytes)
+        return data is not None and await off_loop(Digest.of, data) == Digest(blob.digest, blob.size_bytes)
 
     async def _inline(self, blob: Blob) -> bytes | None:
         return await self._ledger.read(lambda rows: inline_data(rows, blob))

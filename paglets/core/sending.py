@@ -7,14 +7,13 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
-from anyio import to_thread
-
 from paglet.v1 import artifact_pb2
 from paglets.artifacts.store import ArtifactStore, ArtifactWrite
 from paglets.core.sources import SourceMark
 from paglets.core.storing import store_file_for_call, stored_before
 from paglets.core.turn import repeatable_id
 from paglets.errors import CancelledCallError, DeadlineError, InvalidArgumentError, PagletError, UnavailableError
+from paglets.offloop import off_loop
 from paglets.values import ArtifactRef, OwnerPolicy
 from paglets.wire.artifact import artifact_to_message
 
@@ -75,7 +74,7 @@ async def sent_artifact(
             await _take_back(open_store, ref)
         raise
     if move and mark is not None:
-        await to_thread.run_sync(_delete_sent, mark, source)
+        await off_loop(_delete_sent, mark, source)
 
 
 def _delete_sent(mark: SourceMark, source: Path) -> None:
@@ -92,7 +91,7 @@ async def _stored(
 ) -> tuple[SourceMark | None, ArtifactRef]:
     """The artifact of a file, and which file that is; None for one that an earlier run has sent and deleted."""
     try:
-        mark = await to_thread.run_sync(SourceMark.of, source)
+        mark = await off_loop(SourceMark.of, source)
         return mark, await store_file_for_call(store, write, source)
     except InvalidArgumentError as error:
         is_gone = move and error.reason == "SOURCE_NOT_A_FILE" and bool(write.upload_id)

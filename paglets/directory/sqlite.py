@@ -41,6 +41,7 @@ from paglets.directory.service_watch import watch_services
 from paglets.discovery import ServiceRecord, check_advertised
 from paglets.errors import InvalidArgumentError, UnavailableError
 from paglets.faults import point
+from paglets.offloop import off_loop
 from paglets.sqlite import Database
 from paglets.values import HostRef
 
@@ -93,9 +94,7 @@ class SqliteDirectory:
         seconds since the epoch and is called in other threads. `on_failure` is called in the writer's thread when a
         commit fails, after which nothing is known of that write.
         """
-        database = await asyncio.to_thread(
-            lambda: Database(path, tables.SCHEMA, version=tables.LAYOUT, on_failure=on_failure)
-        )
+        database = await off_loop(lambda: Database(path, tables.SCHEMA, version=tables.LAYOUT, on_failure=on_failure))
 
         def begin(connection: sqlite3.Connection) -> None:
             tables.prune_tombstones(connection, clock() - keep_tombstones_s)

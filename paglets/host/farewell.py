@@ -14,6 +14,7 @@ from paglets.host.journey import Outcome
 from paglets.host.parts import HostParts
 from paglets.host.records import Departure
 from paglets.host.settle import backoff, until_reached
+from paglets.offloop import off_loop
 from paglets.values import FileMode, PagletState
 from paglets.wire.states import state_from_message
 from paglets.wire.status import from_status_bytes
@@ -52,7 +53,7 @@ async def forget_departed(parts: HostParts, departure: Departure, outcome: Outco
         for file in departure.files:
             if file.artifact_id:
                 await parts.store.delete(file.artifact_id)
-            elif file.mode is FileMode.MOVE and not await asyncio.to_thread(delete_source, file):
+            elif file.mode is FileMode.MOVE and not await off_loop(delete_source, file):
                 _log.warning("the source of %s changed meanwhile and is kept: %s", file.name, file.path)
     point("journey.forget.sources")
     await until_reached(lambda: parts.directory.apply((), forget=(departure.transfer_id,)))

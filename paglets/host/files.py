@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from paglets.core.sources import SourceMark, not_a_file
 from paglets.digest import Digest, Hasher
 from paglets.errors import InvalidArgumentError, PermissionDeniedError, PreconditionError, Resource
+from paglets.offloop import off_loop
 from paglets.values import FileMode, PagletFileRef
 
 __all__ = ["FileRoots", "RegisteredFile", "delete_source", "register", "require_unchanged"]
@@ -133,7 +133,7 @@ async def register(path: Path, name: str, mode: FileMode, host: str) -> Register
             field="name",
         )
     _bytes_of(str(path), "path")
-    return await asyncio.to_thread(_register, path, name, mode, host)
+    return await off_loop(_register, path, name, mode, host)
 
 
 def _bytes_of(text: str, field: str) -> int:

@@ -7,7 +7,6 @@ step, or its failure, is for `departure.py` to say.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import replace
 
@@ -25,6 +24,7 @@ from paglets.host.resident import Resident
 from paglets.host.residents import Residents
 from paglets.host.settle import settle_write, until_reached
 from paglets.host.snapshot import manifest_of, snapshot_of
+from paglets.offloop import off_loop
 from paglets.values import JourneyPhase, PagletState
 
 __all__ = ["DEPARTURE_POINTS", "Move"]
@@ -82,7 +82,7 @@ class Move:
             self.journey.patience.require_time()
         files = tuple(file for _, file in sorted(resident.files.items()))
         for file in files:
-            await asyncio.to_thread(require_unchanged, file)
+            await off_loop(require_unchanged, file)
         journey.departure = replace(journey.departure, files=files, came_from=resident.row.state)
         await self._parts.journal.put_departure(journey.departure, journey.own_request)
         if resident.own_request == journey.own_request:

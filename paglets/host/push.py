@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable
-from io import BytesIO
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 from paglet.v1 import transfer_pb2
@@ -18,6 +16,7 @@ from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
 from paglets.host.records import Departure
 from paglets.host.snapshot import file_artifact
+from paglets.offloop import off_loop
 from paglets.values import JourneyPhase, OwnerPolicy
 from paglets.wire.digest import digest_to_message
 
@@ -26,6 +25,7 @@ __all__ = ["is_sealed", "is_unknown", "push_paglet"]
 _log = logging.getLogger(__name__)
 _PEER_S = 30.0
 _LOOK_S = 5.0
+_PIECE_BYTES = 1024 * 1024
 _INLINE_BYTES = 1280 * 1024  # a state that every turn keeps has 1 MiB at most: most need no artifact
 _OTHER_BYTES = frozenset({"DIGEST_MISMATCH", "SIZE_MISMATCH", "PREFIX_MISMATCH", "SOURCE_NOT_A_FILE"})
 
@@ -87,13 +87,13 @@ async def is_unknown(parts: HostParts, departure: Departure) -> bool:
 
 async def _push_file(parts: HostParts, journey: Journey, file: RegisteredFile, artifact_id: str) -> None:
     """Pushes a registered file straight from where it lies. Raises FILE_CHANGED when it is not what was registered."""
-    await asyncio.to_thread(require_unchanged, file)
+    await off_loop(require_unchanged, file)
     store = await parts.peers.store(journey.departure.target)
     write = _staged(journey, artifact_id, file.content, file.name)
     try:
         await store.create_from_path(write, Path(file.path), progress=_counted(journey))
     except (InvalidArgumentError, PreconditionError, OSError) as error:
-        await asyncio.to_thread(require_unchanged, file)
+        await off_loop(require_unchanged, file)
         if isinstance(error, PagletError) and error.reason not in _OTHER_BYTES:
             raise
         raise PreconditionError(
@@ -107,7 +107,13 @@ async def _push_file(parts: HostParts, journey: Journey, file: RegisteredFile, a
 async def _push_snapshot(parts: HostParts, journey: Journey, artifact_id: str, snapshot: bytes) -> None:
     store = await parts.peers.store(journey.departure.target)
     write = _staged(journey, artifact_id, Digest.of(snapshot), "snapshot")
-    await store.create_from_stream(write, BytesIO(snapshot), progress=_counted(journey))
+    await store.create_from_chunks(write, _pieces(snapshot), progress=_counted(journey))
+
+
+async def _pieces(data: bytes) -> AsyncGenerator[bytes]:
+    """Bytes in parts, each of which fits into a message."""
+    for start in range(0, len(data), _PIECE_BYTES):
+        yield data[start : start + _PIECE_BYTES]
 
 
 def _staged(journey: Journey, artifact_id: str, digest: Digest, name: str) -> ArtifactWrite:

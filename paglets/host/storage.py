@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 
 from paglets.core.storage import Storage, StorageStatus
 from paglets.errors import ExhaustedError, InvalidArgumentError, NotFoundError, Resource
+from paglets.offloop import off_loop
 from paglets.sqlite import fsync_folder, make_folders
 
 __all__ = ["ClassStorage", "Storages"]
@@ -56,7 +57,7 @@ class ClassStorage:
         """What is kept under a name."""
         path = self._path(name)
         try:
-            return await asyncio.to_thread(path.read_bytes)
+            return await off_loop(path.read_bytes)
         except FileNotFoundError as error:
             raise NotFoundError(
                 "FILE_NOT_FOUND",
@@ -75,7 +76,7 @@ class ClassStorage:
         async def write() -> None:
             sizes = await self._known()
             self._require_room(sum(sizes.values()), len(data) - sizes.get(name, 0))
-            await asyncio.to_thread(_replace, path, data)
+            await off_loop(_replace, path, data)
             sizes[name] = len(data)
 
         await self._change(write)
@@ -92,7 +93,7 @@ class ClassStorage:
             sizes = await self._known()
             if name not in sizes:
                 return False
-            await asyncio.to_thread(_unlink, path)
+            await off_loop(_unlink, path)
             del sizes[name]
             return True
 
@@ -132,7 +133,7 @@ class ClassStorage:
     async def _known(self) -> dict[str, int]:
         """The sizes by name."""
         if self._sizes is None:
-            self._sizes = await asyncio.to_thread(_open, self._folder)
+            self._sizes = await off_loop(_open, self._folder)
         return self._sizes
 
     def _require_room(self, used_bytes: int, more_bytes: int) -> None:

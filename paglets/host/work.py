@@ -6,7 +6,6 @@ decided, so that a paglet of the same id never finds what another life left, and
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import shutil
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from paglets.host.tasks import Tasks
+from paglets.offloop import off_loop
 
 __all__ = ["WorkFolders"]
 
@@ -40,7 +40,7 @@ class WorkFolders:
         """A paglet's folder, made if it is not there."""
         path = self.where(paglet_id)
         self._made.add(paglet_id)
-        await asyncio.to_thread(partial(path.mkdir, 0o700, parents=True, exist_ok=True))
+        await off_loop(partial(path.mkdir, 0o700, parents=True, exist_ok=True))
         return path
 
     @asynccontextmanager
@@ -64,7 +64,7 @@ class WorkFolders:
 
     async def recover(self, is_here: Callable[[str], bool]) -> None:
         """After a start: puts back what was aside when the host was killed, and removes what is nobody's any more."""
-        for path in await asyncio.to_thread(self._entries):
+        for path in await off_loop(self._entries):
             kind, paglet_id = path.name[0], path.name.rpartition(_MARK)[2]
             if kind == _GONE or not is_here(paglet_id):
                 await self._remove(path)
@@ -95,11 +95,11 @@ class WorkFolders:
         """Gives a folder a name that says that it is nobody's, and removes it in the background."""
         gone = await self._rename(path, self._name(_GONE, path.name.rpartition(_MARK)[2]))
         if gone is not None:
-            self._removals.start(asyncio.to_thread(_remove_tree, gone))
+            self._removals.start(off_loop(_remove_tree, gone))
 
     async def _rename(self, path: Path, wanted: Path) -> Path | None:
         try:
-            await asyncio.to_thread(os.rename, path, wanted)
+            await off_loop(os.rename, path, wanted)
         except OSError as error:
             _log.warning("work folder %s does not become %s: %s", path, wanted.name, error)
             return None

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import anyio
-import anyio.to_thread
 import typing_extensions
 
 from paglet.v1.file_transfer_pb2 import FileTransferRequest, FileTransferResult
@@ -17,6 +16,7 @@ from paglets.artifacts.placement import unwritable_told
 from paglets.core.events import ArrivalTarget, MobilityEvent
 from paglets.digest import Digest, Hasher
 from paglets.errors import AlreadyExistsError, InvalidArgumentError, PagletError, PreconditionError, Resource
+from paglets.offloop import off_loop
 from paglets.patterns.file_plan import (
     FileTransferArrival,
     FileTransferPlan,
@@ -165,7 +165,7 @@ class FileMobilityMixin(NotificationMixin[FileStateT]):
         try:
             await self.context.save_file(self.registered_file_name, destination, overwrite=arrival.overwrite)
         except AlreadyExistsError:
-            if attempt == 1 or not await anyio.to_thread.run_sync(_has_digest, destination, arrival.digest):
+            if attempt == 1 or not await off_loop(_has_digest, destination, arrival.digest):
                 raise
         return destination
 
