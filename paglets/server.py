@@ -141,7 +141,7 @@ async def _serve_until(settings: HostSettings, ready: Callable[[str], None], sto
         give_up.cancel()
         ready(running.address)
         await stopping.wait()
-    if running.host.parts.limiter.borrowed_tokens or is_off_loop():
+    if running.host.parts.pool.number or is_off_loop():
         _cut_off()
 
 

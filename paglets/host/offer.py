@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anyio import to_thread
 from google.protobuf.message import DecodeError
 
 from paglet.v1 import transfer_pb2
@@ -171,9 +170,7 @@ async def admit(parts: HostParts, manifest: transfer_pb2.Manifest, data: bytes) 
     cell = StateCell(paglet_type.codec, state, parts.state_limit(paglet_type))
     cell.check_size(cell.latest)
 
-    checked = to_thread.run_sync(
-        paglet_type.check_arrival, state, _Target(parts, manifest), abandon_on_cancel=True, limiter=parts.limiter
-    )
+    checked = parts.pool.run(paglet_type.check_arrival, state, _Target(parts, manifest), abandon_on_cancel=True)
     try:
         await attempt(checked, f"check_arrival of {manifest.type}")
     except InternalError as error:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import anyio
-
 from paglets.artifacts.store import ServedStore
 from paglets.config import HostSettings
 from paglets.core.paglet import Paglet
@@ -18,6 +16,7 @@ from paglets.host.journal.journal import Journal
 from paglets.host.peers import Peers
 from paglets.host.registry import TypeRegistry
 from paglets.host.storage import Storages
+from paglets.host.threads import Pool
 from paglets.host.work import WorkFolders
 
 __all__ = ["HostParts", "HostStore"]
@@ -48,7 +47,7 @@ class HostParts:
     storages: Storages
     work: WorkFolders
     address: str = ""
-    limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_HANDLER_THREADS))
+    pool: Pool = field(default_factory=lambda: Pool(_HANDLER_THREADS))
 
     @property
     def name(self) -> str:

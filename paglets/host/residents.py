@@ -91,8 +91,8 @@ class Residents:
         gate = Gate(row.paglet_id, Mailbox(row.paglet_id, settings.mailbox.max_calls, settings.mailbox.max_bytes))
         journal = self._parts.journal
         turns = Savings(row.paglet_id, journal) if paglet_type.durability == "lifecycle" else journal
-        events, limiter = EventLog(row.paglet_id, journal.events, last_event), self._parts.limiter
-        runner = Runner(row.paglet_id, cell, gate, turns, limiter, events, stuck_after_s=settings.stuck_after_s)
+        events, pool = EventLog(row.paglet_id, journal.events, last_event), self._parts.pool
+        runner = Runner(row.paglet_id, cell, gate, turns, pool, events, stuck_after_s=settings.stuck_after_s)
         sections = Sections(row.paglet_id, runner)
         activities = Activities(row.paglet_id, runner)
         registered = {file.name: file for file in files}

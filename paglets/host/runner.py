@@ -12,8 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-import anyio
-
 from paglets.core.cause import NO_CAUSE, Cause, OutgoingPost
 from paglets.core.turn import OwnRequest, StateCell, Turn, current_turn
 from paglets.core.waits import Waits
@@ -24,7 +22,7 @@ from paglets.host.journal.journal import Journal
 from paglets.host.records import StoredReply
 from paglets.host.savings import Savings
 from paglets.host.tame import call_tamed, tame
-from paglets.host.threads import Threads, is_cancelled
+from paglets.host.threads import Pool, Threads, is_cancelled
 
 __all__ = ["Runner", "attempt"]
 
@@ -45,7 +43,7 @@ async def attempt(work: Awaitable[T], where: str) -> T:
 class Runner:
     """The turns of one paglet, kept one by one in the journal, or together in savings.
 
-    `limiter` bounds how many `def` handlers of the host run at once. A turn that ends more than `stuck_after_s` seconds
+    `def` handlers run in threads of `pool`, which is the host's. A turn that ends more than `stuck_after_s` seconds
     after its deadline is rolled back: nobody counts on it any more, and a thread cannot be ended.
 
     `on_request` and `on_posts` are called when what a turn asked of the host, or posted, is durable.
@@ -57,7 +55,7 @@ class Runner:
         cell: StateCell[Any],
         gate: Gate,
         turns: Journal | Savings,
-        limiter: anyio.CapacityLimiter,
+        pool: Pool,
         events: EventLog,
         *,
         stuck_after_s: float,
@@ -65,7 +63,7 @@ class Runner:
         self.cell = cell
         self.gate = gate
         self.waits = Waits()
-        self.threads = Threads(limiter)
+        self.threads = Threads(pool)
         self.events = events
         self._paglet_id = paglet_id
         self._turns = turns

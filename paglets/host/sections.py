@@ -15,7 +15,7 @@ from paglets.core.mailbox import Ticket
 from paglets.core.turn import Turn
 from paglets.errors import PagletError, PreconditionError, Resource
 from paglets.host.runner import Runner
-from paglets.host.threads import is_cancelled
+from paglets.host.threads import is_cancelled, leaving_place
 
 __all__ = ["Sections"]
 
@@ -176,9 +176,9 @@ class Sections:
         self._runner.gate.leave(ticket)
 
     def _on_loop(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs `work` on the host's loop, from any other thread."""
+        """Runs `work` on the host's loop, from any other thread, which leaves its place to others meanwhile."""
         try:
-            return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+            return asyncio.run_coroutine_threadsafe(leaving_place(work), self._loop).result()
         except concurrent.futures.CancelledError as error:
             raise asyncio.CancelledError from error  # what an author lets pass, unlike an Exception
 

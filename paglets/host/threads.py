@@ -1,4 +1,4 @@
-"""The worker threads in which the `def` handlers and hooks of one paglet run.
+"""The worker threads in which `def` handlers and hooks run: those of a host, and those of one paglet.
 
 A thread cannot be stopped. Whoever is cancelled waits for its end, but for a hook whose time is over: that thread is
 left to itself, and until it ends no turn of its paglet begins.
@@ -7,15 +7,19 @@ left to itself, and until it ends no turn of its paglet begins.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 import anyio
 from anyio import to_thread
 
-__all__ = ["Threads", "is_cancelled", "leaving_threads", "wait_for_threads"]
+__all__ = ["Pool", "Threads", "is_cancelled", "leaving_place", "leaving_threads", "wait_for_threads"]
 
+T = TypeVar("T")
+_MOST_THREADS = 1024
+_place: ContextVar[_Place | None] = ContextVar("paglets_place", default=None)
 _leaves: ContextVar[bool] = ContextVar("paglets_leaves_threads", default=False)
 
 
@@ -40,11 +44,75 @@ def wait_for_threads() -> None:
     _leaves.set(False)
 
 
-class Threads:
-    """The threads of one paglet; `limiter` bounds how many of the host's are at work at once."""
+class Pool:
+    """The threads of one host, of which as many are at work at once as there are `places`.
 
-    def __init__(self, limiter: anyio.CapacityLimiter) -> None:
-        self._limiter = limiter
+    One that waits for the host leaves its place to others, which it may wait for.
+    """
+
+    def __init__(self, places: int) -> None:
+        self.places = anyio.CapacityLimiter(places)
+        self.number = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are so many threads that those that wait keep their places."""
+        return self.number >= _MOST_THREADS
+
+    async def run(self, function: Callable[..., T], *arguments: object, abandon_on_cancel: bool = False) -> T:
+        """Calls a function in a thread, which goes on if the caller is cancelled, and is awaited unless abandoned."""
+        place = _Place(self)
+        await place.take()
+        _place.set(place)
+        self.number += 1
+        try:
+            only = anyio.CapacityLimiter(1)
+            return await to_thread.run_sync(function, *arguments, abandon_on_cancel=abandon_on_cancel, limiter=only)
+        finally:
+            self.number -= 1
+            place.give_back()
+
+
+class _Place:
+    """The place of one thread among those at work. Used on the event loop only."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._held = False
+
+    async def take(self) -> None:
+        await self._pool.places.acquire_on_behalf_of(self)
+        self._held = True
+
+    def give_back(self) -> None:
+        if self._held:
+            self._held = False
+            self._pool.places.release_on_behalf_of(self)
+
+    async def left_for(self, work: Awaitable[T]) -> T:
+        if not self._held or self._pool.is_full:
+            return await work
+        self.give_back()
+        try:
+            return await work
+        finally:
+            await self.take()
+
+
+async def leaving_place(work: Awaitable[T]) -> T:
+    """Awaits what a thread waits for, whose place is for others meanwhile; in a task of its own, with its context."""
+    place = _place.get()
+    if place is None:
+        return await work
+    _place.set(None)  # what `work` begins has no place to leave
+    return await place.left_for(work)
+
+
+class Threads:
+    """The threads of one paglet, from its host's `pool`."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
         self._left: set[asyncio.Future[object]] = set()
 
     @property
@@ -62,7 +130,7 @@ class Threads:
 
         If it was cancelled meanwhile, and that was taken back by its end, its result counts.
         """
-        thread = asyncio.ensure_future(to_thread.run_sync(function, *arguments, limiter=self._limiter))
+        thread = asyncio.ensure_future(self._pool.run(function, *arguments))
         try:
             return await asyncio.shield(thread)
         except asyncio.CancelledError:
