@@ -18,6 +18,7 @@ from paglets.host.records import Departure
 from paglets.host.snapshot import file_artifact
 from paglets.offloop import off_loop
 from paglets.values import JourneyPhase, OwnerPolicy
+from paglets.wire.channel_options import MAX_MESSAGE_BYTES
 from paglets.wire.digest import digest_to_message
 
 __all__ = ["is_sealed", "is_unknown", "push_paglet"]
@@ -43,6 +44,7 @@ async def push_paglet(parts: HostParts, journey: Journey, manifest: transfer_pb2
         request.inline = snapshot
     else:
         request.blob.CopyFrom(digest_to_message(Digest.of(snapshot)))
+    _require_fitting(request)
     prepared = await peer.prepare(request, _PEER_S)
     point("journey.prepare.after")
 
@@ -63,6 +65,18 @@ async def push_paglet(parts: HostParts, journey: Journey, manifest: transfer_pb2
     if prepared.phase == transfer_pb2.TRANSFER_PHASE_PREPARED:
         await peer.seal(departure.transfer_id, _PEER_S)
     point("journey.seal.after")
+
+
+def _require_fitting(offer: transfer_pb2.PrepareTransferRequest) -> None:
+    """Raises MALFORMED_REQUEST for an offer that no host would be able to receive."""
+    size, manifest = offer.ByteSize(), offer.manifest
+    if size > MAX_MESSAGE_BYTES:
+        raise InvalidArgumentError(
+            "MALFORMED_REQUEST",
+            f"an offer of paglet {manifest.paglet_id}, with what tells of its {len(manifest.files)} files, has {size}"
+            f" bytes and may have {MAX_MESSAGE_BYTES}: register fewer",
+            field="files",
+        )
 
 
 async def is_sealed(parts: HostParts, departure: Departure) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -65,6 +66,14 @@ async def _gone_ghost(mesh: Mesh, _path: Path) -> None:
     await mesh.alpha.host.parts.directory.lease_revoke("ghost", "ghost")
 
 
+async def _too_many_files(mesh: Mesh, _path: Path) -> None:
+    """So many registrations that no message could name them all."""
+    resident = mesh.alpha.host.residents.get("probe")
+    assert resident is not None
+    one = replace(resident.files["source.bin"], origin_path="/" + "x" * 4000)
+    resident.files.update({name: replace(one, name=name) for name in (f"{number}.bin" for number in range(1100))})
+
+
 def _refusing(hook: str, how: str) -> Callable[[Mesh, Path], Awaitable[object]]:
     return lambda mesh, _: ask(mesh.alpha.channel, "probe", "Ask", f"refuse {hook} {how}")
 
@@ -119,6 +128,7 @@ CASES = {
     ),
     "file grew": Case(_changing(_grow), ILLEGAL, "FILE_CHANGED", {"file": "source.bin"}, intended=False),
     "file is gone": Case(_changing(Path.unlink), ILLEGAL, "FILE_CHANGED", {"file": "source.bin"}, intended=False),
+    "too many files": Case(_too_many_files, grpc.StatusCode.INVALID_ARGUMENT, "MALFORMED_REQUEST"),
     "file was forged": Case(_changing(_forge), ILLEGAL, "FILE_CHANGED", {"file": "source.bin"}, intended=False),
 }
 
