@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["begin_off_loop", "is_off_loop", "off_loop"]
+__all__ = ["await_off_loop", "begin_off_loop", "off_loop"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +35,6 @@ async def off_loop(function: Callable[P, T], *arguments: P.args, **named: P.kwar
     return await begin_off_loop(partial(function, *arguments, **named))
 
 
-def is_off_loop() -> bool:
-    """Whether any such work has not ended."""
-    return bool(_begun)
+def await_off_loop() -> None:
+    """Waits for the end of all such work; blocking, for a program that ends."""
+    wait(list(_begun))

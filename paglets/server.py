@@ -48,7 +48,7 @@ from paglets.host.registry import TypeRegistry
 from paglets.host.storage import Storages
 from paglets.host.work import WorkFolders
 from paglets.loop import run
-from paglets.offloop import is_off_loop, off_loop
+from paglets.offloop import await_off_loop, off_loop
 from paglets.services.artifact import ArtifactServicer, add_artifacts
 from paglets.services.directory import DirectoryServicer
 from paglets.services.door import Door
@@ -97,6 +97,7 @@ def serve(settings: HostSettings, ready: Callable[[str], None]) -> None:
     cut_off.daemon = True
     try:
         run(_serve(settings, ready, cut_off))  # which waits in the end for threads that authors began
+        await_off_loop()
     finally:
         cut_off.cancel()
 
@@ -141,7 +142,7 @@ async def _serve_until(settings: HostSettings, ready: Callable[[str], None], sto
         give_up.cancel()
         ready(running.address)
         await stopping.wait()
-    if running.host.parts.pool.number or is_off_loop():
+    if running.host.parts.pool.number:
         _cut_off()
 
 
