@@ -9,8 +9,12 @@ import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
+from paglets.core.events import CreationEvent
+from paglets.errors import PreconditionError
 from tests.host.conftest import Site
+from tests.host.midway import do
 from tests.host.probe import SECRET, Probe, ProbeState
+from tests.host.probe_service import PROBE
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, eventually, refused
 
@@ -178,6 +182,35 @@ async def test_core_6_paglet_is_looked_at_beside_its_turn(alpha: Site, probe: st
     assert not turn.done()
     STAGE.release("long")
     assert (await turn).text == "a long< >long"
+
+
+async def test_what_answers_no_call_has_none(alpha: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hooks, posts and the paglet's own background are told so; a call of an operation is one."""
+    append = Probe.append
+
+    def look(found: Probe, where: str) -> None:
+        try:
+            STAGE.note(f"{where} {bool(found.context.call)}")
+        except PreconditionError as error:
+            STAGE.note(f"{where} {error.reason}")
+
+    async def on_creation(found: Probe, _event: CreationEvent) -> None:
+        look(found, "hook")
+
+    async def run(found: Probe) -> None:
+        look(found, "body")
+
+    async def looking(found: Probe, request: StringValue) -> StringValue:
+        look(found, request.value)
+        return await append(found, request)
+
+    for name, function in (("on_creation", on_creation), ("run", run), ("append", looking)):
+        monkeypatch.setattr(Probe, name, function)
+    await alpha.client.create(PROBE_TYPE, paglet_id="looks")
+    await ask(alpha.channel, "looks", "Append", "call")
+    await alpha.client.post("looks", f"{PROBE.full_name}/Append", StringValue(value="post"))
+    told = {"hook NOT_IN_CALL", "body NOT_IN_CALL", "call True", "post NOT_IN_CALL"}
+    await eventually(lambda: do(told <= set(STAGE.notes)), what=str(told))
 
 
 async def test_read_that_writes_changes_nothing(alpha: Site, probe: str) -> None:
