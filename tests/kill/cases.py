@@ -192,6 +192,12 @@ CLONES_AT_HOME = _single(
 )
 """The kills while a clone is made where its original is."""
 
+JOURNEYS_AT_HOME = _single(
+    *_source("intent.after", "commit.after", "forget.sources"),
+    *(Kill(victim="source", point=name) for name in ("transfer.seal.after", "arrival.turn.after")),
+)
+"""The kills while a paglet moves to the host that it is on."""
+
 STRANGE = _target("arrival.turn.before", "arrival.settle.after")
 
 

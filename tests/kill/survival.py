@@ -29,16 +29,17 @@ __all__ = [
 ]
 
 
-async def journey(mesh: Mesh, case: Kills) -> None:
+async def journey(mesh: Mesh, case: Kills, *, at_home: bool = False) -> None:
     """A journey from source to target through deaths; then one that nothing disturbs, and the end."""
+    aim = mesh.source if at_home else mesh.target
     arm(mesh, case.kills)
     async with begun_story(mesh, case.kind) as story:
         async with story.writers as writers:
             await writers.more()
             async with deaths(mesh, story):
-                error = await story.dispatch(mesh.target, door=mesh.source)
+                error = await story.dispatch(aim, door=mesh.source)
             await writers.more()
-            owner = mesh.target if error is None else mesh.source
+            owner = aim if error is None else mesh.source
             assert not (case.refused and error is None), "the refused journey was made"
             await story.settled_at(owner)
             last = mesh.source if owner == mesh.target else mesh.directory if case.refused else mesh.target

@@ -48,6 +48,14 @@ async def test_a_journey_survives(meshes: Meshes, layout: str, case: Kills) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("case", cases.JOURNEYS_AT_HOME, ids=str)
+async def test_a_journey_at_home_survives(meshes: Meshes, case: Kills) -> None:
+    """So it is where the host that dies is both its source and its target."""
+    async with meshes.mesh("third") as mesh:
+        await survival.journey(mesh, case, at_home=True)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", cases.BIRTHS, ids=str)
 async def test_a_creation_survives(meshes: Meshes, kill: Kill) -> None:
     """Asked for until it is acknowledged, there is one paglet, with the files that it registered."""
