@@ -134,7 +134,12 @@ class Landing:
         )
         self._dormant.add(row.paglet_id)
         self._dormant.wake_for_posts(row.paglet_id)
+        await self._send_on(row.paglet_id)
         point("arrival.record.after")
+
+    async def _send_on(self, paglet_id: str) -> None:
+        """Sends what a paglet that is not awake has posted, and brought along."""
+        (await self._residents.outboxes.load(paglet_id)).begin()
 
     async def _keep_unread(self, incoming: Incoming, row: PagletRow, error: PagletError) -> None:
         """What was sealed cannot be read after all: its bytes are kept as they came, for when they can be."""
@@ -190,6 +195,7 @@ class Landing:
         await settle_write(
             self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.QUARANTINE, journeys=(record,)
         )
+        await self._send_on(row.paglet_id)
 
     async def _file(self, artifact_id: str, file: transfer_pb2.TransferFile) -> RegisteredFile:
         return delivered_file(file, artifact_id, await self._parts.store.blob_path(artifact_id))

@@ -151,7 +151,8 @@ class Move:
         self._residents.remove(self.resident)
         journey.committed.set()
         self.resident.leave()
-        self.resident.outbox.abandon()
+        if departure.target != self._parts.name:  # else the paglet, which may be here by now, sends by the same outbox
+            self.resident.outbox.abandon()
 
     async def abort(self) -> None:
         """The way back from step 2 or later: takes the intent away, raising the epoch. The paglet stays frozen."""

@@ -43,6 +43,7 @@ async def test_life_16_move_to_its_own_host(alpha: Site, mode: FileMode) -> None
         assert source.exists() is (mode is FileMode.COPY), number
         assert probe(alpha).file_path("a.txt").read_bytes() == _CONTENT
         assert len((await alpha.client.artifacts.list()).refs) == 1
+        assert await alpha.host.parts.journal.paglet_ids() == ["probe"]
     again = await ask(alpha.channel, "probe", "Append", "a", request_id=request_id)
     assert (again.text, again.replayed) == ("a", True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ import grpc
 import pytest
 
 from paglets.config import HostSettings, PostSettings
-from paglets.values import DeactivationPolicy
+from paglets.directory.contract import RowWrite
+from paglets.values import ArrivalMode, DeactivationPolicy, PagletState, TransferTicket
 from tests.host.conftest import Mesh, Site, site
+from tests.host.midway import Midway, do
 from tests.host.posts import post, ran
 from tests.host.slow_disk import HeldCommits
 from tests.host.stage import STAGE
@@ -114,8 +116,9 @@ async def _keeps_two(at: Site) -> bool:
     return len(await at.host.parts.journal.outbox.of("sender")) == 2
 
 
-async def test_posts_move_along(tmp_path: Path) -> None:
-    """A sender takes along what was not acknowledged, and sends it from where it is."""
+@pytest.mark.parametrize("arrival", list(ArrivalMode))
+async def test_posts_move_along(tmp_path: Path, arrival: ArrivalMode) -> None:
+    """A sender takes along what was not acknowledged, and sends it from where it is, also if it rests there."""
     async with AsyncExitStack() as stack:
         alpha = await site(stack, tmp_path, "alpha")
         beta = await site(stack, tmp_path, "beta", join=alpha.running.address)
@@ -123,13 +126,46 @@ async def test_posts_move_along(tmp_path: Path) -> None:
             gamma = await site(away, tmp_path, "gamma", join=alpha.running.address)
             await pair(alpha, gamma)
         await ask(alpha.channel, "sender", "Post", "taker Append a\ntaker Append b")
-        await alpha.client.dispatch("sender", "beta")
+        await alpha.client.dispatch("sender", "beta", ticket=TransferTicket(arrival=arrival))
         assert len(await beta.host.parts.journal.outbox.of("sender")) == 2
         assert (alpha.host.residents.outboxes.sending, beta.host.residents.outboxes.sending) == (set(), {"sender"})
-        await ask(beta.channel, "sender", "Post", "taker Append c")
+        if arrival is ArrivalMode.ACTIVE:
+            await ask(beta.channel, "sender", "Post", "taker Append c")
+        gamma = await site(stack, tmp_path, "gamma", join=alpha.running.address)
+        await ran(gamma, "taker", "a b c" if arrival is ArrivalMode.ACTIVE else "a b")
+        await all_sent(alpha, beta, gamma)
+
+
+async def test_posts_go_on_where_their_paglet_moves_to_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source that hears of its commit only when the paglet has come does not stop what that sends by then."""
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha")
+        async with AsyncExitStack() as away:
+            gamma = await site(away, tmp_path, "gamma", join=alpha.running.address)
+            await pair(alpha, gamma)
+        await ask(alpha.channel, "sender", "Post", "taker Append a\ntaker Append b")
+        commit = Midway(monkeypatch, alpha.host.parts.directory, "apply", which=_commits, after=True).hold()
+        moving = asyncio.create_task(alpha.client.dispatch("sender", "alpha"))
+        await commit.called()
+        await eventually(lambda: _is_active(alpha), what="its arrival")
+        commit.release()
+        await moving
+        await eventually(lambda: do(alpha.host.journey("sender") is None), what="the end of the journey")
+        await ask(alpha.channel, "sender", "Post", "taker Append c")
         gamma = await site(stack, tmp_path, "gamma", join=alpha.running.address)
         await ran(gamma, "taker", "a b c")
-        await all_sent(alpha, beta, gamma)
+        await all_sent(alpha, gamma)
+
+
+def _commits(writes: Sequence[RowWrite], **_named: object) -> bool:
+    return any(write.cause == "commit" for write in writes)
+
+
+async def _is_active(at: Site) -> bool:
+    row = await at.host.parts.directory.get("sender")
+    return row is not None and row.state is PagletState.ACTIVE
 
 
 @pytest.mark.parametrize("end", ["rest", "end"])
