@@ -65,6 +65,14 @@ class Departures:
         """The journey of a paglet that is leaving, if there is one."""
         return self._journeys.get(paglet_id)
 
+    def taking(self, resident: Resident) -> Journey | None:
+        """The journey that takes a resident away, if there is one; none that has brought the paglet elsewhere, or here.
+
+        That it has come back may be known before the answer of the directory by which it left.
+        """
+        found = self._journeys.get(resident.paglet_id)
+        return found if found is not None and found.resident is resident and not found.committed.is_set() else None
+
     async def close(self, timeout_s: float) -> None:
         """Gives the journeys time to end; what does not is taken up again when the host is started."""
         await self._tasks.close(timeout_s)
@@ -75,9 +83,7 @@ class Departures:
         Raises ILLEGAL_TRANSITION when the paglet is on another journey. The journey itself ends by HOST_NOT_FOUND or
         HOST_UNREACHABLE before anything is touched.
         """
-        running = self._journeys.get(resident.paglet_id)
-        if running is not None and running.committed.is_set():
-            running = None  # it brought the paglet elsewhere and is about to be forgotten; the paglet is back already
+        running = self.taking(resident)
         if running is not None and request.request_id and running.departure.request_id == request.request_id:
             require_same(running.departure.fingerprint, request.fingerprint, request.key, resident.paglet_id)
             return running
@@ -95,21 +101,21 @@ class Departures:
             ticket=request.ticket,
             retracted=request.retracted,
         )
-        journey = self._enter(departure)
+        journey = self._enter(departure, resident)
         journey.own_request = request.own
         self._tasks.start(self._travel(self._move(resident, journey)))
         return journey
 
     def recover(self, departure: Departure, resident: Resident | None) -> None:
         """Takes up a journey that a restart cut: committed, or, with the frozen `resident`, still to be decided."""
-        journey = self._enter(departure)
+        journey = self._enter(departure, resident)
         if resident is None:
             self._tasks.start(self._follow(journey))
         else:
             self._tasks.start(self._decide(self._move(resident, journey)))
 
-    def _enter(self, departure: Departure) -> Journey:
-        journey = Journey(departure, self._parts.name)
+    def _enter(self, departure: Departure, resident: Resident | None) -> Journey:
+        journey = Journey(departure, self._parts.name, resident=resident)
         journey.ended.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         self._journeys[departure.paglet_id] = journey
         return journey

@@ -10,6 +10,7 @@ from paglets.errors import PagletError
 from paglets.host.disposal import Disposal
 from paglets.host.patience import Patience
 from paglets.host.records import Departure
+from paglets.host.resident import Resident
 from paglets.values import JourneyInfo, JourneyPhase, PagletState
 
 __all__ = ["Journey", "Outcome"]
@@ -27,8 +28,8 @@ class Outcome:
 class Journey:
     """How far a journey has come. `ended` holds its outcome, or why it was given up before its commit.
 
-    `own_request` is that of the paglet itself, if it was the paglet that asked for the journey. `disposal` is what
-    ends a clone that is on its way.
+    `resident` is what it takes away, as long as that is here. `own_request` is that of the paglet itself, if it was the
+    paglet that asked for the journey. `disposal` is what ends a clone that is on its way.
     """
 
     departure: Departure
@@ -36,6 +37,7 @@ class Journey:
     phase: JourneyPhase = JourneyPhase.QUIESCE
     bytes_done: int = 0
     bytes_total: int = 0
+    resident: Resident | None = None
     own_request: OwnRequest | None = None
     disposal: Disposal | None = None
     patience: Patience = field(init=False)

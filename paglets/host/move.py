@@ -149,6 +149,7 @@ class Move:
                     raise
         point("journey.commit.after")
         self._residents.remove(self.resident)
+        journey.resident = None
         journey.committed.set()
         self.resident.leave()
         if departure.target != self._parts.name:  # else the paglet, which may be here by now, sends by the same outbox

@@ -169,8 +169,7 @@ class Requests:
         A journey that is under way comes first: it takes the request along, or the paglet asks again at its end. What
         was refused meanwhile, or asked for otherwise since, is not done; clones do not exclude each other.
         """
-        journey = self._departures.journey(resident.paglet_id)
-        if journey is not None and not journey.committed.is_set():
+        if self._departures.taking(resident) is not None:
             return
         if wanted != resident.own_request and wanted.action is not OwnAction.CLONE:
             return

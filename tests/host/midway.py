@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 
+from paglets.directory.contract import RowWrite
 from paglets.testing import eventually
 
-__all__ = ["Midway", "anything", "do"]
+__all__ = ["Midway", "anything", "commits", "do"]
 
 
 def anything(*_arguments: object) -> bool:
     """Any call counts."""
     return True
+
+
+def commits(writes: Sequence[RowWrite], **_named: object) -> bool:
+    """The call of a directory's `apply` by which a paglet changes its owner."""
+    return any(write.cause == "commit" for write in writes)
 
 
 class Midway:

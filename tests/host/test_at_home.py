@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
+from paglets.core.events import MobilityEvent
 from paglets.testing import eventually
 from paglets.values import FileMode, PagletState
-from tests.host.conftest import Site
+from tests.host.conftest import Mesh, Site
+from tests.host.midway import Midway, commits
 from tests.host.probe import Probe
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, new_request
@@ -59,6 +61,29 @@ async def test_life_16_calls_meanwhile(alpha: Site) -> None:
     answers = await asyncio.gather(*calls)
     assert max(len(answer.text.split()) for answer in answers) == 6
     await eventually(lambda: _is_over(alpha), what="an end of the journey")
+
+
+async def test_life_16_wish_that_comes_before_the_commit_is_known(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that hears of its commit only when the paglet has come begins then what that has asked for meanwhile."""
+
+    async def on_arrival(found: Probe, event: MobilityEvent) -> None:
+        if event.target == "alpha":
+            found.dispatch("beta")
+
+    monkeypatch.setattr(Probe, "on_arrival", on_arrival)
+    await mesh.probe()
+    commit = Midway(monkeypatch, mesh.alpha.host.parts.directory, "apply", which=commits, after=True).hold()
+    moving = asyncio.create_task(mesh.alpha.client.dispatch("probe", "alpha"))
+    await commit.called()
+    await eventually(lambda: _is_at(mesh, "alpha"), what="its arrival")
+    commit.release()
+    await moving
+    await eventually(lambda: _is_at(mesh, "beta"), what="what it asked for")
+
+
+async def _is_at(mesh: Mesh, host: str) -> bool:
+    row = await mesh.alpha.host.parts.directory.get("probe")
+    return row is not None and (row.owner, row.state) == (host, PagletState.ACTIVE) and row.intent is None
 
 
 async def _is_over(at: Site) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ import grpc
 import pytest
 
 from paglets.config import HostSettings, PostSettings
-from paglets.directory.contract import RowWrite
 from paglets.values import ArrivalMode, DeactivationPolicy, PagletState, TransferTicket
 from tests.host.conftest import Mesh, Site, site
-from tests.host.midway import Midway, do
+from tests.host.midway import Midway, commits, do
 from tests.host.posts import post, ran
 from tests.host.slow_disk import HeldCommits
 from tests.host.stage import STAGE
@@ -146,7 +145,7 @@ async def test_posts_go_on_where_their_paglet_moves_to_where_it_is(
             gamma = await site(away, tmp_path, "gamma", join=alpha.running.address)
             await pair(alpha, gamma)
         await ask(alpha.channel, "sender", "Post", "taker Append a\ntaker Append b")
-        commit = Midway(monkeypatch, alpha.host.parts.directory, "apply", which=_commits, after=True).hold()
+        commit = Midway(monkeypatch, alpha.host.parts.directory, "apply", which=commits, after=True).hold()
         moving = asyncio.create_task(alpha.client.dispatch("sender", "alpha"))
         await commit.called()
         await eventually(lambda: _is_active(alpha), what="its arrival")
@@ -157,10 +156,6 @@ async def test_posts_go_on_where_their_paglet_moves_to_where_it_is(
         gamma = await site(stack, tmp_path, "gamma", join=alpha.running.address)
         await ran(gamma, "taker", "a b c")
         await all_sent(alpha, gamma)
-
-
-def _commits(writes: Sequence[RowWrite], **_named: object) -> bool:
-    return any(write.cause == "commit" for write in writes)
 
 
 async def _is_active(at: Site) -> bool:
