@@ -69,7 +69,7 @@ def line_of(note: Note) -> str:
     when = datetime.fromtimestamp(note.time.seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     severity = NoteSeverity.Name(note.severity).removeprefix("NOTE_SEVERITY_")
     about = "".join(f" {key}={value}" for key, value in (("job", note.job_id), ("source", note.source)) if value)
-    line = f"[{when}] {severity}: {note.title}{about and f' [{about.strip()}]'}: {note.message}"
+    line = f"[{when}] {severity}: {note.title}{about}: {note.message}"
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line)
 
 

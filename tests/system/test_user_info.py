@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -60,15 +61,18 @@ def test_ui_1_line(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
     note = Note(severity=NOTE_SEVERITY_ERROR, title="disk", message="is\nfull\x1b[2J", source="p-1", job_id="j-2")
     note.time.FromSeconds(1_700_000_000)
-    assert line_of(note) == "[2023-11-14 22:13:20] ERROR: disk [job=j-2 source=p-1]: is\\nfull\\x1b[2J"
+    assert line_of(note) == "[2023-11-14 22:13:20] ERROR: disk job=j-2 source=p-1: is\\nfull\\x1b[2J"
     plain = Note(severity=NOTE_SEVERITY_WARNING, title="t", message="m", time=note.time)
     assert line_of(plain) == "[2023-11-14 22:13:20] WARNING: t: m"
 
 
 async def test_ui_1_notify(service: PagletProxy, capfd: pytest.CaptureFixture[str]) -> None:
-    """A note is printed on stderr, with what it lacks filled in; its number is the next one."""
+    """A note is printed on stderr, with what it lacks filled in, its time too; its number is the next one."""
+    before = int(time.time())
     assert [await _notify(service, "first"), await _notify(service, "second", "")] == [1, 2]
     lines = capfd.readouterr().err.splitlines()
+    told = [datetime.fromisoformat(line[1:20]).timestamp() for line in lines if "INFO: " in line]
+    assert all(before <= when <= time.time() for when in told)
     assert [line.partition("] ")[2] for line in lines if "INFO: " in line] == [
         "INFO: title: first",
         "INFO: paglets: second",
