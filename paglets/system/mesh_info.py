@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paglet.v1 import server_info_pb2
 from paglet.v1.mesh_info_pb2 import (
     DESCRIPTOR,
     GetLandscapeRequest,
@@ -24,6 +23,7 @@ from paglets.core.context import Context
 from paglets.core.turn import StateCell
 from paglets.errors import PagletError
 from paglets.patterns.operations import OperationPaglet
+from paglets.system.residents import SERVER_INFO_ID
 from paglets.values import HostRef, tidy_tags
 
 __all__ = ["MeshInfo", "MeshInfoState", "rank"]
@@ -118,4 +118,4 @@ def _max_age_s(request: GetLandscapeRequest | RankHostsRequest) -> float:
 
 def server_info_id(host: str) -> str:
     """The id of the `ServerInfo` of a host, of which each has its own."""
-    return f"service.{server_info_pb2.DESCRIPTOR.package}.server-info-service.{host}"
+    return f"{SERVER_INFO_ID}.{host}"

@@ -33,11 +33,7 @@ def test_hosts_are_told_with_their_load(cli: Cli) -> None:
     assert told["alpha"]["available_memory_bytes"] <= told["alpha"]["memory_bytes"]
     assert "rejected" in told["gamma"]
     ids = [record["paglet_id"] for record in cli("paglet", "ls", "--json").records]
-    assert sorted(ids) == [
-        "service.paglet.v1.mesh-info-service",
-        "service.paglet.v1.server-info-service.alpha",
-        "service.paglet.v1.server-info-service.beta",
-    ]
+    assert sorted(ids) == ["service.mesh-info", "service.server-info.alpha", "service.server-info.beta"]
 
 
 def test_people_see_those_that_suit(cli: Cli) -> None:
@@ -53,7 +49,7 @@ def test_people_see_those_that_suit(cli: Cli) -> None:
 def test_notes_are_printed_where_the_service_is(cli: Cli) -> None:
     """By whichever host they are given."""
     note = '{"note": {"severity": "NOTE_SEVERITY_WARNING", "title": "disk", "message": "nearly full"}}'
-    ran = cli("op", "call", "service.paglet.v1.user-info-service", "paglet.v1.UserInfoService/Notify", note, "--json")
+    ran = cli("op", "call", "service.user-info", "paglet.v1.UserInfoService/Notify", note, "--json")
     assert ran.record == {"number": "1"}
     logs = "".join((cli.home / f"{name}.log").read_text() for name in ("alpha", "beta"))
     assert "WARNING: disk: nearly full" in logs
