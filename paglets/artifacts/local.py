@@ -22,7 +22,7 @@ from paglets.artifacts.desk import UploadDesk
 from paglets.artifacts.disk import unbroken
 from paglets.artifacts.export import copy_blob, landing
 from paglets.artifacts.known import KnownUpload
-from paglets.artifacts.limits import check_epoch, check_query, checked_changes, checked_write, page_limit
+from paglets.artifacts.limits import check_epoch, check_proof, check_query, checked_changes, checked_write, page_limit
 from paglets.artifacts.opening import open_upload
 from paglets.artifacts.paging import position_in, token_after
 from paglets.artifacts.ranges import check_range, range_within
@@ -179,11 +179,14 @@ class LocalArtifactStore:
         finally:
             await file.close()
 
-    async def export_to_path(self, artifact_id: str, target: Path, *, overwrite: bool = True) -> ArtifactRef:
+    async def export_to_path(
+        self, artifact_id: str, target: Path, *, overwrite: bool = True, expected_digest: Digest | None = None
+    ) -> ArtifactRef:
         """Writes a verified, private copy under its final name in one step."""
         blob = FileReader(self._rooms.disk)
         try:
             found = await self._open_blob(blob, artifact_id)
+            check_proof(found.ref.digest, expected_digest)
             reader = BlobReader(found.ref, blob, partial(self._distrust, found.blob))
             async with landing(self._rooms.disk, target, overwrite=overwrite) as file:
                 await copy_blob(self._rooms.disk, reader, blob, file)

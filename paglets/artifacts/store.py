@@ -198,10 +198,13 @@ class ArtifactStore(Protocol):
         """
         ...
 
-    async def export_to_path(self, artifact_id: str, target: Path, *, overwrite: bool = True) -> ArtifactRef:
+    async def export_to_path(
+        self, artifact_id: str, target: Path, *, overwrite: bool = True, expected_digest: Digest | None = None
+    ) -> ArtifactRef:
         """Writes a verified, private copy under its final name in one step, durable; parents are made.
 
-        Raises DESTINATION_EXISTS unless `overwrite`; a target that exists is untouched by any failure.
+        Raises DESTINATION_EXISTS unless `overwrite`, SIZE_MISMATCH or DIGEST_MISMATCH when the artifact is not what is
+        expected, e.g. another one under the same id; a target that exists is untouched by any failure.
         """
         ...
 

@@ -17,6 +17,7 @@ from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts.behind import Behind
 from paglets.artifacts.disk import Disk
 from paglets.artifacts.export import landing
+from paglets.artifacts.limits import check_proof
 from paglets.artifacts.sources import Source, StreamSource, file_source, stream_pieces
 from paglets.artifacts.store import (
     ALL_ARTIFACTS,
@@ -44,6 +45,7 @@ from paglets.client.artifact_watch import watch_artifacts
 from paglets.client.read_call import ReadCall
 from paglets.client.retry import RetryPolicy
 from paglets.client.safe_channel import SafeChannel
+from paglets.digest import Digest
 from paglets.errors import ConflictError, NotFoundError, PagletError
 from paglets.values import ArtifactRef, OwnerPolicy
 from paglets.wire.artifact import (
@@ -220,24 +222,31 @@ class RemoteArtifactStore:
             yield reader
 
     async def export_to_path(
-        self, artifact_id: str, target: Path, *, overwrite: bool = True, progress: Progress | None = None
+        self,
+        artifact_id: str,
+        target: Path,
+        *,
+        overwrite: bool = True,
+        expected_digest: Digest | None = None,
+        progress: Progress | None = None,
     ) -> ArtifactRef:
         """Writes a verified copy on this machine under its final name in one step, durable. Goes on as a reader does.
 
         `progress` is told how many bytes came so far.
         """
-        async with (
-            self.open_reader(artifact_id) as reader,
-            landing(self._disk, target, overwrite=overwrite) as file,
-            Behind.working(self._disk, file.append) as writing,
-        ):
-            done = 0
-            async for piece in reader.views():
-                await writing.put(piece)
-                done += len(piece)
-                if progress is not None:
-                    progress(done)
-            await writing.wait()
+        async with self.open_reader(artifact_id) as reader:
+            check_proof(reader.ref.digest, expected_digest)
+            async with (
+                landing(self._disk, target, overwrite=overwrite) as file,
+                Behind.working(self._disk, file.append) as writing,
+            ):
+                done = 0
+                async for piece in reader.views():
+                    await writing.put(piece)
+                    done += len(piece)
+                    if progress is not None:
+                        progress(done)
+                await writing.wait()
         return reader.ref
 
     async def update(self, artifact_id: str, changes: ArtifactChanges, *, etag: str = "") -> ArtifactRef:

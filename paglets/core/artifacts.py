@@ -46,9 +46,11 @@ async def download(context: Context, artifact: AnyArtifact, target: str, *, move
     destination = context.resolve_destination(target, safe_name(ref.name))
     async with context.artifact_store(ref.host) as store:
         await _found(store, ref)
-        await store.export_to_path(ref.artifact_id, destination, overwrite=overwrite)
+        written = await store.export_to_path(
+            ref.artifact_id, destination, overwrite=overwrite, expected_digest=ref.digest
+        )
         if move:
-            await store.delete(ref.artifact_id)
+            await store.delete(ref.artifact_id, etag=written.etag)
     return destination
 
 

@@ -107,9 +107,10 @@ class OwnFiles:
         """Writes an artifact of any host of the mesh to a file below the file roots; says where that is.
 
         `target` is as in `save_file`, and so is the file: verified, durable, under its name in one step. With `move`
-        the artifact is deleted thereafter; if that fails, the error is raised and the file stays. Safe to repeat with
-        `overwrite`, unless it was moved. Raises DESTINATION_EXISTS, PATH_OUTSIDE_ROOTS, DESTINATION_UNWRITABLE,
-        ARTIFACT_NOT_FOUND, HOST_NOT_FOUND, HOST_UNREACHABLE, STORED_BLOB_CORRUPT.
+        the artifact is deleted thereafter; if that fails, the error is raised and the file stays: ETAG_MISMATCH, if
+        somebody has taken or changed it meanwhile. Safe to repeat with `overwrite`, unless it was moved. Raises
+        DESTINATION_EXISTS, PATH_OUTSIDE_ROOTS, DESTINATION_UNWRITABLE, ARTIFACT_NOT_FOUND, HOST_NOT_FOUND,
+        HOST_UNREACHABLE, STORED_BLOB_CORRUPT, and SIZE_MISMATCH or DIGEST_MISMATCH if another one took its id just now.
         """
         return await artifacts.download(self.context, artifact, target, move=move, overwrite=overwrite)
 

@@ -80,6 +80,24 @@ async def test_export_over_a_file(store: ArtifactStore, tmp_path: Path) -> None:
     assert names_in(tmp_path) <= {"file", "store"}
 
 
+async def test_art_13_export_of_what_is_expected(store: ArtifactStore, tmp_path: Path) -> None:
+    """Another artifact than the one that is meant is told by its size, then by its digest; the target is untouched."""
+    ref = (await store.create_from_chunks(ArtifactWrite(), pieces(b"new"))).ref
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    for data, reason, expected, actual in (
+        (b"newer", "SIZE_MISMATCH", "5", "3"),
+        (b"old", "DIGEST_MISMATCH", str(Digest.of(b"old")), str(ref.digest)),
+    ):
+        error = await refused(store.export_to_path(ref.artifact_id, target, expected_digest=Digest.of(data)))
+        assert (type(error), error.reason) == (InvalidArgumentError, reason)
+        assert error.metadata == {"expected": expected, "actual": actual}
+        assert target.read_bytes() == b"old"
+    assert await store.export_to_path(ref.artifact_id, target, expected_digest=ref.digest) == ref
+    assert target.read_bytes() == b"new"
+    assert names_in(tmp_path) <= {"file", "store"}
+
+
 async def test_export_to_what_cannot_be_a_file(store: ArtifactStore, tmp_path: Path) -> None:
     """Folders are not replaced, and unknown artifacts leave no file."""
     ref = (await store.create_from_chunks(ArtifactWrite(), pieces(b"x"))).ref

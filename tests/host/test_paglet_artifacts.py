@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -10,13 +12,14 @@ from pathlib import Path
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
-from paglets.artifacts.store import ArtifactWrite
+from paglets.artifacts.store import ArtifactChanges, ArtifactWrite
 from paglets.digest import Digest
 from paglets.errors import Code, DeadlineError, ExhaustedError, PagletError, UnavailableError
 from paglets.host.stores import artifact_store
 from paglets.values import OwnerPolicy
 from paglets.wire.artifact import artifact_to_message
 from tests.host.conftest import Mesh, Site, site
+from tests.host.midway import Midway
 from tests.host.porter import Porter
 from tests.host.porter_service import PorterStub
 
@@ -140,6 +143,37 @@ async def test_download_can_move(mesh: Mesh, host: str) -> None:
         await paglet.download_artifact(ref, "c.bin")
     assert refused.value.reason == "ARTIFACT_NOT_FOUND"
     assert await paglet.delete_artifact(ref) is False
+
+
+@pytest.mark.parametrize("host", ["alpha", "beta"])
+async def test_art_22_what_has_taken_the_id_is_neither_fetched_nor_deleted(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """An artifact that is replaced while it is fetched, or changed before it is deleted, is left alone."""
+    paglet = await porter(mesh.alpha)
+    ref = await paglet.upload_artifact("a.bin", host=host, more=ArtifactWrite(artifact_id="mine"))
+    store = (mesh.alpha if host == "alpha" else mesh.beta).host.parts.store
+    looked = Midway(monkeypatch, store, "ref", after=True).hold()
+    fetching = asyncio.ensure_future(paglet.download_artifact(ref, "b.bin", move=True))
+    await looked.called()
+    await store.delete("mine")
+    await store.create_from_stream(ArtifactWrite(artifact_id="mine"), io.BytesIO(CONTENT[::-1]))
+    looked.release()
+    with pytest.raises(PagletError) as refused:
+        await fetching
+    assert refused.value.reason == "DIGEST_MISMATCH"
+    assert not (mesh.alpha.files / "b.bin").exists()
+    other = await store.ref("mine")
+    deleting = Midway(monkeypatch, store, "delete").hold()
+    fetching = asyncio.ensure_future(paglet.download_artifact(other, "b.bin", move=True))
+    await deleting.called()
+    await store.update("mine", ArtifactChanges(owner="somebody"))
+    deleting.release()
+    with pytest.raises(PagletError) as refused:
+        await fetching
+    assert refused.value.reason == "ETAG_MISMATCH"
+    assert (await store.ref("mine")).owner == "somebody"
+    assert (mesh.alpha.files / "b.bin").read_bytes() == CONTENT[::-1]
 
 
 async def test_wrong_bytes_get_no_name(mesh: Mesh) -> None:
