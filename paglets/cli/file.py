@@ -41,10 +41,16 @@ class _Asked(TypedDict):
     mode: str
     overwrite: bool
     dry_run: bool
+    check_target: bool
 
 
 def _transfer_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
+        click.option(
+            "--check-target",
+            is_flag=True,
+            help="With --dry-run: ask the other end whether it would take the file.",
+        ),
         click.option("--dry-run", is_flag=True, help="Only tell what would be done."),
         click.option("--overwrite", is_flag=True, help="Replace the destination if it is there."),
         click.option(
@@ -93,6 +99,8 @@ def _request(source: str, target: str, asked: _Asked) -> FileTransferRequest:
     from paglets.values import FileMode
     from paglets.wire.files import file_mode_to_message
 
+    if asked["check_target"] and not asked["dry_run"]:
+        raise click.UsageError("--check-target goes with --dry-run; without that the other end is asked in any case")
     return FileTransferRequest(
         source_path=source,
         destination_path=asked["dest"],
@@ -100,6 +108,7 @@ def _request(source: str, target: str, asked: _Asked) -> FileTransferRequest:
         mode=file_mode_to_message(FileMode(asked["mode"])),
         dry_run=asked["dry_run"],
         overwrite=asked["overwrite"],
+        check_target=asked["check_target"],
     )
 
 

@@ -13,7 +13,7 @@ import typing_extensions
 
 from paglet.v1.file_transfer_pb2 import FileTransferRequest, FileTransferResult
 from paglets.artifacts.placement import unwritable_told
-from paglets.core.events import ArrivalTarget, MobilityEvent
+from paglets.core.events import ArrivalTarget, CloneEvent, MobilityEvent
 from paglets.digest import Digest, Hasher
 from paglets.errors import AlreadyExistsError, InvalidArgumentError, PagletError, PreconditionError, Resource
 from paglets.offloop import off_loop
@@ -97,6 +97,15 @@ class FileMobilityMixin(NotificationMixin[FileStateT]):
         async with self.turn() as state:
             state.remember_plan(plan)
 
+    async def check_transfer_target(self, request: FileTransferRequest) -> None:
+        """Asks the target whether it would take the file of a dry run; nothing is registered, moved or written.
+
+        For the background. A clone asks to come, as the paglet itself would, and ends where it arrives. Raises
+        HOST_NOT_FOUND, HOST_UNREACHABLE, TYPE_NOT_ALLOWED, what `check_arrival` raises, and WAIT_IN_TURN in a turn.
+        """
+        await self.unregister_file(self.registered_file_name)  # of an earlier transfer: it would go along
+        await self.make_clone(self.state.destination_host, parameters=request)
+
     async def register_transfer_file(self, plan: FileTransferPlan) -> PagletFileRef:
         """Registers the planned file to travel along. Raises SOURCE_NOT_A_FILE, PATH_OUTSIDE_ROOTS, FILE_CHANGED."""
         file = await self.register_file(str(plan.source.path), self.registered_file_name, plan.mode)
@@ -118,6 +127,12 @@ class FileMobilityMixin(NotificationMixin[FileStateT]):
 
     # At the target.
 
+    async def on_clone(self, event: CloneEvent) -> None:
+        """A clone that came to look whether the file would be taken has done so."""
+        await super().on_clone(event)
+        if event.parameters is not None and event.parameters.Is(FileTransferRequest.DESCRIPTOR):
+            self.dispose()
+
     @classmethod
     def check_arrival(cls, state: FileStateT, target: ArrivalTarget) -> None:
         """Refuses a file that could not be saved there, before anything moves.
@@ -126,7 +141,8 @@ class FileMobilityMixin(NotificationMixin[FileStateT]):
         can be no path there, and ARRIVAL_REFUSED at any host but the one that the file is for.
         """
         super().check_arrival(state, target)
-        if state.phase is not TaskPhase.WAITING_FOR_ARRIVAL:
+        looks = state.dry_run and state.phase is TaskPhase.RUNNING and target.host == state.destination_host
+        if state.phase is not TaskPhase.WAITING_FOR_ARRIVAL and not looks:
             return
         if target.host != state.destination_host:
             raise PreconditionError(
@@ -207,8 +223,9 @@ class SingleFileTransferPaglet(
 ):
     """Brings one file to another host: started where the file is, it goes along and ends there.
 
-    With `dry_run` it only tells what it would do. A destination that exists is refused before anything moves, the
-    source of a move is deleted after the file was saved, and any failure leaves the source where it is.
+    With `dry_run` it only tells what it would do; with `check_target`, too, after it has asked the target. A
+    destination that exists is refused before anything moves, the source of a move is deleted after the file was saved,
+    and any failure leaves the source where it is.
     """
 
     async def run_task(self, request: FileTransferRequest) -> PagletProxyRef | None:
@@ -217,6 +234,8 @@ class SingleFileTransferPaglet(
         source = f"{plan.source.path} ({format_bytes(plan.source.size_bytes)})"
         await self.notify_transfer_info("found file", source)
         if plan.dry_run:
+            if request.check_target:
+                await self.check_transfer_target(request)
             await self.complete_task(self.build_transfer_result())
             await self.notify_transfer_info("dry run", f"Would {plan.mode} {source} to {self.state.destination_text}")
             return None

@@ -70,6 +70,12 @@ def test_dry_run_changes_nothing(mesh: Mesh, source: Path) -> None:
     assert ran.out.startswith(f"would move alpha:{source} to beta:")
     assert source.exists()
     assert not (mesh.beta_files / "dry.bin").exists()
+    assert push(mesh, source, "--dest", "dry.bin", "--dry-run", "--check-target").code == 0
+    (mesh.beta_files / "dry.bin").write_bytes(b"there")
+    refused = push(mesh, source, "--dest", "dry.bin", "--dry-run", "--check-target")
+    assert (refused.code, refused.out) == (70, "")
+    assert "destination already exists" in refused.err
+    assert push(mesh, source, "--check-target").code == 2
 
 
 def test_destination_that_exists_is_kept_unless_overwritten(mesh: Mesh, source: Path) -> None:

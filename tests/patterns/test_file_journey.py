@@ -94,6 +94,51 @@ async def test_fm_13_times_are_the_results_and_the_file_is_a_new_one(two: Two) -
     assert copy.st_mode & 0o777 == 0o644 & ~_umask()
 
 
+@pytest.mark.parametrize(
+    ("destination", "target", "reason"),
+    [
+        ("new/data.bin", "beta", ""),
+        ("there.bin", "beta", "DESTINATION_EXISTS"),
+        ("../out.bin", "beta", "PATH_OUTSIDE_ROOTS"),
+        ("new.bin", "gamma", "HOST_NOT_FOUND"),
+    ],
+)
+async def test_fm_9_dry_run_may_ask_the_target(two: Two, destination: str, target: str, reason: str) -> None:
+    """What would keep the file from being saved fails a dry run that asks; nothing is written, and nobody is left."""
+    (two.beta / "there.bin").write_bytes(b"old")
+    proxy = await two.client.create(SingleFileTransferPaglet)
+    task = TaskClient.for_paglet(proxy, SingleFileTransferPaglet)
+    request = FileTransferRequest(
+        source_path="data.bin", destination_path=destination, target_host=target, mode=FILE_MODE_MOVE, dry_run=True
+    )
+    assert (await task.start_and_wait(request, timeout_s=20.0)).phase is TaskPhase.COMPLETED, "nobody is asked"
+    request.check_target = True
+    done = await task.start_and_wait(request, timeout_s=20.0)
+    assert (done.error_reason, done.phase) == (reason, TaskPhase.FAILED if reason else TaskPhase.COMPLETED)
+    assert done.result is None or done.result.destination.path == destination
+
+    async def is_alone() -> bool:
+        return [info.paglet_id async for info in two.client.list()] == [proxy.paglet_id]
+
+    await eventually(is_alone)
+    assert two.source.read_bytes() == CONTENT
+    assert [path.name for path in two.beta.rglob("*")] == ["there.bin"]
+
+
+async def test_fm_9_file_of_a_failed_transfer_does_not_go_along_to_look(two: Two) -> None:
+    """A dry run brings no bytes, also where a transfer before it has left its file registered."""
+    (two.beta / "data.bin").write_bytes(b"old")
+    task = TaskClient.for_paglet(await two.client.create(SingleFileTransferPaglet), SingleFileTransferPaglet)
+    request = FileTransferRequest(source_path="data.bin", target_host="beta")
+    assert (await task.start_and_wait(request, timeout_s=20.0)).error_reason == "DESTINATION_EXISTS"
+    pushed: list[str] = []
+    faults.arm(pushed.append)
+    request.dry_run = request.check_target = request.overwrite = True
+    assert (await task.start_and_wait(request, timeout_s=20.0)).phase is TaskPhase.COMPLETED
+    assert "transfer.prepare.after" in pushed
+    assert "artifact.part.after" not in pushed
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from paglet.v1 import transfer_pb2 as paglet_dot_v1_dot_transfer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpaglet/v1/file_transfer.proto\x12\tpaglet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18paglet/v1/transfer.proto\"\xd0\x01\n\x13\x46ileTransferRequest\x12\x13\n\x0bsource_path\x18\x01 \x01(\t\x12\x18\n\x10\x64\x65stination_path\x18\x02 \x01(\t\x12\x13\n\x0btarget_host\x18\x03 \x01(\t\x12!\n\x04mode\x18\x04 \x01(\x0e\x32\x13.paglet.v1.FileMode\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\x12\x11\n\toverwrite\x18\x06 \x01(\x08\x12\x13\n\x0btransfer_id\x18\x07 \x01(\t\x12\x19\n\x11\x64\x65stination_label\x18\x08 \x01(\t\"\x94\x01\n\x14\x46ileTransferEndpoint\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bmodify_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf9\x01\n\x12\x46ileTransferResult\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12!\n\x04mode\x18\x02 \x01(\x0e\x32\x13.paglet.v1.FileMode\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12/\n\x06source\x18\x04 \x01(\x0b\x32\x1f.paglet.v1.FileTransferEndpoint\x12\x34\n\x0b\x64\x65stination\x18\x05 \x01(\x0b\x32\x1f.paglet.v1.FileTransferEndpoint\x12\x11\n\tfile_name\x18\x06 \x01(\t\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12\x0c\n\x04size\x18\x08 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpaglet/v1/file_transfer.proto\x12\tpaglet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18paglet/v1/transfer.proto\"\xe6\x01\n\x13\x46ileTransferRequest\x12\x13\n\x0bsource_path\x18\x01 \x01(\t\x12\x18\n\x10\x64\x65stination_path\x18\x02 \x01(\t\x12\x13\n\x0btarget_host\x18\x03 \x01(\t\x12!\n\x04mode\x18\x04 \x01(\x0e\x32\x13.paglet.v1.FileMode\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\x12\x11\n\toverwrite\x18\x06 \x01(\x08\x12\x13\n\x0btransfer_id\x18\x07 \x01(\t\x12\x19\n\x11\x64\x65stination_label\x18\x08 \x01(\t\x12\x14\n\x0c\x63heck_target\x18\t \x01(\x08\"\x94\x01\n\x14\x46ileTransferEndpoint\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bmodify_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xf9\x01\n\x12\x46ileTransferResult\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12!\n\x04mode\x18\x02 \x01(\x0e\x32\x13.paglet.v1.FileMode\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12/\n\x06source\x18\x04 \x01(\x0b\x32\x1f.paglet.v1.FileTransferEndpoint\x12\x34\n\x0b\x64\x65stination\x18\x05 \x01(\x0b\x32\x1f.paglet.v1.FileTransferEndpoint\x12\x11\n\tfile_name\x18\x06 \x01(\t\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12\x0c\n\x04size\x18\x08 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'paglet.v1.file_transfer_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FILETRANSFERREQUEST']._serialized_start=104
-  _globals['_FILETRANSFERREQUEST']._serialized_end=312
-  _globals['_FILETRANSFERENDPOINT']._serialized_start=315
-  _globals['_FILETRANSFERENDPOINT']._serialized_end=463
-  _globals['_FILETRANSFERRESULT']._serialized_start=466
-  _globals['_FILETRANSFERRESULT']._serialized_end=715
+  _globals['_FILETRANSFERREQUEST']._serialized_end=334
+  _globals['_FILETRANSFERENDPOINT']._serialized_start=337
+  _globals['_FILETRANSFERENDPOINT']._serialized_end=485
+  _globals['_FILETRANSFERRESULT']._serialized_start=488
+  _globals['_FILETRANSFERRESULT']._serialized_end=737
 # @@protoc_insertion_point(module_scope)

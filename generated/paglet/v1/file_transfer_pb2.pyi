@@ -32,6 +32,7 @@ class FileTransferRequest(_message.Message):
     OVERWRITE_FIELD_NUMBER: _builtins.int
     TRANSFER_ID_FIELD_NUMBER: _builtins.int
     DESTINATION_LABEL_FIELD_NUMBER: _builtins.int
+    CHECK_TARGET_FIELD_NUMBER: _builtins.int
     source_path: _builtins.str
     """The file on the host where the task starts, below one of its file roots; `~` is expanded. Required."""
     destination_path: _builtins.str
@@ -43,13 +44,17 @@ class FileTransferRequest(_message.Message):
     mode: _transfer_pb2.FileMode.ValueType
     """Whether the source stays; unset for FILE_MODE_COPY."""
     dry_run: _builtins.bool
-    """Only tell what would be done; the target is not contacted."""
+    """Only tell what would be done; the target is not contacted, unless check_target is set."""
     overwrite: _builtins.bool
     """Whether an existing destination is replaced."""
     transfer_id: _builtins.str
     """Identifies the transfer in notes and results; empty for a new id."""
     destination_label: _builtins.str
     """What notes call the destination; empty for the target's name."""
+    check_target: _builtins.bool
+    """With dry_run: the target is asked whether it would take the file, and the task fails if it would not. Nothing is
+    written there. Without dry_run it is asked in any case.
+    """
     def __init__(
         self,
         *,
@@ -61,10 +66,11 @@ class FileTransferRequest(_message.Message):
         overwrite: _builtins.bool = ...,
         transfer_id: _builtins.str = ...,
         destination_label: _builtins.str = ...,
+        check_target: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination_label", b"destination_label", "destination_path", b"destination_path", "dry_run", b"dry_run", "mode", b"mode", "overwrite", b"overwrite", "source_path", b"source_path", "target_host", b"target_host", "transfer_id", b"transfer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_target", b"check_target", "destination_label", b"destination_label", "destination_path", b"destination_path", "dry_run", b"dry_run", "mode", b"mode", "overwrite", b"overwrite", "source_path", b"source_path", "target_host", b"target_host", "transfer_id", b"transfer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
