@@ -270,10 +270,10 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
     async def _work(self, request: AnyMessage) -> None:
         try:
             result = await self.run_child(request)
+            await self._report(() if result is None else (result,), done=True)  # fails for one that cannot be sent
         except Exception as error:
             await self._report((), error=error_text(error))
             raise
-        await self._report(() if result is None else (result,), done=True)
 
     def _linger(self, time_s: float) -> None:
         """Ends a child that its parent has not ended: the parent may be gone, and nobody else knows of it."""

@@ -9,6 +9,7 @@ from contextlib import aclosing
 
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import StringValue
 
 from paglet.v1 import fanout_pb2
@@ -271,6 +272,25 @@ async def test_child_does_the_work_and_reports(home: FakeHome, word: str, parts:
     assert {(report.fanout_id, report.host) for report in reports} == {("f", "alpha")}
     assert (reports[-1].done, reports[-1].error) == (not error, error)
     assert (_state(home).role, _state(home).pending, _state(home).children) == (FanoutRole.CHILD, [], {})
+
+
+class _Narrow(FakeHome):
+    """Its posts are short."""
+
+    def post(self, paglet_id: str, operation: str, request: Message) -> None:
+        """Refuses a long one."""
+        if request.ByteSize() > 1000:
+            raise InvalidArgumentError("MALFORMED_REQUEST", "a post has at most 1000 bytes")
+        super().post(paglet_id, operation, request)
+
+
+async def test_child_whose_result_cannot_be_sent_says_so() -> None:
+    """Its parent does not wait for the deadline: the error of the last report is the host's error."""
+    home = _Narrow(Spreader)
+    await home.hook(_paglet(home).on_clone, _made(home, "x" * 1000))
+    await _until_posted(home, 2)
+    assert [report.error for report in _posts(home)] == ["", "a post has at most 1000 bytes"]
+    await home.quiesce()
 
 
 async def _until_posted(home: FakeHome, count: int) -> None:
