@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from paglet.v1.notify_pb2 import (
     DESCRIPTOR,
     NOTE_SEVERITY_INFO,
@@ -24,6 +26,9 @@ __all__ = ["UserInfo", "UserInfoState", "line_of"]
 
 _KEPT, _KEPT_BYTES = 200, 200_000
 _MAX_TITLE, _MAX_MESSAGE, _MAX_METADATA, _MAX_NAME = 200, 2000, 20, 128
+_NANOS = 1_000_000_000
+_END_OF_TIME_S = 253_370_764_800
+"""The year 9999, whose last days are past what a calendar can show east of Greenwich."""
 
 
 @dataclass
@@ -84,6 +89,11 @@ def _bounded(given: Note) -> Note:
         time=given.time,
         metadata={key[:_MAX_NAME]: given.metadata[key][:_MAX_TITLE] for key in sorted(given.metadata)[:_MAX_METADATA]},
     )
-    if not note.time.seconds:
+    if not _is_time(note.time):
         note.time.FromNanoseconds(time.time_ns())
     return note
+
+
+def _is_time(given: Timestamp) -> bool:
+    """Whether it is a time that can be told, which an unset one is not."""
+    return 0 < given.seconds < _END_OF_TIME_S and 0 <= given.nanos < _NANOS

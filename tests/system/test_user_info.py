@@ -79,6 +79,18 @@ async def test_ui_1_notify(service: PagletProxy, capfd: pytest.CaptureFixture[st
     ]
 
 
+@pytest.mark.parametrize("seconds", [-(2**62), -1, 253_402_300_800, 2**62])
+async def test_ui_1_time_that_is_none(service: PagletProxy, seconds: int) -> None:
+    """A note with a time that no calendar has is one of now."""
+    note = Note(message="m")
+    note.time.seconds, note.time.nanos = seconds, -5
+    await service.stub(UserInfoServiceStub).Notify(NotifyRequest(note=note))
+    call = service.stub(UserInfoServiceStub).Watch(UserInfoServiceWatchRequest())
+    kept = (await anext(aiter(call))).note.time
+    call.cancel()
+    assert abs(kept.ToNanoseconds() / 1e9 - time.time()) < 60.0
+
+
 async def test_ui_1_watch(service: PagletProxy) -> None:
     """What is kept, then what comes; from any number, dense, and by several."""
     for number in range(3):
