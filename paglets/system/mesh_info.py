@@ -21,10 +21,11 @@ from paglet.v1.server_info_pb2 import GetLoadRequest, Load
 from paglet.v1.server_info_pb2_grpc import ServerInfoServiceStub
 from paglets.core.context import Context
 from paglets.core.turn import StateCell
-from paglets.errors import PagletError
+from paglets.errors import InvalidArgumentError, PagletError
 from paglets.patterns.operations import OperationPaglet
 from paglets.system.residents import SERVER_INFO_ID
 from paglets.values import HostRef, tidy_tags
+from paglets.wire.times import duration_from_message
 
 __all__ = ["MeshInfo", "MeshInfoState", "rank"]
 
@@ -53,6 +54,7 @@ class MeshInfo(OperationPaglet[MeshInfoState]):
 
     async def rank_hosts(self, request: RankHostsRequest) -> RankHostsResponse:
         """Those that suit, the least busy first."""
+        _check_bounds(request)
         hosts = await self.available_hosts()
         tags = {host.name: frozenset(host.tags) for host in hosts}
         ranked, rejected = rank(await self._snapshots(hosts, _max_age_s(request)), tags, request)
@@ -112,8 +114,16 @@ def _score(load: Load) -> float:
     return load.load_1m / max(1, load.cores) + load.cpu_percent / 100 + memory
 
 
+def _check_bounds(request: RankHostsRequest) -> None:
+    """Refuses what no host can be held to: it would be no filter."""
+    for name in ("min_available_memory_bytes", "min_free_disk_bytes", "max_load_per_core", "max_cpu_percent", "limit"):
+        value: float = getattr(request, name)
+        if not value >= 0:
+            raise InvalidArgumentError("MALFORMED_REQUEST", f"{name} is 0 or more, got {value}", field=name)
+
+
 def _max_age_s(request: GetLandscapeRequest | RankHostsRequest) -> float:
-    return request.max_age.ToTimedelta().total_seconds() if request.HasField("max_age") else _MAX_AGE_S
+    return duration_from_message(request.max_age) if request.HasField("max_age") else _MAX_AGE_S
 
 
 def server_info_id(host: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -23,6 +24,7 @@ from paglet.v1.server_info_pb2 import (
 from paglet.v1.server_info_pb2_grpc import ServerInfoServiceStub
 from paglets.client.client import Client
 from paglets.client.proxy import PagletProxy
+from paglets.errors import InvalidArgumentError
 from paglets.system.mesh_info import MeshInfo, rank, server_info_id
 from paglets.system.server_info import ServerInfo
 from paglets.testing import local_host
@@ -106,6 +108,32 @@ async def test_mi_1_landscape(client: Client) -> None:
     assert [found.host for found in ranked.rejected] == ["gamma"]
     none = await stub.RankHosts(RankHostsRequest(tags=["gpu"]))
     assert (list(none.hosts), none.rejected[0].reason) == ([], "it lacks the tags gpu")
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        RankHostsRequest(limit=-1),
+        RankHostsRequest(max_load_per_core=math.nan),
+        RankHostsRequest(max_cpu_percent=-1.0),
+        RankHostsRequest(min_free_disk_bytes=-1),
+    ],
+    ids=lambda request_: str(request_).strip(),
+)
+async def test_mi_1_bound_that_is_none_is_refused(client: Client, request_: RankHostsRequest) -> None:
+    """Nothing is taken for a filter that filters nothing, or for a number of hosts from the end."""
+    stub = (await client.create(MeshInfo)).stub(MeshInfoServiceStub)
+    with pytest.raises(InvalidArgumentError) as caught:
+        await stub.RankHosts(request_)
+    assert caught.value.reason == "MALFORMED_REQUEST"
+
+
+async def test_mi_1_any_age_may_be_asked_for(client: Client) -> None:
+    """An age that no clock comes to is an age."""
+    stub = (await client.create(MeshInfo)).stub(MeshInfoServiceStub)
+    first = (await stub.GetLandscape(GetLandscapeRequest())).hosts[0]
+    assert (await stub.GetLandscape(GetLandscapeRequest(max_age=Duration(seconds=2**62)))).hosts[0] == first
+    assert (await stub.GetLandscape(GetLandscapeRequest(max_age=Duration(seconds=-(2**62))))).hosts[0] != first
 
 
 def _snapshot(host: str, load_1m: float, cpu: float, available: int, free: int = 10) -> HostSnapshot:

@@ -61,7 +61,8 @@ class MeshInfoServiceServicer(object):
 
     def RankHosts(self, request, context):
         """RankHosts tells which hosts meet all that is asked for, the least busy first. A host that does not is never among
-        them, but told with why.
+        them, but told with why. Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a bound or a limit below 0, or that is no
+        number).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,7 +39,8 @@ class MeshInfoServiceStub:
     """
     RankHosts: _grpc.UnaryUnaryMultiCallable[_mesh_info_pb2.RankHostsRequest, _mesh_info_pb2.RankHostsResponse]
     """RankHosts tells which hosts meet all that is asked for, the least busy first. A host that does not is never among
-    them, but told with why.
+    them, but told with why. Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a bound or a limit below 0, or that is no
+    number).
     """
 
 @_typing.type_check_only
@@ -53,7 +54,8 @@ class MeshInfoServiceAsyncStub(MeshInfoServiceStub):
     """
     RankHosts: _aio.UnaryUnaryMultiCallable[_mesh_info_pb2.RankHostsRequest, _mesh_info_pb2.RankHostsResponse]  # type: ignore[assignment]
     """RankHosts tells which hosts meet all that is asked for, the least busy first. A host that does not is never among
-    them, but told with why.
+    them, but told with why. Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a bound or a limit below 0, or that is no
+    number).
     """
 
 class MeshInfoServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -76,7 +78,8 @@ class MeshInfoServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_mesh_info_pb2.RankHostsResponse, _abc.Awaitable[_mesh_info_pb2.RankHostsResponse]]:
         """RankHosts tells which hosts meet all that is asked for, the least busy first. A host that does not is never among
-        them, but told with why.
+        them, but told with why. Errors: INVALID_ARGUMENT (MALFORMED_REQUEST for a bound or a limit below 0, or that is no
+        number).
         """
 
 def add_MeshInfoServiceServicer_to_server(servicer: MeshInfoServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
