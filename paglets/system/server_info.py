@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import platform
 from collections.abc import Iterable
@@ -100,12 +99,12 @@ def _disk(path: str) -> Disk:
 
 
 def _processes(text: str) -> Iterable[ProcessInfo]:
-    """The processes that have a text in their name or arguments; one that ends meanwhile is left out."""
+    """The processes that have a text in their name or command line; one that ends meanwhile is left out."""
     wanted = ("pid", "name", "username", "memory_info", "create_time", "cmdline")
     for process in psutil.process_iter(wanted):
         found = process.info
         arguments = list(found["cmdline"] or ())
-        if any(text in part.casefold() for part in itertools.chain((found["name"] or "",), arguments)):
+        if any(text in part.casefold() for part in (found["name"] or "", " ".join(arguments))):
             yield ProcessInfo(
                 pid=found["pid"],
                 name=found["name"] or "",

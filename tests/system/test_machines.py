@@ -91,6 +91,8 @@ async def test_si_1_processes(server_info: PagletProxy) -> None:
     assert (len(everything.processes), everything.truncated) == (1, True)
     assert len(everything.processes[0].arguments) > 0
     assert not (await stub.ListProcesses(ListProcessesRequest(text="no such text anywhere"))).processes
+    by_line = await stub.ListProcesses(ListProcessesRequest(text=" ".join(psutil.Process().cmdline()), limit=1000))
+    assert os.getpid() in {process.pid for process in by_line.processes}
 
 
 async def test_mi_1_landscape(client: Client) -> None:

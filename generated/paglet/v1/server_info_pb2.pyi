@@ -212,7 +212,7 @@ class ListProcessesRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     WITH_ARGUMENTS_FIELD_NUMBER: _builtins.int
     text: _builtins.str
-    """Only processes with this text in their name or their arguments, whatever its case; empty for all."""
+    """Only processes with this text in their name, or in their arguments as one line, whatever its case; empty for all."""
     limit: _builtins.int
     """How many; 25 by default, at most 1000."""
     with_arguments: _builtins.bool
