@@ -1,4 +1,4 @@
-"""`paglets host`: runs a host, describes one."""
+"""`paglets host`: runs a host, describes one, lists all."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import platformdirs
 
+from paglets.cli.host_ls import list_hosts
 from paglets.cli.host_record import host_lines, host_record
 from paglets.cli.nouns import Noun
 from paglets.cli.output import note, write_json, write_record
@@ -31,7 +32,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 @click.group(cls=Noun)
 def host() -> None:
-    """Run a host, or describe one."""
+    """Run a host, describe one, or list all of the mesh."""
 
 
 def _default_name() -> str:
@@ -182,3 +183,6 @@ def show(session: Session, name: str) -> None:
     """Describe a host of the mesh, or, without NAME, the one that is asked."""
     known = session.run(lambda client: client.host(name))
     write_record(host_record(known) if session.json else host_lines(known), as_json=session.json)
+
+
+host.add_command(list_hosts)

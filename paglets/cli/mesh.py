@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from paglets.cli.host_record import host_record, host_row
+from paglets.cli.host_ls import list_hosts
+from paglets.cli.host_record import host_record
 from paglets.cli.mesh_info import info
 from paglets.cli.mesh_services import services
 from paglets.cli.nouns import Noun
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["mesh"]
 
-_HOSTS = ("name", "address", "state", "paglets", "types", "tags", "properties", "version", "seen")
 _REBUILT = ("paglet_id", "outcome", "hosts", "reason")
 
 
@@ -29,18 +29,7 @@ def mesh() -> None:
     """Tell of the mesh as a whole, and look after it."""
 
 
-@mesh.command("ls")
-@click.pass_obj
-def list_hosts(session: Session) -> None:
-    """List the hosts of the mesh."""
-    hosts = session.run(lambda client: client.hosts())
-    if not session.json:
-        write_table(_HOSTS, map(host_row, hosts))
-        return
-    for known in hosts:
-        write_json(host_record(known))
-
-
+mesh.add_command(list_hosts)
 mesh.add_command(services)
 mesh.add_command(info)
 

@@ -23,7 +23,11 @@ def test_ls_for_people_and_programs(mesh: Mesh) -> None:
     assert (ran.code, ran.err) == (0, "")
     assert head.split() == ["NAME", "ADDRESS", "STATE", "PAGLETS", "TYPES", "TAGS", "PROPERTIES", "VERSION", "SEEN"]
     assert [line.split()[:3] for line in lines] == [["alpha", mesh.alpha, "online"], ["beta", mesh.beta, "online"]]
+    assert [line.split()[:3] for line in mesh.cli("host", "ls").out.splitlines()[1:]] == [
+        line.split()[:3] for line in lines
+    ]
     records = mesh.cli("--json", "mesh", "ls").records
+    assert [record["name"] for record in mesh.cli("host", "ls", "--json").records] == ["alpha", "beta"]
     assert lines[1].split()[4:9] == [str(len(records[1]["types"])), "fast", "gpu", "rack=7", "site=lab"]
     assert [record["address"] for record in records] == [mesh.alpha, mesh.beta]
     assert [record["tags"] for record in records] == [[], ["fast", "gpu"]]
