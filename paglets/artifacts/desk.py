@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from functools import partial
 
-from paglets.artifacts import partials, refusals, resting
+from paglets.artifacts import partials, refusals, resting, uploads
 from paglets.artifacts.paging import id_in, token_after_id
 from paglets.artifacts.quota import read_owners, read_usage
 from paglets.artifacts.rooms import StoreRooms
@@ -51,8 +51,8 @@ class UploadDesk:
         rows = await rooms.ledger.read(lambda found: partials.page(found, after, limit + 1))
         here, more = rows[:limit], len(rows) > limit
         sizes = await rooms.disk.run(partial(self._sizes, here))
-        uploads = tuple(self._info(row, size, None) for row, size in zip(here, sizes, strict=True))
-        return UploadPage(uploads, token_after_id(here[-1]["upload_id"], _LIST) if more else "")
+        found = tuple(self._info(row, size, None) for row, size in zip(here, sizes, strict=True))
+        return UploadPage(found, token_after_id(here[-1]["upload_id"], _LIST) if more else "")
 
     async def usage(self, owner: str | None, limit: int, token: str) -> StoreUsage:
         """The counters, with those of an owner, or of a page of owners."""
@@ -92,6 +92,19 @@ class UploadDesk:
                 raise refusals.upload_in_progress("upload", upload_id)
             await rooms.janitor.discard(upload_id)
             return True
+
+    async def end_of_owner(self, owner: str, begun_until: float) -> None:
+        """Drops what is on its way to an artifact that goes with its owner, if it was begun no later than that.
+
+        What is being made visible just now cannot be stopped, and expires when it is.
+        """
+        rooms = self._rooms
+        for upload_id in await rooms.ledger.read(lambda rows: partials.of_owner(rows, owner, begun_until)):
+            try:
+                await self.cancel(upload_id)
+            except ConflictError:
+                doom = partial(uploads.doom, upload_id=upload_id, now=rooms.clock())
+                await rooms.janitor.reap_or_wake(await rooms.ledger.free(doom))
 
     async def _prefix(self, row: sqlite3.Row, writer: Writer | None) -> Digest:
         """What is here of an upload. Raises UPLOAD_IN_PROGRESS when its writer has just left, or cannot say."""

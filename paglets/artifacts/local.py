@@ -6,6 +6,7 @@ It joins the rooms of this package. Only this store knows paths; it must never k
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
@@ -210,7 +211,8 @@ class LocalArtifactStore:
         return await unbroken(self._remove(remove)) > 0
 
     async def delete_owner(self, owner: str, *, created_until: float | None = None) -> int:
-        """Deletes the owner's artifacts whose policy is DELETE_WITH_OWNER; says how many."""
+        """Deletes the owner's artifacts whose policy is DELETE_WITH_OWNER, after what is on its way; says how many."""
+        await self._desk.end_of_owner(owner, math.inf if created_until is None else created_until)
         remove = partial(self._rooms.catalogue.remove_of_owner, owner, created_until)
         total = 0
         while count := await unbroken(self._remove(remove)):

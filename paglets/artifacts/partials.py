@@ -15,6 +15,7 @@ from paglets.artifacts.quota import Limits
 from paglets.artifacts.requests import owner_of, ref_of
 from paglets.artifacts.store import UploadInfo, UploadState
 from paglets.digest import Digest
+from paglets.values import OwnerPolicy
 
 __all__ = [
     "LeftPart",
@@ -26,6 +27,7 @@ __all__ = [
     "left_open",
     "mark_durable",
     "next_idle",
+    "of_owner",
     "page",
     "rebooted",
 ]
@@ -51,6 +53,14 @@ def page(connection: sqlite3.Connection, after: str, limit: int) -> list[sqlite3
     """Up to `limit` unfinished uploads with ids after `after`, in order."""
     query = "SELECT * FROM uploads WHERE state <> 'done' AND upload_id > ? ORDER BY upload_id LIMIT ?"
     return connection.execute(query, (after, limit)).fetchall()
+
+
+def of_owner(connection: sqlite3.Connection, owner: str, begun_until: float) -> list[str]:
+    """Unfinished uploads that were begun no later than that, of artifacts that are to go with their owner."""
+    query = "SELECT upload_id, request FROM uploads WHERE state <> 'done' AND created_at <= ?"
+    found = ((row["upload_id"], json.loads(row["request"])) for row in connection.execute(query, (begun_until,)))
+    with_him = (owner, OwnerPolicy.DELETE_WITH_OWNER)
+    return [upload_id for upload_id, request in found if (request["owner"], request["owner_policy"]) == with_him]
 
 
 def grow(connection: sqlite3.Connection, upload_id: str, owner: str, limits: Limits, needed: int, wanted: int) -> int:

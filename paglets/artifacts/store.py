@@ -299,6 +299,13 @@ class ServedStore(ArtifactStore, Protocol):
         """
         ...
 
+    async def delete_owner(self, owner: str, *, created_until: float | None = None) -> int:
+        """As any store; his unfinished uploads that would become such artifacts are cancelled, too, and not counted.
+
+        `created_until` spares those that were begun later. Raises SHUTTING_DOWN, DISK_FULL, `OSError`, `sqlite3.Error`.
+        """
+        ...
+
     def end_watches(self) -> None:
         """Ends all watches, and those that are begun later, with SHUTTING_DOWN. Safe to repeat."""
         ...

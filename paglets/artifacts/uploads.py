@@ -6,6 +6,7 @@ transaction. This file must never touch a file; what becomes of rows between two
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ __all__ = [
     "claim_artifact_id",
     "commit",
     "commit_inline",
+    "doom",
     "find_finished",
     "forget",
     "hold_known",
@@ -200,6 +202,24 @@ def forget(connection: sqlite3.Connection, upload_id: str) -> list[Blob]:
     if published:
         return [references.entomb(connection, Blob(row["digest"], row["generation"], row["size"]))]
     return references.release(connection, row["digest"]) if row["held"] else []
+
+
+def doom(connection: sqlite3.Connection, upload_id: str, now: float) -> list[Blob]:
+    """Has an upload that cannot be stopped any more make an artifact that expires at once.
+
+    One that it has made just now is removed; returns the files that are to be unlinked.
+    """
+    row = connection.execute("SELECT * FROM uploads WHERE upload_id = ?", (upload_id,)).fetchone()
+    if row is None:
+        return []
+    if row["state"] != "done":
+        request = json.dumps({**json.loads(row["request"]), "ttl_s": 0.0}, sort_keys=True)
+        connection.execute("UPDATE uploads SET request = ? WHERE upload_id = ?", (request, upload_id))
+        return []
+    made = connection.execute(
+        "SELECT 1 FROM artifacts WHERE artifact_id = ? AND created_at = ?", (row["artifact_id"], row["done_at"])
+    ).fetchone()
+    return remove_artifact(connection, row["artifact_id"], now) if made else []
 
 
 def unfinished(connection: sqlite3.Connection) -> list[Intent]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import time
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from paglets.artifacts.store import ArtifactChanges, ArtifactWrite
 from paglets.digest import Digest
-from paglets.errors import Code, DeadlineError, ExhaustedError, PagletError, UnavailableError
+from paglets.errors import Code, ConflictError, DeadlineError, ExhaustedError, PagletError, UnavailableError
 from paglets.host.stores import artifact_store
+from paglets.testing import eventually
 from paglets.values import OwnerPolicy
 from paglets.wire.artifact import artifact_to_message
 from tests.host.conftest import Mesh, Site, site
@@ -57,6 +59,41 @@ async def test_upload_for_somebody_else(mesh: Mesh) -> None:
     first = await paglet.upload_artifact("a.bin", owner="", name="mine", host="beta", more=more)
     assert (first.owner, first.name, first.expires_at) == ("", "mine", None)
     assert await paglet.upload_artifact("a.bin", owner="", name="mine", host="beta", more=more) == first
+
+
+async def test_what_goes_with_a_paglet_goes_on_every_host(mesh: Mesh) -> None:
+    """Artifacts that were to, and uploads that would have become such; what was to be kept stays."""
+    paglet, with_it = await porter(mesh.alpha), ArtifactWrite(owner_policy=OwnerPolicy.DELETE_WITH_OWNER)
+    kept: list[str] = []
+    for host in ("alpha", "beta"):
+        await paglet.upload_artifact("a.bin", host=host, more=with_it)
+        kept.append((await paglet.upload_artifact("a.bin", host=host)).artifact_id)
+    store, ended = mesh.beta.client.artifacts, asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield CONTENT
+        await ended.wait()
+        yield CONTENT
+
+    write = replace(with_it, upload_id="u", owner="porter")
+    on_its_way = asyncio.create_task(store.create_from_chunks(write, chunks()))
+    await eventually(lambda: _are_open(mesh.beta, ["u"]))
+    await mesh.alpha.client.dispose("porter")
+    await eventually(lambda: _are_open(mesh.beta, []))
+    ended.set()
+    with pytest.raises(ConflictError) as caught:
+        await on_its_way
+    assert caught.value.reason == "UPLOAD_CANCELLED"
+    await eventually(lambda: _are_kept(mesh, kept))
+
+
+async def _are_open(at: Site, upload_ids: list[str]) -> bool:
+    return [info.upload_id for info in (await at.client.artifacts.uploads()).uploads] == upload_ids
+
+
+async def _are_kept(mesh: Mesh, artifact_ids: list[str]) -> bool:
+    pages = [await at.client.artifacts.list() for at in (mesh.alpha, mesh.beta)]
+    return [ref.artifact_id for page in pages for ref in page.refs] == artifact_ids
 
 
 @pytest.mark.parametrize(
