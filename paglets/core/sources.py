@@ -61,10 +61,10 @@ def not_a_file(path: Path, why: str) -> InvalidArgumentError:
     )
 
 
-def checked_mode(mode: FileMode) -> FileMode:
-    """The mode of a registered file, also by its text. Raises MALFORMED_REQUEST for any other."""
+def checked_mode(mode: FileMode | str) -> FileMode:
+    """The mode of a registered file, also by its text, however that is spelled. Raises MALFORMED_REQUEST otherwise."""
     try:
-        return FileMode(mode)
+        return FileMode(str(mode).strip().casefold())
     except ValueError as error:
         modes = " or ".join(FileMode)
         raise InvalidArgumentError("MALFORMED_REQUEST", f"a mode is {modes}, got {mode!r}", field="mode") from error

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from paglets.core.sources import SourceMark, safe_name
+from paglets.core.sources import SourceMark, checked_mode, safe_name
 from paglets.errors import InvalidArgumentError
+from paglets.values import FileMode
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,14 @@ from paglets.errors import InvalidArgumentError
 def test_file_5_safe_name(name: str, safe: str) -> None:
     """A safe name is no path, is not hidden, and is never empty."""
     assert safe_name(name) == safe
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"), [(FileMode.MOVE, FileMode.MOVE), ("copy", FileMode.COPY), (" Move\n", FileMode.MOVE)]
+)
+def test_file_1_mode(text: str, mode: FileMode) -> None:
+    """A mode may be given by its text, in any case and with spaces around."""
+    assert checked_mode(text) is mode
 
 
 def test_mark_tells_files_apart(tmp_path: Path) -> None:
