@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from paglet.v1 import types_pb2
 from paglets.config import HostSettings, ResidentServiceSpec
+from paglets.core.services import Advertisement
 from paglets.directory.contract import ServiceNews
 from paglets.discovery import ServiceKey, ServiceQuery, ServiceRecord, ServiceScope
 from paglets.host.board import Board
+from paglets.operations import query_of
 from paglets.testing import eventually
 from paglets.values import HostRef
+from paglets.wire.services import scope_from_message
 from tests.directory.support import Clock
 from tests.discovery.conftest import KEEPERS, site, until_found, value
 from tests.discovery.keepers import COUNTER, Slow
@@ -73,6 +77,14 @@ def test_svc_6_hosts_that_are_away_come_last(board: Board) -> None:
     board.tell_hosts([known("alpha", load=8.0), known("beta", online=False)])
     assert order(board) == "c d a b"
     assert [record.online for record in board.find(ANY)] == [True, True, False, False]
+
+
+def test_svc_6_default_scope_is_the_mesh() -> None:
+    """Wherever none is given: of what is advertised, declared and looked for, in Python and on the wire."""
+    record = ServiceRecord(service="s.v1.S", paglet_id="p", operations=())
+    declared = ResidentServiceSpec(type="m.C"), Advertisement(COUNTER)
+    scopes = {found.scope for found in (record, *declared, ServiceQuery(), query_of(COUNTER))}
+    assert scopes | {scope_from_message(types_pb2.SERVICE_SCOPE_UNSPECIFIED)} == {ServiceScope.MESH}
 
 
 def test_svc_6_query_filters(board: Board) -> None:
