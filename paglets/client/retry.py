@@ -24,6 +24,9 @@ ReplyT = TypeVar("ReplyT")
 
 _random = random.SystemRandom()
 
+_LONGEST_S = 100 * 365.25 * 86400.0
+"""gRPC counts a deadline in nanoseconds since 1970, of 63 bits: one after the year 2262 would be over at once."""
+
 
 def _always(_failure: UnavailableError) -> bool:
     return True
@@ -47,7 +50,8 @@ class RetryPolicy:
 class RetriedCall(grpc.aio.UnaryUnaryCall[RequestT, ReplyT]):
     """One call to its user, one or more attempts to the host. Awaiting it raises a PagletError, never gRPC's own error.
 
-    `attempt` starts a call with a timeout, None for none; `timeout_s` is for all attempts together, infinite for none.
+    `attempt` starts a call with a timeout, None for none; `timeout_s` is for all attempts together; infinite, or a
+    century, is none.
     Metadata, code and details are those of the last attempt, known when the call has ended.
     """
 
@@ -61,7 +65,7 @@ class RetriedCall(grpc.aio.UnaryUnaryCall[RequestT, ReplyT]):
         self._attempt = attempt
         self._policy = policy
         self._now = loop.time
-        self._end = loop.time() + timeout_s
+        self._end = loop.time() + timeout_s if timeout_s < _LONGEST_S else math.inf
         self._last: grpc.aio.UnaryUnaryCall[RequestT, ReplyT] | None = None
         self._task: asyncio.Task[ReplyT] = loop.create_task(self._run())
 

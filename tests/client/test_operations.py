@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import AsyncIterator
 
@@ -84,6 +85,13 @@ async def test_op_2_timeout_is_the_calls_own() -> None:
         operations = OperationClient(client.proxy("counter"))
         with pytest.raises((UnavailableError, DeadlineError)):
             await asyncio.wait_for(operations.call(ADD, add(1), counter_pb2.AddResponse, timeout_s=0.2), 10)
+
+
+@pytest.mark.parametrize("timeout_s", [9e9, 1e300, math.inf])
+async def test_op_2_time_that_is_longer_than_any_life(counter: PagletProxy, timeout_s: float) -> None:
+    """Who gives a call all the time in the world has it: no deadline is past what a clock can count."""
+    reply = await OperationClient(counter).call(ADD, add(1), counter_pb2.AddResponse, timeout_s=timeout_s)
+    assert reply.value == 41
 
 
 async def test_op_2_post_is_run_once(counter: PagletProxy) -> None:
