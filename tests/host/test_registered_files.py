@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from paglets.digest import Digest
+from paglets.digest import Digest, Hasher
 from paglets.errors import Code, PagletError, PreconditionError
 from paglets.testing import eventually
 from paglets.values import FileMode
@@ -88,6 +88,21 @@ async def test_file_1_is_refused(alpha: Site, path: str, name: str, mode: str, r
     assert (refused.value.code, refused.value.reason) == (Code.INVALID_ARGUMENT, reason)
     assert refused.value.field == field
     assert list(paglet.registered_files()) == []
+
+
+async def test_file_1_file_that_changes_while_it_is_read(alpha: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read would be neither the file as it was nor as it is."""
+    paglet = await probe_at(alpha, "a.txt")
+
+    class Meddled(Hasher):
+        def update(self, data: bytes | bytearray | memoryview) -> None:
+            super().update(data)
+            (alpha.files / "a.txt").write_bytes(b"something else")
+
+    monkeypatch.setattr("paglets.host.files.Hasher", Meddled)
+    with pytest.raises(PreconditionError) as refused:
+        await paglet.register_file("a.txt")
+    assert (refused.value.reason, list(paglet.registered_files())) == ("FILE_CHANGED", [])
 
 
 async def test_file_1_outlives_its_turn(alpha: Site) -> None:
