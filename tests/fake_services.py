@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 
 from google.protobuf.descriptor import ServiceDescriptor
 
-from paglets.discovery import ServiceScope, no_service
+from paglets.discovery import ServiceQuery, ServiceScope, no_service
 from paglets.operations import ServiceContract, query_of
 from paglets.values import PagletProxyRef
 
@@ -14,10 +14,11 @@ __all__ = ["FakeServices"]
 
 
 class FakeServices:
-    """Finds what is in `found`, by the names of services."""
+    """Finds what is in `found`, by the names of services; `queries` are what was looked for, in order."""
 
     def __init__(self) -> None:
         self.found: dict[str, PagletProxyRef] = {}
+        self.queries: list[ServiceQuery] = []
 
     async def advertise(
         self,
@@ -43,7 +44,8 @@ class FakeServices:
         scope: ServiceScope = ServiceScope.MESH,
     ) -> PagletProxyRef | None:
         """What the test said."""
-        return self.found.get(query_of(service, operation=operation, tags=tags, scope=scope).service)
+        self.queries.append(query_of(service, operation=operation, tags=tags, scope=scope))
+        return self.found.get(self.queries[-1].service)
 
     async def require(
         self,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from paglet.v1.file_transfer_pb2 import FileTransferRequest
 from paglets.client.client import Client
 from paglets.client.tasks import TaskClient
 from paglets.config import HostSettings, ResidentServiceSpec
+from paglets.discovery import ServiceQuery, ServiceScope
 from paglets.errors import UnavailableError
 from paglets.patterns.file_mobility import SingleFileTransferPaglet
 from paglets.patterns.notifications import NotificationMixin, NotificationSeverity
@@ -100,6 +104,34 @@ async def test_note_1_never_raises(caplog: pytest.LogCaptureFixture) -> None:
     for nonsense in ({"severity": "grave"}, {"metadata": 5}):
         given: dict[str, Any] = {"severity": NotificationSeverity.INFO, "title": "title", "message": "", **nonsense}
         assert await herald(home).notify_user_info(**given) is False
+
+
+async def test_note_1_asks_the_mesh_unless_told_otherwise() -> None:
+    """Whoever takes notes will do, whatever else it can; with the scope LOCAL it has to be on this host."""
+    home = _home()
+    await herald(home).notify_user_info(NotificationSeverity.INFO, "title", "message")
+    await herald(home).notify_user_info(NotificationSeverity.INFO, "title", "message", scope=ServiceScope.LOCAL)
+    wanted = ServiceQuery(service=SERVICE, operations=("Notify",))
+    assert home.found_services.queries == [wanted, replace(wanted, scope=ServiceScope.LOCAL)]
+
+
+class _Deaf(FakeHome):
+    """Whoever is asked here does not answer."""
+
+    async def ask(self, *question: Any, **more: Any) -> Any:  # noqa: ANN401 - as many kinds as there are operations
+        """Does not come back."""
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("timeout_s", [0.01, 0.0, -1.0, math.nan])
+async def test_note_1_waits_no_longer_than_its_time(timeout_s: float) -> None:
+    """A service that hangs holds up nobody: 2 seconds, or as many as are given, of which there are none below 0."""
+    home = _Deaf(Herald)
+    home.found_services.found[SERVICE] = PagletProxyRef("service.user-info")
+    async with asyncio.timeout(20):
+        given = herald(home).notify_user_info(NotificationSeverity.INFO, "title", "message", timeout_s=timeout_s)
+        assert await given is False
+    assert inspect.signature(Herald.notify_user_info).parameters["timeout_s"].default == 2.0
 
 
 async def test_note_1_comes_to_the_service_of_the_mesh(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
