@@ -289,7 +289,10 @@ async def test_partials_expire(root: Path, clock: Clock) -> None:
         clock.now += 80_000
         await cut(store, ArtifactWrite(upload_id="busy"))
         async with await begun(store, ArtifactWrite(upload_id="open")) as still_open:
-            clock.now += 6_401
+            clock.now += 6_399
+            await store.sweep()
+            assert {info.upload_id for info in (await store.uploads()).uploads} == {"idle", "busy", "open"}
+            clock.now += 1
             await store.sweep()
             assert {info.upload_id for info in (await store.uploads()).uploads} == {"busy", "open"}
             clock.now += 86_400
