@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
 import pytest
@@ -14,6 +14,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 from paglet.v1 import fanout_pb2
 from paglets.core.events import ActivationEvent, CloneEvent, MobilityEvent
+from paglets.core.timers import Timer
 from paglets.errors import InvalidArgumentError, UnavailableError
 from paglets.patterns.fanout_state import FanoutRole, MeshFanoutState
 from paglets.testing import eventually
@@ -308,6 +309,36 @@ async def test_child_of_a_restarted_host_says_so(home: FakeHome) -> None:
     await home.hook(spreader.on_clone, _made(home, "stay at alpha"))
     await home.hook(spreader.on_activation, ActivationEvent("alpha", "restart"))
     assert [report.error for report in _posts(home)] == ["host alpha was restarted"]
+
+
+class _Patient(Spreader):
+    """Notes what it would do later, and when, and never does it."""
+
+    def call_later(self, delay_s: float, body: Callable[[], Awaitable[None]]) -> Timer:
+        """Not begun."""
+        LATER.append((delay_s, body))
+        return Timer(self.context, body, delay_s, again=False)
+
+
+LATER: list[tuple[float, Callable[[], Awaitable[None]]]] = []
+
+
+async def test_child_that_nobody_ends_ends_itself() -> None:
+    """A minute after its parent's time, or after a restart of its host: nobody else may know of it."""
+    LATER.clear()
+    home = FakeHome(_Patient)
+    made, child = _made(home, "stay at alpha"), fanout_pb2.FanoutChild()
+    assert made.parameters is not None
+    made.parameters.Unpack(child)
+    child.timeout.FromSeconds(30)
+    made.parameters.Pack(child)
+    await home.hook(_paglet(home).on_clone, made)
+    await home.hook(_paglet(home).on_activation, ActivationEvent("alpha", "restart"))
+    assert [delay_s for delay_s, _ in LATER] == [90.0, 60.0]
+    for _, end in LATER:
+        await home.hook(end)
+    assert home.disposals == 2
+    await home.quiesce()
 
 
 async def test_clone_for_another_purpose_is_no_child(home: FakeHome) -> None:
