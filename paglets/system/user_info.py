@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -44,10 +45,10 @@ class UserInfo(OperationPaglet[UserInfoState]):
 
     Services = (DESCRIPTOR.services_by_name["UserInfoService"],)
 
-    async def notify(self, request: NotifyRequest) -> NotifyResponse:
-        """Prints a note, and keeps it for a while."""
+    def notify(self, request: NotifyRequest) -> NotifyResponse:
+        """Prints a note, and keeps it for a while. In a thread: who reads what is printed may be slow."""
         note = _bounded(request.note)
-        sys.stderr.write(line_of(note) + "\n")
+        _print(line_of(note))
         state = self.state
         number = state.next_number
         state.next_number += 1
@@ -67,6 +68,13 @@ class UserInfo(OperationPaglet[UserInfoState]):
                     yield UserInfoServiceWatchResponse(number=number, note=Note.FromString(note))
                     after = number
             await self.wait_state(lambda state, after=after: state.next_number - 1 > after)
+
+
+def _print(line: str) -> None:
+    """Prints a line, if somebody reads stderr: a note is kept, and told to who watches, all the same."""
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):  # whoever read it is gone, or it was closed
+            sys.stderr.write(line + "\n")
 
 
 def line_of(note: Note) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -77,6 +78,24 @@ async def test_ui_1_notify(service: PagletProxy, capfd: pytest.CaptureFixture[st
         "INFO: title: first",
         "INFO: paglets: second",
     ]
+
+
+class _Closed(io.StringIO):
+    """What is written here nobody reads any more."""
+
+    def write(self, text: str, /) -> int:
+        """Fails, as a pipe does whose reader has ended."""
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.mark.parametrize("stderr", [None, _Closed()])
+async def test_ui_1_note_is_kept_where_nobody_reads_stderr(
+    service: PagletProxy, monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO | None
+) -> None:
+    """Whoever watches is told of it all the same."""
+    monkeypatch.setattr("sys.stderr", stderr)
+    assert await _notify(service, "unheard") == 1
+    assert await _watched(service, 0, 1) == [(1, "unheard")]
 
 
 @pytest.mark.parametrize("seconds", [-(2**62), -1, 253_402_300_800, 2**62])
