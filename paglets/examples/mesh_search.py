@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from paglets.errors import InvalidArgumentError
 from paglets.patterns.fanout import MeshFanoutMixin
 from paglets.patterns.fanout_state import MeshFanoutState
 from paglets.patterns.operations import OperationPaglet
+from paglets.wire.times import duration_from_message
 
 __all__ = ["MeshSearch", "SearchState"]
 
@@ -45,7 +47,9 @@ class MeshSearch(MeshFanoutMixin[SearchState], OperationPaglet[SearchState]):
     async def search(self, request: SearchRequest) -> AsyncIterator[SearchResponse]:
         """Tells what comes, as it comes, and at last who failed."""
         _pattern(request)
-        timeout_s = request.timeout.ToTimedelta().total_seconds() or _TIMEOUT_S
+        if request.max_found < 0:
+            raise InvalidArgumentError("MALFORMED_REQUEST", "max_found is 0 or more", field="max_found")
+        timeout_s = duration_from_message(request.timeout) or _TIMEOUT_S
         async with aclosing(self.fan_out_results(request, hosts=request.hosts, timeout_s=timeout_s)) as results:
             async for _, result in results:
                 response = SearchResponse()
@@ -78,14 +82,15 @@ def _look(root: Path, request: SearchRequest) -> Iterator[Found]:
     for path in filter(lambda path: fnmatchcase(path.name, request.name or "*"), _files(root)):
         try:
             size_bytes = path.stat().st_size
-        except FileNotFoundError:  # it was deleted since it was listed
+        except OSError:  # it was deleted since it was listed
             continue
+        shown = os.fsencode(path).decode(errors="replace")  # a name may be any bytes
         if not request.text:
-            yield Found(path=str(path), size_bytes=size_bytes)
+            yield Found(path=shown, size_bytes=size_bytes)
             continue
         for number, line in _lines(path):
             if pattern.search(line):
-                yield Found(path=str(path), size_bytes=size_bytes, line_number=number, line=line[:_MAX_LINE_CHARS])
+                yield Found(path=shown, size_bytes=size_bytes, line_number=number, line=line[:_MAX_LINE_CHARS])
 
 
 def _files(root: Path) -> Iterator[Path]:
@@ -93,8 +98,15 @@ def _files(root: Path) -> Iterator[Path]:
         yield root
     for folder, folders, names in os.walk(root):
         folders.sort()
-        paths = (Path(folder, name) for name in sorted(names))
-        yield from (path for path in paths if path.is_file() and not path.is_symlink())
+        yield from filter(_is_file, (Path(folder, name) for name in sorted(names)))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a regular file, and no link; one that nobody may look at is none."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -23,6 +23,7 @@ from paglets.errors import InvalidArgumentError
 from paglets.patterns.fanout import MeshFanoutMixin
 from paglets.patterns.fanout_state import MeshFanoutState
 from paglets.patterns.operations import OperationPaglet
+from paglets.wire.times import duration_from_message
 
 __all__ = ["Performance", "PerformanceState"]
 
@@ -47,9 +48,9 @@ class Performance(MeshFanoutMixin[PerformanceState], OperationPaglet[Performance
 
     async def measure(self, request: MeasureRequest) -> AsyncIterator[MeasureResponse]:
         """Tells what comes, as it comes, and at last who was not measured."""
-        if request.duration.ToTimedelta().total_seconds() > _MAX_DURATION_S or request.disk_bytes > _MAX_DISK_BYTES:
+        if duration_from_message(request.duration) > _MAX_DURATION_S or request.disk_bytes > _MAX_DISK_BYTES:
             raise InvalidArgumentError("HANDLER_FAILED", "at most a minute, and 1 GiB of a disk, are measured")
-        timeout_s = request.timeout.ToTimedelta().total_seconds() or _TIMEOUT_S
+        timeout_s = duration_from_message(request.timeout) or _TIMEOUT_S
         async with aclosing(self.fan_out_results(request, hosts=request.hosts, timeout_s=timeout_s)) as results:
             async for _, result in results:
                 response = MeasureResponse()
@@ -66,7 +67,7 @@ class Performance(MeshFanoutMixin[PerformanceState], OperationPaglet[Performance
 
 
 def _measured(host: str, folder: Path, request: MeasureRequest) -> MeasureResponse:
-    duration_s = request.duration.ToTimedelta().total_seconds() or _DURATION_S
+    duration_s = duration_from_message(request.duration) or _DURATION_S
     target = bytearray(_PIECE)
 
     def copy() -> None:

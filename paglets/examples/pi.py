@@ -20,6 +20,7 @@ from paglets.errors import InvalidArgumentError
 from paglets.patterns.fanout import MeshFanoutMixin
 from paglets.patterns.fanout_state import MeshFanoutState
 from paglets.patterns.operations import OperationPaglet
+from paglets.wire.times import duration_from_message
 
 __all__ = ["Pi", "PiState", "pi_text"]
 
@@ -44,7 +45,7 @@ class Pi(MeshFanoutMixin[PiState], OperationPaglet[PiState]):
         if not 1 <= request.digits <= _MAX_DIGITS:
             raise InvalidArgumentError("HANDLER_FAILED", f"from 1 to {_MAX_DIGITS} digits, not {request.digits}")
         parts = _shared_out(request.digits, request.hosts or await self.fanout_available_hosts())
-        timeout_s = request.timeout.ToTimedelta().total_seconds() or _TIMEOUT_S
+        timeout_s = duration_from_message(request.timeout) or _TIMEOUT_S
         async with aclosing(self.fan_out_results(parts, hosts=list(parts.of_host), timeout_s=timeout_s)) as results:
             async for host, result in results:
                 result.Unpack(parts.of_host[host])

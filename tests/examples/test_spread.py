@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 import grpc
 import pytest
@@ -102,6 +104,29 @@ async def test_search_tells_what_it_finds_as_it_comes(mesh: Mesh) -> None:
     both = await asyncio.gather(*(_ended(search(SearchRequest(name="*.txt"))) for _ in range(2)))
     assert sorted(both, key=str) == [grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OK]
     assert await _only(mesh, proxy.paglet_id)
+
+
+async def test_search_goes_past_files_with_odd_names(mesh: Mesh) -> None:
+    """A name that is no text is shown as far as it is one, and keeps no other file from being found."""
+    for name in (b"a.txt", b"b\xff.txt", b"c.txt"):
+        (mesh.files["alpha"] / os.fsdecode(name)).write_bytes(b"line\n")
+    search = (await mesh.client.create(MeshSearch)).stub(MeshSearchServiceStub).Search
+    for text in ("", "line"):
+        told = [response async for response in search(SearchRequest(name="*.txt", text=text, hosts=["alpha"]))]
+        assert [(response.error, Path(each.path).name) for response in told for each in response.found] == [
+            ("", "a.txt"),
+            ("", "b\ufffd.txt"),
+            ("", "c.txt"),
+        ]
+
+
+@pytest.mark.parametrize(
+    "request_", [SearchRequest(max_found=-1), SearchRequest(timeout=Duration(seconds=2**62))], ids=["number", "span"]
+)
+async def test_search_that_nobody_can_make_is_refused(mesh: Mesh, request_: SearchRequest) -> None:
+    """So is what no number or span can be."""
+    search = (await mesh.client.create(MeshSearch)).stub(MeshSearchServiceStub).Search
+    assert await _ended(search(request_)) is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def _ended(call: grpc.aio.UnaryStreamCall[SearchRequest, SearchResponse]) -> grpc.StatusCode:
