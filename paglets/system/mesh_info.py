@@ -58,7 +58,7 @@ class MeshInfo(OperationPaglet[MeshInfoState]):
         hosts = await self.available_hosts()
         tags = {host.name: frozenset(host.tags) for host in hosts}
         ranked, rejected = rank(await self._snapshots(hosts, _max_age_s(request)), tags, request)
-        return RankHostsResponse(hosts=ranked[: request.limit or None], rejected=rejected)
+        return RankHostsResponse(hosts=ranked, rejected=rejected)
 
     async def _snapshots(self, hosts: Sequence[HostRef], max_age_s: float) -> list[HostSnapshot]:
         """One of each host, those that are too old anew."""
@@ -82,7 +82,7 @@ class MeshInfo(OperationPaglet[MeshInfoState]):
 def rank(
     snapshots: Sequence[HostSnapshot], tags: dict[str, frozenset[str]], request: RankHostsRequest
 ) -> tuple[list[RankedHost], list[RejectedHost]]:
-    """Those that meet all that is asked for, the least busy first, and the others with why."""
+    """Those that meet all that is asked for, the least busy first, as many as are wanted; and the others with why."""
     ranked: list[RankedHost] = []
     rejected: list[RejectedHost] = []
     for snapshot in snapshots:
@@ -92,7 +92,7 @@ def rank(
         else:
             ranked.append(RankedHost(snapshot=snapshot, score=_score(snapshot.load)))
     ranked.sort(key=lambda found: (found.score, found.snapshot.host))
-    return ranked, rejected
+    return ranked[: request.limit or None], rejected
 
 
 def _lacks(load: Load, tags: frozenset[str], request: RankHostsRequest) -> str:

@@ -87,6 +87,10 @@ async def test_si_1_processes(server_info: PagletProxy) -> None:
     assert (own.name, list(own.arguments)) == (psutil.Process().name(), [])
     sizes = [process.memory_bytes for process in found.processes]
     assert sizes == sorted(sizes, reverse=True)
+    default = await stub.ListProcesses(ListProcessesRequest())
+    assert len(default.processes) == 25 or not default.truncated
+    for limit in (1, -3):
+        assert len((await stub.ListProcesses(ListProcessesRequest(limit=limit))).processes) == 1
     everything = await stub.ListProcesses(ListProcessesRequest(limit=1, with_arguments=True))
     assert (len(everything.processes), everything.truncated) == (1, True)
     assert len(everything.processes[0].arguments) > 0
@@ -155,6 +159,13 @@ SNAPSHOTS = (
     _snapshot("idle", 0.2, 5.0, 80, 1),
     _snapshot("middle", 1.0, 40.0, 50),
 )
+
+
+def test_mi_1_no_more_hosts_than_are_wanted() -> None:
+    """The least busy of those that suit; a host that would do is not rejected for that."""
+    tags = {snapshot.host: frozenset[str]() for snapshot in SNAPSHOTS}
+    ranked, rejected = rank(SNAPSHOTS, tags, RankHostsRequest(limit=1, max_cpu_percent=50.0))
+    assert ([found.snapshot.host for found in ranked], [found.host for found in rejected]) == (["idle"], ["busy"])
 
 
 @pytest.mark.parametrize(

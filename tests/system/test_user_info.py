@@ -124,6 +124,7 @@ async def test_ui_1_watch(service: PagletProxy) -> None:
 async def test_ui_1_bounds(service: PagletProxy) -> None:
     """Too much is cut, too many are forgotten; the numbers go on."""
     big = Note(title="t" * 1000, message="m" * 10_000, metadata={f"{number:03}": "x" * 1000 for number in range(50)})
+    big.source = big.job_id = "s" * 1000
     stub = service.stub(UserInfoServiceStub)
     for _ in range(210):
         await stub.Notify(NotifyRequest(note=Note(message="small")))
@@ -134,6 +135,7 @@ async def test_ui_1_bounds(service: PagletProxy) -> None:
     async for response in watch:
         note = response.note
         assert (len(note.title), len(note.message), len(note.metadata)) == (200, 2000, 20)
+        assert (len(note.source), len(note.job_id)) == (128, 128)
         assert 310 - 200_000 // note.ByteSize() < response.number + 1 <= 311
         break
     watch.cancel()
