@@ -171,6 +171,14 @@ async def test_task_10_wait_for_nothing(timeout_s: float) -> None:
     assert [wait.timeout for wait in door.waits] == [Duration()]
 
 
+async def test_task_10_wait_has_half_a_second() -> None:
+    """Unless it is given more, or less."""
+    async with served(FakeHome(Told)) as (client, door), asyncio.timeout(PATIENCE_S):
+        assert (await client.wait()).phase is TaskPhase.NEW
+    (wait,) = door.waits
+    assert 0 < wait.timeout.ToNanoseconds() <= 500_000_000
+
+
 async def test_task_10_result_of_another_class() -> None:
     """A result that is not what the client was made for is an error of its own."""
     home = FakeHome(Told)
