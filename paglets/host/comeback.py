@@ -164,7 +164,7 @@ class Comeback:
     async def load(self, row: PagletRow) -> Resident | None:
         """The paglet as the journal keeps it; None when it cannot be read: it is then quarantined, its bytes kept."""
         try:
-            return await self._residents.load(row, await self._parts.journal.required(row.paglet_id))
+            return await self._residents.load(row)
         except PagletError as error:
             await self._quarantine(row, error)
             return None

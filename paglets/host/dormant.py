@@ -182,7 +182,7 @@ class Dormant:
                 raise not_found(paglet_id)
             if row.owner != self._parts.name or row.state is not PagletState.INACTIVE:
                 row = await self._laid_down_anew(row)
-            resident = await self._residents.load(row, await self._parts.journal.required(paglet_id))
+            resident = await self._residents.load(row)
             async with resident.life:
                 try:
                     await self._rise(resident, reason)

@@ -17,7 +17,6 @@ from paglets.core.paglet import Paglet
 from paglets.core.turn import Turn
 from paglets.directory.contract import Guard, JourneyRecord, PagletRow
 from paglets.errors import (
-    DataLossError,
     NotFoundError,
     PagletError,
     PreconditionError,
@@ -289,7 +288,7 @@ class Landing:
                 await self._record_rest(incoming, row)
         elif is_unsaid:
             try:
-                resident = await self._reload(row)
+                resident = await self._residents.load(row)
             except PagletError as unread:
                 await self._quarantine(incoming, row, unread)
                 await self._finish(incoming, unread)
@@ -302,12 +301,6 @@ class Landing:
         elif row.state is PagletState.INACTIVE and row.owner == self._parts.name:
             self._dormant.add(row.paglet_id)  # that it rests here was told by the life before
         await self._finish(incoming, error)
-
-    async def _reload(self, row: PagletRow) -> Resident:
-        stored = await self._parts.journal.paglet(row.paglet_id)
-        if stored is None:
-            raise DataLossError("STORED_BLOB_CORRUPT", f"the journal lost paglet {row.paglet_id}")
-        return await self._residents.load(row, stored)
 
     async def _finish(self, incoming: Incoming, error: PagletError | None) -> None:
         if error is not None and error.reason != "ARRIVAL_FAILED":

@@ -13,7 +13,7 @@ from paglets.host.files import RegisteredFile
 from paglets.host.post_records import StoredPost
 from paglets.values import DeactivationPolicy, PagletState, TransferTicket
 
-__all__ = ["Arrival", "ArrivalPhase", "Departure", "Settled", "StoredPaglet", "StoredPull", "StoredReply"]
+__all__ = ["Arrival", "ArrivalPhase", "Belongings", "Departure", "Settled", "StoredPaglet", "StoredPull", "StoredReply"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,18 @@ class StoredReply:
     def key(self) -> tuple[str, str]:
         """What identifies it among the paglet's replies."""
         return self.principal, self.request_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belongings:
+    """A paglet with all that is its own, as of one moment; but for the posts that it made, which outlive it."""
+
+    paglet: StoredPaglet
+    replies: Sequence[StoredReply]
+    files: Sequence[RegisteredFile]
+    posts: Sequence[StoredPost]
+    own_request: OwnRequest | None
+    last_event: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

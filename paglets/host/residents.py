@@ -20,7 +20,7 @@ from paglets.host.outboxes import Outboxes
 from paglets.host.parts import HostParts
 from paglets.host.post_records import StoredPost
 from paglets.host.postbox import PostBox, PostLimits
-from paglets.host.records import StoredPaglet, StoredReply
+from paglets.host.records import StoredReply
 from paglets.host.replies import ReplyBook, ReplyLimits
 from paglets.host.resident import Resident
 from paglets.host.runner import Runner, attempt
@@ -56,20 +56,20 @@ class Residents:
         if self._residents.get(resident.paglet_id) is resident:
             del self._residents[resident.paglet_id]
 
-    async def load(self, row: PagletRow, stored: StoredPaglet) -> Resident:
+    async def load(self, row: PagletRow) -> Resident:
         """Makes a resident of what the journal keeps. Its gate is closed; nobody finds it yet.
 
-        Raises TYPE_NOT_ALLOWED, STATE_VERSION_UNSUPPORTED, STATE_INVALID, INTERNAL for code of the author that fails.
+        Raises STATE_UNREADABLE, TYPE_NOT_ALLOWED, STATE_VERSION_UNSUPPORTED, STATE_INVALID, INTERNAL for code of the
+        author that fails.
         """
-        replies = await self._parts.journal.replies(row.paglet_id)
-        files = await self._parts.journal.files(row.paglet_id)
-        posts = await self._parts.journal.posts.of(row.paglet_id)
+        kept = await self._parts.journal.belongings(row.paglet_id)
         outgoing = (await self.outboxes.load(row.paglet_id)).all()
         paglet_type = self._parts.registry.get(row.type)
-        state = await load_state(paglet_type, stored.state, stored.state_version)
-        last_event = await self._parts.journal.events.last(row.paglet_id)
-        resident = self.build(row, paglet_type, state, replies, files, posts, outgoing, last_event=last_event)
-        resident.own_request = await self._parts.journal.own_request(row.paglet_id)
+        state = await load_state(paglet_type, kept.paglet.state, kept.paglet.state_version)
+        resident = self.build(
+            row, paglet_type, state, kept.replies, kept.files, kept.posts, outgoing, last_event=kept.last_event
+        )
+        resident.own_request = kept.own_request
         return resident
 
     def build(

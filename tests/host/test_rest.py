@@ -14,7 +14,6 @@ from paglets.client.client import Client
 from paglets.core.events import DeactivationEvent
 from paglets.directory.contract import PagletRow
 from paglets.errors import DeadlineError, NotFoundError, PreconditionError
-from paglets.host.records import StoredPaglet
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
 from paglets.values import DeactivationPolicy, PagletState
@@ -356,11 +355,11 @@ async def test_paglet_that_cannot_come_back_yet_keeps_no_other(tmp_path: Path, m
             await probe_with_line(alpha, paglet_id)
     real, failing = Residents.load, ["a"]
 
-    async def load(self: Residents, row: PagletRow, stored: StoredPaglet) -> Resident:
+    async def load(self: Residents, row: PagletRow) -> Resident:
         if row.paglet_id in failing:
             failing.clear()
             raise MemoryError
-        return await real(self, row, stored)
+        return await real(self, row)
 
     monkeypatch.setattr(Residents, "load", load)
     async with AsyncExitStack() as second:

@@ -12,7 +12,7 @@ from paglets.config import EventSettings
 from paglets.core.cursor_events import CursorEvent
 from paglets.sqlite import Database
 
-__all__ = ["EventRows"]
+__all__ = ["EventRows", "last_event"]
 
 _PAGE_BYTES = 256 * 1024
 
@@ -51,12 +51,6 @@ class EventRows:
                 return
             db.execute("DELETE FROM events WHERE paglet_id = ? AND cursor = ?", (paglet_id, cursor))
 
-    async def last(self, paglet_id: str) -> int:
-        """The cursor of the last event of a paglet; 0 for none."""
-        query = "SELECT MAX(cursor) AS last FROM events WHERE paglet_id = ?"
-        row = await self._database.read(lambda db: db.execute(query, (paglet_id,)).fetchone())
-        return row["last"] or 0
-
     async def oldest(self, paglet_id: str) -> int:
         """The cursor of the oldest event that is kept of a paglet; 0 for none."""
         query = "SELECT MIN(cursor) AS oldest FROM events WHERE paglet_id = ?"
@@ -79,3 +73,9 @@ class EventRows:
         query = "SELECT cursor, type_url, value, create_ms FROM events WHERE paglet_id = ? ORDER BY cursor"
         rows = await self._database.read(lambda db: db.execute(query, (paglet_id,)).fetchall())
         return [CursorEvent(**dict(row)) for row in rows]
+
+
+def last_event(db: sqlite3.Connection, paglet_id: str) -> int:
+    """The cursor of the last event of a paglet; 0 for none."""
+    row = db.execute("SELECT MAX(cursor) AS last FROM events WHERE paglet_id = ?", (paglet_id,)).fetchone()
+    return row["last"] or 0

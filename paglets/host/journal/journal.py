@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -21,6 +22,13 @@ from paglets.core.cursor_events import CursorEvent
 from paglets.core.turn import OwnRequest
 from paglets.errors import PreconditionError, Resource
 from paglets.host.files import RegisteredFile
+from paglets.host.journal.belongings import (
+    find_belongings,
+    find_files,
+    find_own_request,
+    find_paglet,
+    find_replies,
+)
 from paglets.host.journal.claims import ClaimRows, put_parting
 from paglets.host.journal.dormant import DormantRows
 from paglets.host.journal.events import EventRows
@@ -39,14 +47,14 @@ from paglets.host.journal.rows import (
     put_own_request,
     put_paglet,
     put_replies,
-    reply_of,
 )
 from paglets.host.journal.saves import SaveRows
-from paglets.host.records import Arrival, Departure, Settled, StoredPaglet, StoredPull, StoredReply
+from paglets.host.records import Arrival, Belongings, Departure, Settled, StoredPaglet, StoredPull, StoredReply
 from paglets.sqlite import Database
 
 __all__ = ["Journal"]
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -183,21 +191,15 @@ class Journal:
 
     async def paglet(self, paglet_id: str) -> StoredPaglet | None:
         """Reads one paglet."""
-        row = await self._database.read(
-            lambda db: db.execute("SELECT * FROM paglets WHERE paglet_id = ?", (paglet_id,)).fetchone()
-        )
-        return None if row is None else StoredPaglet(**dict(row))
+        return await self._database.read(lambda db: find_paglet(db, paglet_id))
 
     async def required(self, paglet_id: str) -> StoredPaglet:
         """As `paglet`, for one that must be there. Raises STATE_UNREADABLE."""
-        stored = await self.paglet(paglet_id)
-        if stored is None:
-            raise PreconditionError(
-                "STATE_UNREADABLE",
-                f"the journal has no state for paglet {paglet_id}",
-                resource=Resource("paglet", paglet_id),
-            )
-        return stored
+        return _required(await self.paglet(paglet_id), paglet_id)
+
+    async def belongings(self, paglet_id: str) -> Belongings:
+        """Reads one paglet that must be there with all that is its own. Raises STATE_UNREADABLE."""
+        return _required(await self._database.read(lambda db: find_belongings(db, paglet_id)), paglet_id)
 
     async def paglet_ids(self) -> list[str]:
         """The ids of all paglets kept here."""
@@ -206,15 +208,11 @@ class Journal:
 
     async def replies(self, paglet_id: str) -> list[StoredReply]:
         """The stored outcomes of a paglet's requests, oldest first."""
-        statement = "SELECT * FROM replies WHERE paglet_id = ? ORDER BY create_ms, request_id"
-        rows = await self._database.read(lambda db: db.execute(statement, (paglet_id,)).fetchall())
-        return [reply_of(row) for row in rows]
+        return await self._database.read(lambda db: find_replies(db, paglet_id))
 
     async def own_request(self, paglet_id: str) -> OwnRequest | None:
         """What a paglet asked to be done with itself, and was not done yet."""
-        statement = "SELECT request FROM own_requests WHERE paglet_id = ?"
-        row = await self._database.read(lambda db: db.execute(statement, (paglet_id,)).fetchone())
-        return None if row is None else msgspec.msgpack.decode(row["request"], type=OwnRequest)
+        return await self._database.read(lambda db: find_own_request(db, paglet_id))
 
     async def drop_own_request(self, paglet_id: str, request: OwnRequest) -> None:
         """Drops what a paglet asked for, unless it asked for something else since."""
@@ -259,9 +257,7 @@ class Journal:
 
     async def files(self, paglet_id: str) -> list[RegisteredFile]:
         """The registrations of a paglet, in the order of their names."""
-        statement = "SELECT file FROM files WHERE paglet_id = ? ORDER BY name"
-        rows = await self._database.read(lambda db: db.execute(statement, (paglet_id,)).fetchall())
-        return [msgspec.msgpack.decode(row["file"], type=RegisteredFile) for row in rows]
+        return await self._database.read(lambda db: find_files(db, paglet_id))
 
     async def files_until(self, paglet_id: str, up_to_epoch: int) -> list[RegisteredFile]:
         """The registrations that `forget_paglet` with this epoch drops: none of a later life of the id."""
@@ -342,6 +338,16 @@ class Journal:
     async def drop_arrival(self, transfer_id: str) -> None:
         """Drops the record of a transfer to this host."""
         await self._database.write(lambda db: db.execute("DELETE FROM arrivals WHERE transfer_id = ?", (transfer_id,)))
+
+
+def _required(found: T | None, paglet_id: str) -> T:
+    if found is None:
+        raise PreconditionError(
+            "STATE_UNREADABLE",
+            f"the journal has no state for paglet {paglet_id}",
+            resource=Resource("paglet", paglet_id),
+        )
+    return found
 
 
 def _end_process(error: sqlite3.Error) -> None:

@@ -13,7 +13,7 @@ from paglets.host.post_records import StoredPost
 from paglets.host.records import StoredReply
 from paglets.sqlite import Database
 
-__all__ = ["PostRows", "drop_post", "put_posts"]
+__all__ = ["PostRows", "drop_post", "find_posts", "put_posts"]
 
 
 class PostRows:
@@ -57,9 +57,7 @@ class PostRows:
 
     async def of(self, paglet_id: str) -> list[StoredPost]:
         """The posts of a paglet, in their order."""
-        query = "SELECT post FROM posts WHERE paglet_id = ? ORDER BY number"
-        rows = await self._database.read(lambda db: db.execute(query, (paglet_id,)).fetchall())
-        return [msgspec.msgpack.decode(row["post"], type=StoredPost) for row in rows]
+        return await self._database.read(lambda db: find_posts(db, paglet_id))
 
     async def wait_for(self, paglet_id: str) -> bool:
         """Whether posts wait for a paglet."""
@@ -74,6 +72,12 @@ class PostRows:
     async def settled(self) -> None:
         """Returns when all that was written before is durable."""
         await self._database.write(lambda _: None)
+
+
+def find_posts(db: sqlite3.Connection, paglet_id: str) -> list[StoredPost]:
+    """The posts of a paglet, in their order."""
+    query = "SELECT post FROM posts WHERE paglet_id = ? ORDER BY number"
+    return [msgspec.msgpack.decode(row["post"], type=StoredPost) for row in db.execute(query, (paglet_id,))]
 
 
 def put_posts(db: sqlite3.Connection, paglet_id: str, posts: Sequence[StoredPost]) -> None:
