@@ -268,9 +268,10 @@ class Dormant:
             for paglet_id, reason in list(self._wanted.items()):
                 if self._later.get(paglet_id, now) <= now:
                     await self._wake_if_wanted(paglet_id, reason)
-            for paglet_id in await self._parts.journal.dormant.due(now):
+            due, coming = await self._parts.journal.dormant.times(now)
+            for paglet_id in due:
                 await self._wake_in_time(paglet_id, now)
-            following = [*await self._parts.journal.dormant.next_time(now), *self._later.values()]
+            following = [*coming, *self._later.values()]
             pause_s = min([_LONGEST_WAIT_S, *(at - time.time() for at in following if at > now)])
             with suppress(TimeoutError):  # never long: somebody may set the clock
                 async with asyncio.timeout(max(0.0, pause_s)):

@@ -225,7 +225,7 @@ async def test_time_that_comes_before_it_rests(alpha: Site, monkeypatch: pytest.
     """A time that has passed when the directory does not know of the rest yet brings it back right after that."""
     await probe_with_line(alpha)
     kept = Midway(monkeypatch, alpha.host.parts.journal.dormant, "rest", after=True).hold()
-    looked = Midway(monkeypatch, alpha.host.parts.journal.dormant, "due", after=True)
+    looked = Midway(monkeypatch, alpha.host.parts.journal.dormant, "times", after=True)
     policy = DeactivationPolicy(activate_at=time.time() - 5, activate_on_message=False)
     resting = asyncio.create_task(alpha.client.deactivate("probe", policy))
     await kept.called()

@@ -150,22 +150,24 @@ class DormantRows:
 
     async def ids(self) -> list[str]:
         """All paglets of which a policy is kept."""
-        return await self._ids("SELECT paglet_id FROM dormant")
+        return await self._database.read(lambda db: _ids(db, "SELECT paglet_id FROM dormant"))
 
     async def on_startup(self) -> list[str]:
         """Those that a start brings back."""
-        return await self._ids("SELECT paglet_id FROM dormant WHERE on_startup")
+        query = "SELECT paglet_id FROM dormant WHERE on_startup"
+        return await self._database.read(lambda db: _ids(db, query))
 
-    async def due(self, now: float) -> list[str]:
-        """Those whose time has come."""
-        return await self._ids("SELECT paglet_id FROM dormant WHERE activate_at <= ? ORDER BY activate_at", now)
+    async def times(self, now: float) -> tuple[list[str], list[float]]:
+        """Those whose time has come; and when the next one's comes, seconds since the epoch, nothing for never."""
+        due = "SELECT paglet_id FROM dormant WHERE activate_at <= ? ORDER BY activate_at"
+        following = "SELECT MIN(activate_at) AS first FROM dormant WHERE activate_at > ?"
 
-    async def next_time(self, now: float) -> list[float]:
-        """When the next one's time comes, seconds since the epoch; nothing for never. Those that are due are past."""
-        query = "SELECT MIN(activate_at) AS first FROM dormant WHERE activate_at > ?"
-        row = await self._database.read(lambda db: db.execute(query, (now,)).fetchone())
-        return [] if row["first"] is None else [row["first"]]
+        def work(db: sqlite3.Connection) -> tuple[list[str], list[float]]:
+            (first,) = db.execute(following, (now,)).fetchone()
+            return _ids(db, due, now), [] if first is None else [first]
 
-    async def _ids(self, query: str, *values: float) -> list[str]:
-        rows = await self._database.read(lambda db: db.execute(query, values).fetchall())
-        return [row["paglet_id"] for row in rows]
+        return await self._database.read(work)
+
+
+def _ids(db: sqlite3.Connection, query: str, *values: float) -> list[str]:
+    return [row["paglet_id"] for row in db.execute(query, values)]
