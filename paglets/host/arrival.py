@@ -120,6 +120,7 @@ class Arrivals:
         await self._parts.journal.put_arrival(kept)
         point("transfer.prepare.after")
         incoming = self._enter(manifest, kept)
+        incoming.was_inline = bool(snapshot)
         self._tasks.start(self.look(incoming))  # the journey may have been given up while this was written
         return incoming
 

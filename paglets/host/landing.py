@@ -309,7 +309,8 @@ class Landing:
         outcome = Outcome(arrived if error is None else PagletState.FAILED, error)
         if not incoming.ended.done():
             incoming.ended.set_result(outcome)
-        await self._parts.store.delete(snapshot_artifact(incoming.manifest))
+        if not incoming.was_inline:
+            await self._parts.store.delete(snapshot_artifact(incoming.manifest))
         await self._parts.journal.drop_arrival(incoming.transfer_id)
 
 

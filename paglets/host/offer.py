@@ -45,10 +45,14 @@ __all__ = [
 
 @dataclass(eq=False, slots=True)
 class Incoming:
-    """One transfer to this host. `ended` holds the outcome of its arrival, or why it was dropped."""
+    """One transfer to this host. `ended` holds the outcome of its arrival, or why it was dropped.
+
+    Of one whose offer `was_inline` no artifact holds the snapshot; a restart does not know that any more.
+    """
 
     manifest: transfer_pb2.Manifest
     kept: Arrival
+    was_inline: bool = False
     ended: asyncio.Future[Outcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     arriving: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
