@@ -152,7 +152,7 @@ class Clones:
             await self._refuse(original, journey, failure)
             return
         await self._commit(journey, cloning.row)
-        if await self._follow(journey):
+        if await self._follow(journey, just_committed=True):
             await self._tell(original, journey.departure)
 
     async def _look(self, journey: Journey) -> None:
@@ -173,14 +173,14 @@ class Clones:
             await self._parts.journal.end_departure(journey.departure, left=False)
             self._end(journey, fenced)
 
-    async def _follow(self, journey: Journey) -> bool:
+    async def _follow(self, journey: Journey, *, just_committed: bool = False) -> bool:
         """After the commit: waits for the outcome of the first turn, then forgets; whether there is a clone now."""
         if journey.ended.done():
             return False
         journey.phase = JourneyPhase.ARRIVE
         journey.committed.set()
         departure = journey.departure
-        outcome = await await_outcome(self._parts, departure)
+        outcome = await await_outcome(self._parts, departure, just_committed=just_committed)
         self._journeys.pop(departure.paglet_id, None)
         if not journey.ended.done():
             journey.ended.set_result(outcome)
@@ -257,7 +257,7 @@ class Clones:
             self._end(journey, error)
             return
         await self._commit(journey, row)
-        await self._follow(journey)
+        await self._follow(journey, just_committed=True)
 
     def row_changed(self, row: PagletRow) -> None:
         """A clone of this host that nobody makes here: its row was written by a life of this host that is over."""

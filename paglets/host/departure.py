@@ -140,7 +140,7 @@ class Departures:
         async with resident.life:
             left = await self._leave(move)
         if left:
-            await self._follow(journey)
+            await self._follow(journey, just_committed=True)
 
     async def _look(self, journey: Journey) -> None:
         """Refuses a target that is not there, or not what the ticket asks for, before anything is touched."""
@@ -186,11 +186,11 @@ class Departures:
             return False
         return True
 
-    async def _follow(self, journey: Journey) -> None:
+    async def _follow(self, journey: Journey, *, just_committed: bool = False) -> None:
         """After the commit: waits for the outcome of the arrival, then forgets the paglet."""
         journey.phase = JourneyPhase.ARRIVE
         journey.committed.set()
-        outcome = await await_outcome(self._parts, journey.departure)
+        outcome = await await_outcome(self._parts, journey.departure, just_committed=just_committed)
         if self._journeys.get(journey.departure.paglet_id) is journey:
             del self._journeys[journey.departure.paglet_id]
         if not journey.ended.done():
@@ -241,4 +241,4 @@ class Departures:
             else:
                 left = await self._commit(move)
         if left:
-            await self._follow(move.journey)
+            await self._follow(move.journey, just_committed=True)

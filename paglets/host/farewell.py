@@ -24,15 +24,17 @@ __all__ = ["await_outcome", "forget_departed"]
 _log = logging.getLogger(__name__)
 
 
-async def await_outcome(parts: HostParts, departure: Departure) -> Outcome:
-    """How the arrival ended, from the target or from the directory; it waits until one of them tells."""
+async def await_outcome(parts: HostParts, departure: Departure, *, just_committed: bool = False) -> Outcome:
+    """How the arrival ended, from the target or from the directory; it waits until one of them tells.
+
+    Of a journey that was `just_committed` the directory has nothing to tell yet: the target is asked first.
+    """
     attempt = 0
     while True:
-        record = await until_reached(lambda: parts.directory.journey(departure.transfer_id))
-        if record is None and await until_reached(lambda: parts.directory.get(departure.paglet_id)) is not None:
-            return Outcome(PagletState.FAILED)  # nobody but this host deletes it, after it has dealt with the sources
-        if record is not None and record.state is not PagletState.ARRIVING:
-            return Outcome(record.state, from_status_bytes(record.status) if record.status else None)
+        if attempt or not just_committed:
+            outcome = await _recorded_outcome(parts, departure)
+            if outcome is not None:
+                return outcome
         if attempt:
             await asyncio.sleep(backoff(attempt))
         attempt += 1
@@ -44,6 +46,16 @@ async def await_outcome(parts: HostParts, departure: Departure) -> Outcome:
             continue
         failed = from_status_bytes(reply.status) if reply.status else None
         return Outcome(state_from_message(reply.state, "state"), failed)
+
+
+async def _recorded_outcome(parts: HostParts, departure: Departure) -> Outcome | None:
+    """What the directory says of the arrival; None while it is under way."""
+    record = await until_reached(lambda: parts.directory.journey(departure.transfer_id))
+    if record is None and await until_reached(lambda: parts.directory.get(departure.paglet_id)) is not None:
+        return Outcome(PagletState.FAILED)  # nobody but this host deletes it, after it has dealt with the sources
+    if record is None or record.state is PagletState.ARRIVING:
+        return None
+    return Outcome(record.state, from_status_bytes(record.status) if record.status else None)
 
 
 async def forget_departed(parts: HostParts, departure: Departure, outcome: Outcome) -> None:
