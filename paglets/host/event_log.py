@@ -98,6 +98,10 @@ class EventLog:
             raise self._expired(after, found[0].cursor)
         return found
 
+    async def all(self) -> Sequence[CursorEvent]:
+        """All durable events that are kept, in their order; of a paglet that has said nothing yet it reads nothing."""
+        return await self._rows.all(self._paglet_id) if self.last else ()
+
     def _expired(self, after: int, oldest: int) -> OutOfRangeError:
         """Events that a reader needs are no longer kept, or its cursor is of an earlier paglet of this id."""
         cursor = max(0, oldest - 1)

@@ -115,7 +115,7 @@ class Move:
 
     async def push(self) -> None:
         """Steps 3 to 5: brings the paglet to its target. Raises what the target, or the way to it, refuses with."""
-        events = await self._parts.journal.events.all(self.resident.paglet_id)
+        events = await self.resident.runner.events.all()
         snapshot = snapshot_of(self.resident, events).SerializeToString(deterministic=True)
         manifest = manifest_of(self.journey.departure, self.resident, self._parts.name)
         await push_paglet(self._parts, self.journey, manifest, snapshot)
