@@ -7,24 +7,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from paglet.v1 import errors_pb2
+from paglets import errors
 
 ROOT = Path(__file__).parents[2] / "paglets"
 LISTED = {name.removeprefix("ERROR_REASON_") for name in errors_pb2.ErrorReason.DESCRIPTOR.values_by_name} - {
     "UNSPECIFIED"
 }
 FOR_AUTHORS = {"HANDLER_FAILED"}
+LEAVES = {
+    name for name, leaf in vars(errors).items() if isinstance(leaf, type) and issubclass(leaf, errors.PagletError)
+} - {"PagletError"}
 
 
 def _raised() -> Iterator[tuple[str, str]]:
-    """First arguments of everything called like an error, with their places."""
+    """First arguments of our errors, and reasons of everything called like one, with their places."""
     for path in sorted(ROOT.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not node.args:
                 continue
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             reason = node.args[0]
-            if name.endswith("Error") and isinstance(reason, ast.Constant) and str(reason.value).isupper():
-                yield str(reason.value), f"{path.relative_to(ROOT)}:{node.lineno}"
+            if not name.endswith("Error") or not isinstance(reason, ast.Constant):
+                continue
+            if isinstance(reason.value, str) and (name in LEAVES or reason.value.isupper()):
+                yield reason.value, f"{path.relative_to(ROOT)}:{node.lineno}"
 
 
 def _words() -> set[str]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from pathlib import Path
-
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import (
@@ -17,7 +14,6 @@ from google.rpc.error_details_pb2 import (
 )
 from google.rpc.status_pb2 import Status
 
-from paglet.v1.errors_pb2 import ErrorReason
 from paglets import errors
 from paglets.errors import (
     Code,
@@ -43,7 +39,6 @@ from paglets.wire.status import (
 
 LEAVES = [leaf for leaf in vars(errors).values() if isinstance(leaf, type) and issubclass(leaf, PagletError)]
 LEAVES.remove(PagletError)
-HOUSE = Path(__file__).resolve().parents[2] / "paglets"
 
 
 @pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.__name__)
@@ -185,24 +180,3 @@ def test_details_that_cannot_be_read_are_no_ones() -> None:
     lost = _failed(grpc.StatusCode.UNAVAILABLE)
     assert from_rpc_error(lost).reason == "TRANSPORT"
     assert not has_details(lost)
-
-
-def _reasons_raised() -> dict[str, str]:
-    """Every reason that the house raises, with one place of its use."""
-    found: dict[str, str] = {}
-    names = {leaf.__name__ for leaf in LEAVES}
-    for path in HOUSE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names and node.args:
-                reason = node.args[0]
-                if isinstance(reason, ast.Constant) and isinstance(reason.value, str):
-                    found[reason.value] = f"{path.relative_to(HOUSE)}:{node.lineno}"
-    return found
-
-
-def test_reasons_are_from_the_closed_list() -> None:
-    """No reason is raised that the proto does not name."""
-    listed = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.DESCRIPTOR.values_by_name}
-    raised = _reasons_raised()
-    assert raised
-    assert {reason: place for reason, place in raised.items() if reason not in listed} == {}
