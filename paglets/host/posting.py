@@ -58,12 +58,17 @@ class Posting:
         Raises OPERATION_NOT_FOUND, OPERATION_STREAMS, MALFORMED_REQUEST, REQUEST_ID_REUSED, POSTS_FULL, ARRIVAL_FAILED,
         PAGLET_INACTIVE, DEADLINE_BEFORE_RUN, or why the paglet is not here any more.
         """
+        came = True
         if await self._dormant.holds(paglet_id):
-            await self._wake(paglet_id)
+            came = await self._wake(paglet_id)
         else:
             await self._started(paglet_id)
-        async with self._desks.open(paglet_id, deadline) as desk:
-            return None if desk is None else await self._keep(desk, request)
+        try:
+            async with self._desks.open(paglet_id, deadline) as desk:
+                return None if desk is None else await self._keep(desk, request)
+        finally:
+            if not came:  # said last: whoever looks before the post is kept finds nothing to bring it back for
+                self._dormant.wake_for_posts_later(paglet_id)
 
     async def _keep(self, desk: Desk, request: PostRequest) -> str:
         """Without a pause before the write: whoever closes the paglet's gate finds the post in the box."""
@@ -80,8 +85,11 @@ class Posting:
         point("post.keep.after")
         return post.post_id
 
-    async def _wake(self, paglet_id: str) -> None:
-        """Brings a paglet back for a post, unless that can wait. Raises PAGLET_INACTIVE, or as waking does."""
+    async def _wake(self, paglet_id: str) -> bool:
+        """Brings a paglet back for a post, unless that can wait; False when it could not come, and is to come later.
+
+        Raises PAGLET_INACTIVE, or as waking does.
+        """
         policy = await self._parts.journal.dormant.policy(paglet_id)
         if policy.activate_on_message or not policy.queue_posts:
             try:
@@ -90,7 +98,8 @@ class Posting:
                 if not policy.queue_posts or error.reason in {"PAGLET_MOVED", "PAGLET_NOT_FOUND"}:
                     raise
                 _log.warning("paglet %s was not brought back by a post, which waits: %s", paglet_id, error)
-                self._dormant.wake_for_posts_later(paglet_id)
+                return False
+        return True
 
 
 def _take(post: StoredPost, box: PostBox, book: ReplyBook) -> StoredPost | None:

@@ -110,6 +110,29 @@ async def test_post_is_not_forgotten_when_its_paglet_could_not_come_back(
     await has_lines(alpha, "woken", "a")
 
 
+async def test_post_that_is_kept_late_is_not_forgotten_either(
+    alpha: Site, probe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks whether the paglet is to come back, before the post is kept, does not give it up."""
+    host = alpha.host
+    await alpha.client.deactivate(probe)
+    look, keep = vars(type(host.dormant))["_wake_if_wanted"], vars(type(host.posting))["_keep"]
+
+    async def no_answer(*_arguments: object) -> object:
+        raise UnavailableError("DIRECTORY_UNAVAILABLE", "no answer comes")
+
+    async def keep_late(*arguments: object) -> object:
+        await look(host.dormant, probe, "message")
+        return await keep(host.posting, *arguments)
+
+    monkeypatch.setattr(dormant, "_TRY_AGAIN_S", 0.05)
+    monkeypatch.setattr(host.posting, "_keep", keep_late)
+    with monkeypatch.context() as patch:
+        patch.setattr(host.residents, "load", no_answer)
+        await post(alpha.channel, probe, "Append", "a")
+    await has_lines(alpha, "woken", "a")
+
+
 async def test_bounds_hold_at_rest(tmp_path: Path) -> None:
     """No more posts wait for an inactive paglet than for one that is awake."""
     async with AsyncExitStack() as stack:
