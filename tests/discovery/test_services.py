@@ -257,6 +257,11 @@ async def test_svc_6_service_of_a_lost_host_is_not_chosen(tmp_path: Path) -> Non
         assert not (await found(alpha.client))["a-keeper"].online
         with pytest.raises(NotFoundError, match="away: beta"):
             await alpha.client.services.require(COUNTER)
+        await alpha.client.create(f"{KEEPERS}.Counting", paglet_id="plain")
+        plain = alpha.host.residents.get("plain")
+        assert plain is not None
+        for services in (alpha.client.services, plain.paglet.services):
+            assert await services.lookup(COUNTER) is None
         await alpha.client.create(f"{KEEPERS}.Keeper", paglet_id="keeper")
         await until_found(alpha.client, "keeper", "a-keeper")
         assert (await alpha.client.services.require(COUNTER)).paglet_id == "keeper"
