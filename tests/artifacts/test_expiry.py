@@ -12,11 +12,13 @@ from paglets.artifacts import catalogue
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.steps import Step
 from paglets.artifacts.store import ArtifactWrite, WriteOutcome
+from paglets.digest import Digest
 from tests.artifacts.support import (
     Clock,
     armed,
     assert_consistent,
     bytes_on_disk,
+    cancel_all,
     eventually,
     is_empty,
     opened,
@@ -40,6 +42,17 @@ async def test_expired_is_not_found(local: LocalArtifactStore, clock: Clock) -> 
     assert not await local.delete(artifact_id)
     await local.sweep()
     assert not path.exists()
+
+
+async def test_expired_bytes_are_nobodys_any_more(local: LocalArtifactStore, clock: Clock) -> None:
+    """Whoever names their digest has to send them, though they are on the disk until they are swept."""
+    write = ArtifactWrite(expected_digest=Digest.of(b"bytes"))
+    await put(local, b"bytes", ttl_s=10.0)
+    for wanted in (True, False):
+        async with await local.open_upload(write) as upload:
+            assert upload.is_complete is wanted
+        clock.now += 10.0
+    await cancel_all(local)
 
 
 async def test_expired_id_can_be_used_again(local: LocalArtifactStore, clock: Clock, root: Path) -> None:
