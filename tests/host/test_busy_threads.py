@@ -74,7 +74,7 @@ async def test_threads_that_call_threads(alpha: Site) -> None:
     calls = (ask(alpha.channel, caller, "PostInThread", f"called AppendInThread {caller}") for caller in callers)
     answers = await asyncio.gather(*calls)
     assert sorted(max((answer.text for answer in answers), key=len).split()) == callers
-    assert (pool.number, pool.places.borrowed_tokens) == (0, 0)
+    await eventually(lambda: do((pool.number, pool.places.borrowed_tokens) == (0, 0)), what="their end")
 
 
 def _wait(worker: Worker) -> None:

@@ -15,7 +15,7 @@ from paglets.wire.ticket import ticket_from_message, ticket_to_message
 TICKETS = [
     TransferTicket(),
     TransferTicket(deadline_s=0.25, retries=100, required_types=("shop.Cart", "shop.Till"), state_version=3),
-    TransferTicket(required_tags=("gpu", "fast")),
+    TransferTicket(required_tags=("fast", "gpu")),
     TransferTicket(arrival=ArrivalMode.INACTIVE),
     TransferTicket(arrival=ArrivalMode.INACTIVE, policy=DeactivationPolicy(activate_at=1.5)),
 ]
