@@ -199,6 +199,12 @@ async def test_deadline_is_the_calls(mesh: Mesh) -> None:
     await STAGE.reached("slow")
     late = await refused(invoke(mesh.alpha.channel, envelope(probe, "Append", "late"), timeout_s=0.2))
     assert late.code is grpc.StatusCode.DEADLINE_EXCEEDED
+    resident = mesh.alpha.host.residents.get(probe)
+
+    async def waits_no_more() -> bool:
+        return resident is not None and resident.gate.waiting == 0
+
+    await eventually(waits_no_more, what="the end of its wait, at the host a little later")
     STAGE.release("slow")
     await turn
     assert (await ask(mesh.alpha.channel, probe, "Append", "end")).text == "slow< >slow end"
