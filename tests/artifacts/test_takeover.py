@@ -77,12 +77,13 @@ async def test_fenced_while_the_last_bytes_are_written(
     first.when_lost(lost.set)
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", slow)
-        await first.write(0, DATA[:PIECE])
+        sending = asyncio.create_task(first.write(0, DATA[:PIECE]))
         await asyncio.to_thread(writing.wait, PATIENCE_S)
         finishing = asyncio.create_task(first.finish())
         taking = asyncio.create_task(local.open_upload(WRITE, writer_epoch=2))
         await lost.wait()
         go_on.set()
+        await sending
         assert (await refused(finishing)).reason == "WRITER_FENCED"
         second = await taking
     assert second.committed_size == PIECE
