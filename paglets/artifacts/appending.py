@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["STEP_BYTES", "Appending"]
+__all__ = ["STEP_BYTES", "Appending", "sync_range"]
 
 STEP_BYTES: Final = 1024 * 1024
 """The disk is told to write when so much has come."""
@@ -73,13 +73,13 @@ def _told(descriptor: int, start: int, end: int, how: int) -> bool:
     Raises `OSError` with EIO when the disk could not write what the page cache had for it, for whatever reason, also a
     full disk: those bytes are lost, and nobody is told of them again.
     """
-    error = _sync_range(descriptor, start, end - start, how)
+    error = sync_range(descriptor, start, end - start, how)
     if error and error not in _NO_RANGES:
         raise OSError(errno.EIO, f"the disk did not keep what it was given before: {os.strerror(error)}")
     return not error
 
 
-def _sync_range(descriptor: int, start: int, size: int, how: int) -> int:
+def sync_range(descriptor: int, start: int, size: int, how: int) -> int:
     """Calls `sync_file_range`; the number of its error, 0 for none."""
     if _sync_file_range is None:
         return errno.ENOSYS

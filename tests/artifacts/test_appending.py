@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from paglets.artifacts import appending
-from paglets.artifacts.appending import STEP_BYTES, Appending
+from paglets.artifacts.appending import STEP_BYTES, Appending, sync_range
+from tests.artifacts.appended import assert_there_at_once
 
 MIB = 1024 * 1024
 BEHIND_BYTES = 8 * MIB
-sync_range = appending._sync_range  # pyright: ignore[reportPrivateUsage]
 BEGIN, WAIT = 2, 7  # of sync_file_range: SYNC_FILE_RANGE_WRITE alone, and with waiting before and after it
 SIZES = st.sampled_from([1, 4095, 4096, STEP_BYTES - 1, STEP_BYTES, STEP_BYTES + 1, 5 * MIB + 4097])
 
@@ -40,7 +40,7 @@ class Ranges:
         self.forgotten: list[tuple[int, int]] = []
         self._error = error
         self._forget = os.posix_fadvise
-        monkeypatch.setattr(appending, "_sync_range", self._sync)
+        monkeypatch.setattr(appending, "sync_range", self._sync)
         monkeypatch.setattr(os, "posix_fadvise", self._advise)
 
     def _sync(self, _descriptor: int, start: int, size: int, how: int) -> int:
@@ -57,14 +57,8 @@ class Ranges:
 @given(sizes=st.lists(SIZES, max_size=6))
 def test_every_byte_is_there_at_once(tmp_path: Path, sizes: list[int]) -> None:
     """After each piece, of whatever size, the file holds all that was given."""
-    path, data = tmp_path / "file", bytearray()
-    with opened(path) as file:
-        for size in sizes:
-            piece = os.urandom(size)
-            file.append(memoryview(b"x" + piece)[1:])
-            data += piece
-            assert path.read_bytes() == data
-            assert file.size_bytes == len(data)
+    with opened(tmp_path / "file") as file:
+        assert_there_at_once(file, tmp_path / "file", sizes)
 
 
 def test_a_short_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,7 @@ async def test_a_disk_that_loses_what_it_took(root: Path, monkeypatch: pytest.Mo
 
     async with opened(root) as store:
         with monkeypatch.context() as patched:
-            patched.setattr(appending, "_sync_range", lose)
+            patched.setattr(appending, "sync_range", lose)
             async with await store.open_upload(write) as upload:
                 with pytest.raises(OSError, match=os.strerror(number)):
                     await upload.write(0, data)

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from paglets.bench.past_cache import DIRECT_BYTES, PastCache
+from tests.artifacts.appended import assert_there_at_once
 
 KIB = 1024
 SIZES = st.sampled_from(
@@ -38,14 +39,8 @@ def written(path: Path) -> Generator[PastCache]:
 @given(sizes=st.lists(SIZES, max_size=6))
 def test_every_byte_is_there_at_once(tmp_path: Path, sizes: list[int]) -> None:
     """After each piece, of whatever size, the file holds all that was given."""
-    path, data = tmp_path / "file", bytearray()
-    with written(path) as file:
-        for size in sizes:
-            piece = os.urandom(size)
-            file.append(memoryview(b"x" + piece)[1:])
-            data += piece
-            assert path.read_bytes() == data
-            assert file.size_bytes == len(data)
+    with written(tmp_path / "file") as file:
+        assert_there_at_once(file, tmp_path / "file", sizes)
 
 
 class Disk:
