@@ -82,7 +82,7 @@ def _look(root: Path, request: SearchRequest) -> Iterator[Found]:
     for path in filter(lambda path: fnmatchcase(path.name, request.name or "*"), _files(root)):
         try:
             size_bytes = path.stat().st_size
-        except OSError:  # it was deleted since it was listed
+        except OSError:  # it was deleted since it was listed, or may not be looked at any more
             continue
         shown = os.fsencode(path).decode(errors="replace")  # a name may be any bytes
         if not request.text:

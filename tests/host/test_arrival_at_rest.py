@@ -28,7 +28,7 @@ async def test_arrives_at_rest(mesh: Mesh) -> None:
     assert mesh.beta.host.residents.get("probe") is None
     assert [note for note in STAGE.notes if note.startswith("on_")] == ["on_creation", "on_dispatching"]
     await eventually(lambda: _is_gone(path), what="the end of the moved source")
-    (file,) = await mesh.beta.host.parts.journal.files("probe")
+    (file,) = (await mesh.beta.host.parts.journal.belongings("probe")).files
     assert await asyncio.to_thread(Path(file.path).read_bytes) == CONTENT
     assert (await ask(mesh.alpha.channel, "probe", "Append", "b")).text == "a woken b"
     assert STAGE.notes[-3:] == ["activated message", "on_activation", "append b"]

@@ -46,7 +46,7 @@ async def test_clone_is_a_copy(mesh: Mesh, target: str) -> None:
     assert (await ask(mesh.alpha.channel, "probe", "Append", "b")).text == "a cloning b"
     assert await row_of(mesh) == before
     host = mesh.beta if target == "beta" else mesh.alpha
-    (file,) = await host.host.parts.journal.files(made.paglet_id)
+    (file,) = (await host.host.parts.journal.belongings(made.paglet_id)).files
     assert (file.mode, file.path != str(path)) == ("copy", True)
     for found in (path, Path(file.path)):
         assert await asyncio.to_thread(found.read_bytes) == CONTENT
@@ -281,7 +281,7 @@ async def _is_gone(mesh: Mesh, paglet_id: str) -> bool:
 
 
 async def _has_asked_for_nothing(mesh: Mesh) -> bool:
-    return await mesh.alpha.host.parts.journal.own_request("probe") is None
+    return (await mesh.alpha.host.parts.journal.belongings("probe")).own_request is None
 
 
 async def test_parameters_have_a_bound_and_a_hook(mesh: Mesh) -> None:

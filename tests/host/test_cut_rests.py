@@ -110,7 +110,7 @@ async def test_own_rest_that_was_cut_is_made(stack: AsyncExitStack, tmp_path: Pa
     info = await alpha.client.activate("probe")
     assert (await ask(alpha.channel, "probe", "Append", "b")).text.endswith("b")
     assert await alpha.client.get("probe") == info
-    assert await alpha.host.parts.journal.own_request("probe") is None
+    assert (await alpha.host.parts.journal.belongings("probe")).own_request is None
 
 
 async def test_posts_wake_it_after_a_cut_rest(stack: AsyncExitStack, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ async def test_own_rest_that_the_directory_refuses_is_told(alpha: Site, monkeypa
         await ask(alpha.channel, "probe", "WaitFor", "aborted RESOURCE_EXHAUSTED TOO_MANY_CALLS")
     assert not await alpha.host.parts.journal.dormant.ids()
     assert len([writes for writes in tried if writes[0].row.paglet_id == "probe"]) == 1
-    assert await alpha.host.parts.journal.own_request("probe") is None
+    assert (await alpha.host.parts.journal.belongings("probe")).own_request is None
     assert await _is(alpha, PagletState.ACTIVE)
 
 

@@ -31,7 +31,7 @@ async def test_moves_on(mesh: Mesh, how: str) -> None:
     moved = await (client.dispatch("probe", "alpha") if how == "dispatch" else client.retract("probe"))
     assert (moved.host, moved.state, moved.error) == ("alpha", PagletState.ACTIVE, "")
     assert (await ask(mesh.beta.channel, "probe", "Append", "b")).text == "a b"
-    (file,) = await mesh.alpha.host.parts.journal.files("probe")
+    (file,) = (await mesh.alpha.host.parts.journal.belongings("probe")).files
     assert await asyncio.to_thread(Path(file.path).read_bytes) == CONTENT
     await eventually(lambda: _is_forgotten(mesh), what="the end of it at beta")
 

@@ -100,7 +100,7 @@ async def test_refused_request_is_told_once(mesh: Mesh) -> None:
     told = "aborted NOT_FOUND HOST_NOT_FOUND"
     await ask(mesh.alpha.channel, "probe", "WaitFor", told)
     assert (await ask(mesh.alpha.channel, "probe", "Read")).text == f"asked {told}"
-    assert await mesh.alpha.host.parts.journal.own_request("probe") is None
+    assert (await mesh.alpha.host.parts.journal.belongings("probe")).own_request is None
 
 
 @pytest.mark.parametrize("wanted", ["dispatch", "clone"])
@@ -108,7 +108,7 @@ async def test_ticket_that_is_none_is_refused_at_once(mesh: Mesh, wanted: str) -
     """Nothing is kept that could not be read again: such a paglet would never come back after a restart."""
     await mesh.probe()
     await ask(mesh.alpha.channel, "probe", "Ask", f"haggle {wanted}")
-    assert await mesh.alpha.host.parts.journal.own_request("probe") is None
+    assert (await mesh.alpha.host.parts.journal.belongings("probe")).own_request is None
     assert (await ask(mesh.alpha.channel, "probe", "Append", "a")).text == "a"
 
 
@@ -119,10 +119,10 @@ async def test_what_a_restart_reads_is_what_was_asked_for(mesh: Mesh, monkeypatc
     resting = Midway(monkeypatch, mesh.alpha.host.rests, "rest").hold()
     await ask(mesh.alpha.channel, "probe", "Ask", "rest-until 4000000000")
     await resting.called()
-    wanted = await journal.own_request("probe")
+    wanted = (await journal.belongings("probe")).own_request
     assert wanted is not None
     await journal.drop_own_request("probe", wanted)
-    assert await journal.own_request("probe") is None
+    assert (await journal.belongings("probe")).own_request is None
     resting.release()
     await eventually(lambda: _is_at_rest(mesh), what="its rest")
 

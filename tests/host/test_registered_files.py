@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import AsyncExitStack
+import sqlite3
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,7 @@ async def test_file_1_outlives_its_turn(alpha: Site) -> None:
     paglet = await probe_at(alpha, "a.txt")
     with pytest.raises(ValueError, match="no"):
         await _register_and_fail(paglet)
-    assert [file.name for file in await alpha.host.parts.journal.files("probe")] == ["a.txt"]
+    assert [file.name for file in (await alpha.host.parts.journal.belongings("probe")).files] == ["a.txt"]
 
 
 async def test_file_2_query(alpha: Site) -> None:
@@ -265,7 +266,8 @@ async def test_file_9_dispose(mesh: Mesh) -> None:
     await paglet.register_file("b.txt", mode=FileMode.MOVE)
     await mesh.alpha.client.dispose("probe")
     assert await stored(mesh.beta) == []
-    assert await mesh.beta.host.parts.journal.files("probe") == []
+    with closing(sqlite3.connect(mesh.beta.host.parts.settings.data / "journal.db")) as journal:
+        assert journal.execute("SELECT * FROM files").fetchall() == []
     assert (copy.read_bytes(), (mesh.beta.files / "b.txt").read_bytes()) == (CONTENT, b"here")
     assert (mesh.alpha.files / "a.txt").exists()
 

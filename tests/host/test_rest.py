@@ -191,7 +191,7 @@ async def test_its_own_wish_refused(alpha: Site) -> None:
     await ask(alpha.channel, "probe", "Ask", "deactivate")
     await eventually(lambda: do("aborted HOOK_FAILED" in STAGE.notes), what="the bad news")
     assert await state_of(alpha.client) is PagletState.ACTIVE
-    assert await alpha.host.parts.journal.own_request("probe") is None
+    assert (await alpha.host.parts.journal.belongings("probe")).own_request is None
 
 
 def test_life_9_policy() -> None:

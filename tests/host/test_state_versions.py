@@ -56,7 +56,7 @@ async def _is_whole(alpha: Site, lines: str) -> None:
     """Nothing of it was lost."""
     assert (await ask(alpha.channel, "probe", "Append", "a", request_id="r-1")).replayed
     assert (await ask(alpha.channel, "probe", "Append", "b")).text == lines
-    assert [file.name for file in await alpha.host.parts.journal.files("probe")] == ["file"]
+    assert [file.name for file in (await alpha.host.parts.journal.belongings("probe")).files] == ["file"]
 
 
 async def test_quarantined_until_its_class_is_back(stack: AsyncExitStack, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from paglets.host.journal.posts import find_posts
 from paglets.host.journal.rows import reply_of
 from paglets.host.records import Belongings, StoredPaglet, StoredReply
 
-__all__ = ["find_belongings", "find_files", "find_own_request", "find_paglet", "find_replies"]
+__all__ = ["find_belongings", "find_paglet", "find_replies"]
 
 
 def find_belongings(db: sqlite3.Connection, paglet_id: str) -> Belongings | None:
@@ -27,9 +27,9 @@ def find_belongings(db: sqlite3.Connection, paglet_id: str) -> Belongings | None
     return Belongings(
         paglet=paglet,
         replies=find_replies(db, paglet_id),
-        files=find_files(db, paglet_id),
+        files=_find_files(db, paglet_id),
         posts=find_posts(db, paglet_id),
-        own_request=find_own_request(db, paglet_id),
+        own_request=_find_own_request(db, paglet_id),
         last_event=last_event(db, paglet_id),
     )
 
@@ -46,13 +46,13 @@ def find_replies(db: sqlite3.Connection, paglet_id: str) -> list[StoredReply]:
     return [reply_of(row) for row in db.execute(query, (paglet_id,))]
 
 
-def find_files(db: sqlite3.Connection, paglet_id: str) -> list[RegisteredFile]:
+def _find_files(db: sqlite3.Connection, paglet_id: str) -> list[RegisteredFile]:
     """Its registrations, in the order of their names."""
     query = "SELECT file FROM files WHERE paglet_id = ? ORDER BY name"
     return [msgspec.msgpack.decode(row["file"], type=RegisteredFile) for row in db.execute(query, (paglet_id,))]
 
 
-def find_own_request(db: sqlite3.Connection, paglet_id: str) -> OwnRequest | None:
+def _find_own_request(db: sqlite3.Connection, paglet_id: str) -> OwnRequest | None:
     """What it asked to be done with itself, and was not done yet."""
     row = db.execute("SELECT request FROM own_requests WHERE paglet_id = ?", (paglet_id,)).fetchone()
     return None if row is None else msgspec.msgpack.decode(row["request"], type=OwnRequest)

@@ -22,13 +22,7 @@ from paglets.core.cursor_events import CursorEvent
 from paglets.core.turn import OwnRequest
 from paglets.errors import PreconditionError, Resource
 from paglets.host.files import RegisteredFile
-from paglets.host.journal.belongings import (
-    find_belongings,
-    find_files,
-    find_own_request,
-    find_paglet,
-    find_replies,
-)
+from paglets.host.journal.belongings import find_belongings, find_paglet, find_replies
 from paglets.host.journal.claims import ClaimRows, put_parting
 from paglets.host.journal.dormant import DormantRows
 from paglets.host.journal.events import EventRows
@@ -210,10 +204,6 @@ class Journal:
         """The stored outcomes of a paglet's requests, oldest first."""
         return await self._database.read(lambda db: find_replies(db, paglet_id))
 
-    async def own_request(self, paglet_id: str) -> OwnRequest | None:
-        """What a paglet asked to be done with itself, and was not done yet."""
-        return await self._database.read(lambda db: find_own_request(db, paglet_id))
-
     async def drop_own_request(self, paglet_id: str, request: OwnRequest) -> None:
         """Drops what a paglet asked for, unless it asked for something else since."""
         await self._database.write(lambda db: drop_own_request(db, paglet_id, request))
@@ -254,10 +244,6 @@ class Journal:
             db.execute("DELETE FROM files WHERE paglet_id = ? AND name = ?", (paglet_id, name))
 
         await self._database.write(work)
-
-    async def files(self, paglet_id: str) -> list[RegisteredFile]:
-        """The registrations of a paglet, in the order of their names."""
-        return await self._database.read(lambda db: find_files(db, paglet_id))
 
     async def files_until(self, paglet_id: str, up_to_epoch: int) -> list[RegisteredFile]:
         """The registrations that `forget_paglet` with this epoch drops: none of a later life of the id."""
