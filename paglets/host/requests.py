@@ -85,8 +85,9 @@ class Requests:
     async def dispatch(self, paglet_id: str, request: MoveRequest, timeout_s: float) -> PagletRow | None:
         """Moves a paglet of this host; returns its row when the arrival turn has ended, or at the deadline.
 
-        None for one that is elsewhere; an inactive one is brought back first. The journey goes on regardless of the
-        caller. Raises why it was given up, or ARRIVAL_FAILED.
+        The row may be DISPOSED: a paglet can end where it has arrived. None for one that is elsewhere; an inactive one
+        is brought back first. The journey goes on regardless of the caller. Raises why it was given up, or
+        ARRIVAL_FAILED.
         """
         if await self._dormant.holds(paglet_id):  # perhaps by this very move
             book = self._residents.book(paglet_id, await self._parts.journal.replies(paglet_id))
@@ -99,7 +100,7 @@ class Requests:
         if _was_made(resident.book, request):
             return await self._find.row(paglet_id)
         await self._arrived(self._departures.start(resident, request), timeout_s)
-        return await self._find.row(paglet_id)
+        return await self._come_to(paglet_id)
 
     async def _arrived(self, journey: Journey, timeout_s: float | None) -> None:
         """Waits for the end of a journey; until the deadline for its commit only. Raises why there is none."""
@@ -150,7 +151,11 @@ class Requests:
         if isinstance(started, PagletRow):
             return started
         await self._arrived(started, timeout_s)
-        return await self._find.row(started.departure.paglet_id)
+        return await self._come_to(started.departure.paglet_id)
+
+    async def _come_to(self, paglet_id: str) -> PagletRow:
+        """The row after a journey that was made; DISPOSED for a paglet that has ended since, which is no failure."""
+        return await self._parts.directory.get(paglet_id) or await self._find.row(paglet_id)
 
     async def _landed(self, resident: Resident) -> Resident:
         """The resident once its arrival has ended: the request of the very move that brings it here may come again."""

@@ -55,6 +55,31 @@ async def test_clone_is_a_copy(mesh: Mesh, target: str) -> None:
     assert await asyncio.to_thread(path.read_bytes) == CONTENT
 
 
+@pytest.mark.parametrize("moved", [False, True], ids=["cloned", "moved"])
+async def test_end_right_after_the_arrival_is_no_failure(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch, *, moved: bool
+) -> None:
+    """Whoever had a paglet moved or cloned is told that it was, also when it has ended before he could be told."""
+    await mesh.probe()
+    arrived = Midway(monkeypatch, mesh.alpha.host.requests, "_arrived", after=True).hold()
+    client = mesh.alpha.client
+    asked = asyncio.create_task((client.dispatch if moved else client.clone)("probe", "beta"))
+    there = ""
+
+    async def arrival() -> bool:
+        nonlocal there
+        active = [found.paglet_id async for found in client.list(host="beta") if found.state is PagletState.ACTIVE]
+        there = "".join(active)
+        return there != ""
+
+    await eventually(arrival, what="an arrival")
+    await eventually(lambda: _no_journeys(mesh), what="an end of the journey")
+    await client.dispose(there)
+    arrived.release()
+    made = await asked
+    assert (made.paglet_id, made.host, made.state) == (there, "beta", PagletState.DISPOSED)
+
+
 async def test_outcomes_of_requests_are_not_copied(mesh: Mesh) -> None:
     """What ran once at the original runs once more at the clone, which is another paglet."""
     await mesh.probe()
