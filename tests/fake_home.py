@@ -185,12 +185,13 @@ class FakeHome:
             raise NotFoundError("PAGLET_NOT_FOUND", f"there is no paglet {paglet_id}")
         return self.host
 
-    def blocking(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the loop of the test."""
+    def blocking(self, work: Coroutine[Any, Any, T] | Callable[[], Awaitable[T]]) -> T:
+        """Runs a coroutine, or what a function gives, on the loop of the test."""
         try:
             self._refuse_loop("block: use `await`")
         except PreconditionError:
-            work.close()
+            if isinstance(work, Coroutine):
+                work.close()
             raise
         return from_thread.run(_awaited, work)
 
@@ -416,5 +417,5 @@ async def _invoke(function: Callable[..., Any], *arguments: object) -> Any:  # n
     return await to_thread.run_sync(function, *arguments)
 
 
-async def _awaited(work: Coroutine[Any, Any, T]) -> T:
-    return await work
+async def _awaited(work: Coroutine[Any, Any, T] | Callable[[], Awaitable[T]]) -> T:
+    return await (work if isinstance(work, Coroutine) else work())

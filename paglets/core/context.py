@@ -81,8 +81,8 @@ class Context(Protocol):
         """The name of the host that a paglet is on now; it may be elsewhere a moment later. Raises PAGLET_NOT_FOUND."""
         ...
 
-    def blocking(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the host's event loop for code in a worker thread, and waits for it.
+    def blocking(self, work: Coroutine[Any, Any, T] | Callable[[], Awaitable[T]]) -> T:
+        """Runs a coroutine, or what a function gives, on the host's event loop for a worker thread that waits for it.
 
         Raises WAIT_IN_TURN on the event loop.
         """

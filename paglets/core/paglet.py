@@ -295,8 +295,11 @@ class Paglet(Hooks[StateT], OwnFiles):
         """The services of the mesh: to find those of others, and to advertise this paglet's own."""
         return self.context.services
 
-    def blocking(self, work: Coroutine[Any, Any, T]) -> T:
+    def blocking(self, work: Coroutine[Any, Any, T] | Callable[[], Awaitable[T]]) -> T:
         """`self.blocking(self.upload_artifact(path))` in a `def` handler: any of these coroutines, waited for.
+
+        What begins when it is called, as the call of a stub does, is begun on the event loop: give a function that
+        does, `self.blocking(lambda: self.stub(ref, CounterServiceStub).Get(GetRequest()))`.
 
         In a turn it is part of the turn. It cannot be interrupted: a move waits for it. Raises WAIT_IN_TURN in a
         coroutine, where `await` does the same.

@@ -132,8 +132,8 @@ class HostContext:
             raise not_found(paglet_id)
         return row.owner
 
-    def blocking(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine on the loop for a worker thread."""
+    def blocking(self, work: Coroutine[Any, Any, T] | Callable[[], Awaitable[T]]) -> T:
+        """Runs a coroutine, or what a function gives, on the loop for a worker thread."""
         return self._sections.blocking(work)
 
     def turn(self) -> AbstractAsyncContextManager[Any]:

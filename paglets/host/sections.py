@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
@@ -70,11 +70,13 @@ class Sections:
             raise
         self._on_loop(self._close(ticket, turn))
 
-    def blocking(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs `work` on the host's loop for code in any other thread; in a turn, as part of that.
+    def blocking(self, work: Coroutine[Any, Any, T] | Callable[[], Awaitable[T]]) -> T:
+        """Runs `work`, or what it gives, on the host's loop for code in any other thread; in a turn, as part of that.
 
         Outside of a turn `interrupt` ends it: the thread then gets a CancelledError, as a task would.
         """
+        if not isinstance(work, Coroutine):
+            work = _begun_by(work)
         try:
             self._require_worker_thread("block the event loop: use `await`")
         except PagletError:
@@ -195,3 +197,7 @@ class Sections:
             f"paglet {self._paglet_id} cannot {what}",
             resource=Resource("paglet", self._paglet_id),
         )
+
+
+async def _begun_by(work: Callable[[], Awaitable[T]]) -> T:
+    return await work()

@@ -202,7 +202,7 @@ class Probe(OperationPaglet[ProbeState]):
         """Posts the lines of the request, and calls with the last one too, from a worker thread."""
         for line in request.value.splitlines():
             self._post(line)
-        return StringValue(value=self.blocking(self._relayed(request.value.splitlines()[-1])))
+        return self.blocking(lambda: self._call(request.value.splitlines()[-1]))
 
     def _post(self, line: str) -> None:
         paglet_id, operation_, text = line.split(" ", 2)
@@ -223,13 +223,16 @@ class Probe(OperationPaglet[ProbeState]):
         return StringValue(value=await self._relayed(request.value))
 
     async def _relayed(self, line: str) -> str:
+        return (await self._call(line)).value
+
+    def _call(self, line: str) -> grpc.aio.UnaryUnaryCall[StringValue, StringValue]:
         paglet_id, operation_, text = line.split(" ", 2)
 
         def bind(channel: grpc.aio.Channel) -> grpc.aio.UnaryUnaryMultiCallable[StringValue, StringValue]:
             path = f"/{PROBE.full_name}/{operation_}"
             return channel.unary_unary(path, StringValue.SerializeToString, StringValue.FromString)
 
-        return (await self.stub(paglet_id, bind)(StringValue(value=text), timeout=5)).value
+        return self.stub(paglet_id, bind)(StringValue(value=text), timeout=5)
 
     async def wrong(self, request: StringValue) -> StringValue:
         """Answers with a message of another type."""

@@ -116,6 +116,7 @@ def test_the_promises_hold(name: str) -> None:
     assert not found.broken, str(found)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", LARGE)
 def test_the_promises_hold_in_larger_worlds(name: str) -> None:
     """No interleaving within the wider bounds breaks a promise."""

@@ -1,0 +1,1 @@
+"""Tests of the faces that wait, against real hosts."""
