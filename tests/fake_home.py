@@ -190,7 +190,7 @@ class FakeHome:
         try:
             self._refuse_loop("block: use `await`")
         except PreconditionError:
-            if isinstance(work, Coroutine):
+            if not callable(work):
                 work.close()
             raise
         return from_thread.run(_awaited, work)
@@ -418,4 +418,4 @@ async def _invoke(function: Callable[..., Any], *arguments: object) -> Any:  # n
 
 
 async def _awaited(work: Coroutine[Any, Any, T] | Callable[[], Awaitable[T]]) -> T:
-    return await (work if isinstance(work, Coroutine) else work())
+    return await (work() if callable(work) else work)

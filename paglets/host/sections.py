@@ -75,7 +75,7 @@ class Sections:
 
         Outside of a turn `interrupt` ends it: the thread then gets a CancelledError, as a task would.
         """
-        if not isinstance(work, Coroutine):
+        if callable(work):
             work = _begun_by(work)
         try:
             self._require_worker_thread("block the event loop: use `await`")
