@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from paglets.errors import OperationNotFoundError
+from paglets.errors import NotFoundError, OperationNotFoundError
 from paglets.host.host import Host
 from paglets.host.parsing import is_raw
 from paglets.services.answer import answer_unary, call_of, telling
@@ -113,9 +113,12 @@ class Door(grpc.GenericRpcHandler):
     async def _own_reflection(
         self, path: str, meta: CallMeta, requests: Requests, outlet: Outlet, context: ServerContext
     ) -> bool | None:
-        """Reflection about a paglet is answered by its owner."""
-        is_known = meta.paglet_id in self._host.dormant or meta.paglet_id in self._host.residency
-        if not is_known and await self._host.resident(meta.paglet_id) is None:
+        """Reflection about a paglet is answered by its owner; about one that is nowhere, by the host that is asked.
+
+        A tool that reflects before it calls takes NOT_FOUND for a service that is not there, and would never make the
+        call that says what is: PAGLET_NOT_FOUND.
+        """
+        if not await self._is_for_here(meta.paglet_id):
             return None
         handler = self._own.handler(path)
         if handler is None or handler.response_serializer is None:
@@ -126,6 +129,17 @@ class Door(grpc.GenericRpcHandler):
         async for answer in behavior(requests.messages(), context):
             await outlet.send(encode(answer))
         return True
+
+    async def _is_for_here(self, paglet_id: str) -> bool:
+        if paglet_id in self._host.dormant or paglet_id in self._host.residency:
+            return True
+        if await self._host.resident(paglet_id) is not None:
+            return True
+        try:
+            await self._host.place(paglet_id)
+        except NotFoundError:
+            return True
+        return False
 
 
 def _nobodys(path: str) -> grpc.RpcMethodHandler[Any, Any]:

@@ -102,10 +102,16 @@ async def test_reflection_is_the_owners(mesh: Mesh, stranger: Client) -> None:
     for owner in ("alpha", "beta"):
         await mesh.alpha.client.dispatch(probe, owner)
         assert SERVICE in await _services(stranger.channel, request, [("paglet-id", probe)])
-    for paglet_id, code in (("nobody", grpc.StatusCode.NOT_FOUND), ("..", grpc.StatusCode.INVALID_ARGUMENT)):
-        refusal = await refused(_services(stranger.channel, request, [("paglet-id", paglet_id)]))
-        assert refusal.code is code
-        assert refusal.reason
+    refusal = await refused(_services(stranger.channel, request, [("paglet-id", "..")]))
+    assert refusal.what == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ID")
+
+
+async def test_reflection_about_nobody_is_the_hosts_own(mesh: Mesh) -> None:
+    """A tool that reflects first goes on to the call, which says that there is no such paglet."""
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    metadata: list[tuple[str, str | bytes]] = [("paglet-id", "nobody")]
+    for channel in (mesh.alpha.channel, mesh.beta.channel):
+        assert await _services(channel, request, metadata) == await _services(channel, request, [])
 
 
 async def test_reflection_never_goes_in_circles(mesh: Mesh) -> None:
