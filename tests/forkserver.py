@@ -10,6 +10,7 @@ line.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
@@ -31,6 +32,7 @@ import paglets.cli
 __all__ = ["main"]
 
 _AS_IT_RUNS = ("paglets.server", "paglets.client.client")
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _PACKET_BYTES = 1024 * 1024
 
 
@@ -120,7 +122,8 @@ def _end(pids: Iterable[int]) -> NoReturn:
 
 
 def _become(request: _Request) -> None:
-    """Makes of a fork what `python -m paglets` finds when it is started by its tester."""
+    """Makes of a fork what `python -m paglets` finds when it is started by its tester; it outlives its server never."""
+    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     for number, stream in enumerate(request.streams):
         os.dup2(stream, number)
     for descriptor in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:

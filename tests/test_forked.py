@@ -9,6 +9,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -117,21 +118,25 @@ async def test_refusal_is_told(tmp_path: Path) -> None:
         await _host(tmp_path, "alpha", "--no-such-option").start()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-async def test_forks_end_with_their_tester(tmp_path: Path, number: signal.Signals) -> None:
-    """When their tester is interrupted or killed, its forks end, and the server that forked them."""
+@pytest.mark.parametrize(
+    ("killed", "number"), [("tester", signal.SIGINT), ("tester", signal.SIGKILL), ("server", signal.SIGKILL)]
+)
+async def test_forks_end_with_their_tester(tmp_path: Path, killed: str, number: signal.Signals) -> None:
+    """When their tester is interrupted or killed, its forks end, and the server; when that is killed, its forks do."""
     code = _TESTER.format(data=str(tmp_path / "alpha"))
     tester = await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=ROOT, stdout=PIPE, stderr=PIPE)
     assert tester.stdout is not None
     pids = [int(word) for word in (await tester.stdout.readline()).split()]
     assert [psutil.Process(pid).is_running() for pid in pids] == [True, True]
-    os.kill(tester.pid, number)
-    await tester.communicate()
+    os.kill(tester.pid if killed == "tester" else pids[1], number)
 
     async def are_gone() -> bool:
         return not any(psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids)
 
     await eventually(are_gone, what="the end of the forks")
+    with suppress(ProcessLookupError):
+        tester.kill()
+    await tester.communicate()
 
 
 @pytest.mark.parametrize(
