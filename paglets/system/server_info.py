@@ -23,12 +23,14 @@ from paglet.v1.server_info_pb2 import (
     Load,
     ProcessInfo,
 )
+from paglets.errors import InvalidArgumentError
 from paglets.patterns.operations import OperationPaglet
-from paglets.wire.times import time_to_message
+from paglets.system.gpus import read_gpus
+from paglets.wire.times import duration_from_message, time_to_message
 
 __all__ = ["ServerInfo", "ServerInfoState"]
 
-_MEASURED_S = 0.1
+_MEASURED_S, _MAX_MEASURED_S = 0.1, 10.0
 _PROCESSES, _MAX_PROCESSES = 25, 1000
 
 
@@ -43,8 +45,16 @@ class ServerInfo(OperationPaglet[ServerInfoState]):
     Services = (DESCRIPTOR.services_by_name["ServerInfoService"],)
 
     def get_load(self, request: GetLoadRequest) -> GetLoadResponse:
-        """How busy it is."""
-        return GetLoadResponse(load=self._load())
+        """How busy it is. Raises MALFORMED_REQUEST for an interval out of bounds."""
+        interval_s = duration_from_message(request.interval) if request.HasField("interval") else _MEASURED_S
+        if not 0.0 <= interval_s <= _MAX_MEASURED_S:
+            raise InvalidArgumentError(
+                "MALFORMED_REQUEST",
+                f"interval is 0 to {_MAX_MEASURED_S:g} seconds, got {interval_s:g}",
+                field="interval",
+            )
+        gpus, gpu_error = read_gpus() if request.with_gpus else ([], "")
+        return GetLoadResponse(load=self._load(interval_s), gpus=gpus, gpu_error=gpu_error)
 
     def list_disks(self, request: ListDisksRequest) -> ListDisksResponse:
         """How full its volumes are."""
@@ -74,14 +84,14 @@ class ServerInfo(OperationPaglet[ServerInfoState]):
             load=self._load(),
         )
 
-    def _load(self) -> Load:
+    def _load(self, interval_s: float = _MEASURED_S) -> Load:
         memory, (minute, five, fifteen) = psutil.virtual_memory(), psutil.getloadavg()
         load = Load(
             load_1m=minute,
             load_5m=five,
             load_15m=fifteen,
             cores=psutil.cpu_count() or 1,
-            cpu_percent=psutil.cpu_percent(_MEASURED_S),
+            cpu_percent=psutil.cpu_percent(interval_s),
             memory_bytes=memory.total,
             available_memory_bytes=memory.available,
             free_disk_bytes=psutil.disk_usage(str(self.blocking(self.work_folder()))).free,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,6 +18,7 @@ from paglet.v1.mesh_info_pb2_grpc import MeshInfoServiceStub
 from paglet.v1.server_info_pb2 import (
     GetLoadRequest,
     GetSummaryRequest,
+    Gpu,
     ListDisksRequest,
     ListProcessesRequest,
     Load,
@@ -57,6 +59,65 @@ async def test_si_1_load(server_info: PagletProxy) -> None:
     assert 0 <= load.cpu_percent <= 100
     assert load.free_disk_bytes > 0
     assert load.time.seconds > 1_700_000_000
+
+
+async def test_si_1_load_of_an_interval(server_info: PagletProxy) -> None:
+    """The cores are watched for as long as is asked for, within bounds."""
+    stub = server_info.stub(ServerInfoServiceStub)
+    for seconds in (0, 0.5):
+        interval = Duration()
+        interval.FromNanoseconds(int(seconds * 1e9))
+        begun = time.monotonic()
+        assert 0 <= (await stub.GetLoad(GetLoadRequest(interval=interval))).load.cpu_percent <= 100
+        assert time.monotonic() - begun >= seconds
+    for seconds in (-1, 11):
+        with pytest.raises(InvalidArgumentError) as caught:
+            await stub.GetLoad(GetLoadRequest(interval=Duration(seconds=seconds)))
+        assert (caught.value.reason, caught.value.field) == ("MALFORMED_REQUEST", "interval")
+
+
+@pytest.mark.parametrize(
+    ("script", "gpus", "error"),
+    [
+        ("", [], "nvidia-smi is not installed"),
+        (
+            "echo 'A100, SXM4, 37, 40536, 1024'; echo 'T4, [N/A], 15360, [N/A]'",
+            [],
+            "nvidia-smi could not be understood",
+        ),
+        (
+            "echo 'A100-SXM4, 37, 40536, 1024'; echo 'T4, [N/A], 15360, [N/A]'",
+            [
+                Gpu(name="A100-SXM4", percent=37, memory_bytes=40536 << 20, used_memory_bytes=1024 << 20),
+                Gpu(name="T4", memory_bytes=15360 << 20),
+            ],
+            "",
+        ),
+        ("echo no driver >&2; exit 9", [], "nvidia-smi failed: no driver"),
+        ("exec tail -f /dev/null", [], "nvidia-smi did not answer within 2 s"),
+    ],
+    ids=["absent", "odd", "two", "no-driver", "hanging"],
+)
+async def test_si_1_gpus(
+    server_info: PagletProxy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    gpus: list[Gpu],
+    error: str,
+) -> None:
+    """They are told if they are asked for, as far as the driver's program tells; the load is told in any case."""
+    program = tmp_path / "programs" / "nvidia-smi"
+    program.parent.mkdir()
+    if script:
+        program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":" if script else None)
+    reply = await server_info.stub(ServerInfoServiceStub).GetLoad(GetLoadRequest(with_gpus=True))
+    assert (list(reply.gpus), reply.gpu_error[: len(error) or None]) == (gpus, error)
+    assert reply.load.cores > 0
+    unasked = await server_info.stub(ServerInfoServiceStub).GetLoad(GetLoadRequest())
+    assert (list(unasked.gpus), unasked.gpu_error) == ([], "")
 
 
 async def test_si_1_summary(server_info: PagletProxy) -> None:

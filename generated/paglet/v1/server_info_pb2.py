@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpaglet/v1/server_info.proto\x12\tpaglet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x01\n\x04Load\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07load_1m\x18\x02 \x01(\x01\x12\x0f\n\x07load_5m\x18\x03 \x01(\x01\x12\x10\n\x08load_15m\x18\x04 \x01(\x01\x12\r\n\x05\x63ores\x18\x05 \x01(\x05\x12\x13\n\x0b\x63pu_percent\x18\x06 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x03\x12\x1e\n\x16\x61vailable_memory_bytes\x18\x08 \x01(\x03\x12\x17\n\x0f\x66ree_disk_bytes\x18\t \x01(\x03\"\x10\n\x0eGetLoadRequest\"0\n\x0fGetLoadResponse\x12\x1d\n\x04load\x18\x01 \x01(\x0b\x32\x0f.paglet.v1.Load\"!\n\x10ListDisksRequest\x12\r\n\x05paths\x18\x01 \x03(\t\"_\n\x04\x44isk\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x12\n\nused_bytes\x18\x03 \x01(\x03\x12\x12\n\nfree_bytes\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t\"3\n\x11ListDisksResponse\x12\x1e\n\x05\x64isks\x18\x01 \x03(\x0b\x32\x0f.paglet.v1.Disk\"K\n\x14ListProcessesRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x16\n\x0ewith_arguments\x18\x03 \x01(\x08\"\x8f\x01\n\x0bProcessInfo\x12\x0b\n\x03pid\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04user\x18\x03 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x03\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\targuments\x18\x06 \x03(\t\"U\n\x15ListProcessesResponse\x12)\n\tprocesses\x18\x01 \x03(\x0b\x32\x16.paglet.v1.ProcessInfo\x12\x11\n\ttruncated\x18\x02 \x01(\x08\"\x13\n\x11GetSummaryRequest\"\xc8\x01\n\x12GetSummaryResponse\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07machine\x18\x02 \x01(\t\x12\x0e\n\x06system\x18\x03 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x04 \x01(\t\x12\x0e\n\x06python\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12-\n\tboot_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x04load\x18\x08 \x01(\x0b\x32\x0f.paglet.v1.Load2\xd0\x02\n\x11ServerInfoService\x12\x45\n\x07GetLoad\x12\x19.paglet.v1.GetLoadRequest\x1a\x1a.paglet.v1.GetLoadResponse\"\x03\x90\x02\x01\x12K\n\tListDisks\x12\x1b.paglet.v1.ListDisksRequest\x1a\x1c.paglet.v1.ListDisksResponse\"\x03\x90\x02\x01\x12W\n\rListProcesses\x12\x1f.paglet.v1.ListProcessesRequest\x1a .paglet.v1.ListProcessesResponse\"\x03\x90\x02\x01\x12N\n\nGetSummary\x12\x1c.paglet.v1.GetSummaryRequest\x1a\x1d.paglet.v1.GetSummaryResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpaglet/v1/server_info.proto\x12\tpaglet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x01\n\x04Load\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07load_1m\x18\x02 \x01(\x01\x12\x0f\n\x07load_5m\x18\x03 \x01(\x01\x12\x10\n\x08load_15m\x18\x04 \x01(\x01\x12\r\n\x05\x63ores\x18\x05 \x01(\x05\x12\x13\n\x0b\x63pu_percent\x18\x06 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x07 \x01(\x03\x12\x1e\n\x16\x61vailable_memory_bytes\x18\x08 \x01(\x03\x12\x17\n\x0f\x66ree_disk_bytes\x18\t \x01(\x03\"P\n\x0eGetLoadRequest\x12+\n\x08interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\twith_gpus\x18\x02 \x01(\x08\"\x97\x01\n\x03Gpu\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x07percent\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x19\n\x0cmemory_bytes\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x1e\n\x11used_memory_bytes\x18\x04 \x01(\x03H\x02\x88\x01\x01\x42\n\n\x08_percentB\x0f\n\r_memory_bytesB\x14\n\x12_used_memory_bytes\"a\n\x0fGetLoadResponse\x12\x1d\n\x04load\x18\x01 \x01(\x0b\x32\x0f.paglet.v1.Load\x12\x1c\n\x04gpus\x18\x02 \x03(\x0b\x32\x0e.paglet.v1.Gpu\x12\x11\n\tgpu_error\x18\x03 \x01(\t\"!\n\x10ListDisksRequest\x12\r\n\x05paths\x18\x01 \x03(\t\"_\n\x04\x44isk\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x12\n\nused_bytes\x18\x03 \x01(\x03\x12\x12\n\nfree_bytes\x18\x04 \x01(\x03\x12\r\n\x05\x65rror\x18\x05 \x01(\t\"3\n\x11ListDisksResponse\x12\x1e\n\x05\x64isks\x18\x01 \x03(\x0b\x32\x0f.paglet.v1.Disk\"K\n\x14ListProcessesRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x16\n\x0ewith_arguments\x18\x03 \x01(\x08\"\x8f\x01\n\x0bProcessInfo\x12\x0b\n\x03pid\x18\x01 \x01(\x03\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04user\x18\x03 \x01(\t\x12\x14\n\x0cmemory_bytes\x18\x04 \x01(\x03\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\targuments\x18\x06 \x03(\t\"U\n\x15ListProcessesResponse\x12)\n\tprocesses\x18\x01 \x03(\x0b\x32\x16.paglet.v1.ProcessInfo\x12\x11\n\ttruncated\x18\x02 \x01(\x08\"\x13\n\x11GetSummaryRequest\"\xc8\x01\n\x12GetSummaryResponse\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x0f\n\x07machine\x18\x02 \x01(\t\x12\x0e\n\x06system\x18\x03 \x01(\t\x12\x14\n\x0c\x61rchitecture\x18\x04 \x01(\t\x12\x0e\n\x06python\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\t\x12-\n\tboot_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x04load\x18\x08 \x01(\x0b\x32\x0f.paglet.v1.Load2\xd0\x02\n\x11ServerInfoService\x12\x45\n\x07GetLoad\x12\x19.paglet.v1.GetLoadRequest\x1a\x1a.paglet.v1.GetLoadResponse\"\x03\x90\x02\x01\x12K\n\tListDisks\x12\x1b.paglet.v1.ListDisksRequest\x1a\x1c.paglet.v1.ListDisksResponse\"\x03\x90\x02\x01\x12W\n\rListProcesses\x12\x1f.paglet.v1.ListProcessesRequest\x1a .paglet.v1.ListProcessesResponse\"\x03\x90\x02\x01\x12N\n\nGetSummary\x12\x1c.paglet.v1.GetSummaryRequest\x1a\x1d.paglet.v1.GetSummaryResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,28 +41,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SERVERINFOSERVICE'].methods_by_name['ListProcesses']._serialized_options = b'\220\002\001'
   _globals['_SERVERINFOSERVICE'].methods_by_name['GetSummary']._loaded_options = None
   _globals['_SERVERINFOSERVICE'].methods_by_name['GetSummary']._serialized_options = b'\220\002\001'
-  _globals['_LOAD']._serialized_start=76
-  _globals['_LOAD']._serialized_end=291
-  _globals['_GETLOADREQUEST']._serialized_start=293
-  _globals['_GETLOADREQUEST']._serialized_end=309
-  _globals['_GETLOADRESPONSE']._serialized_start=311
-  _globals['_GETLOADRESPONSE']._serialized_end=359
-  _globals['_LISTDISKSREQUEST']._serialized_start=361
-  _globals['_LISTDISKSREQUEST']._serialized_end=394
-  _globals['_DISK']._serialized_start=396
-  _globals['_DISK']._serialized_end=491
-  _globals['_LISTDISKSRESPONSE']._serialized_start=493
-  _globals['_LISTDISKSRESPONSE']._serialized_end=544
-  _globals['_LISTPROCESSESREQUEST']._serialized_start=546
-  _globals['_LISTPROCESSESREQUEST']._serialized_end=621
-  _globals['_PROCESSINFO']._serialized_start=624
-  _globals['_PROCESSINFO']._serialized_end=767
-  _globals['_LISTPROCESSESRESPONSE']._serialized_start=769
-  _globals['_LISTPROCESSESRESPONSE']._serialized_end=854
-  _globals['_GETSUMMARYREQUEST']._serialized_start=856
-  _globals['_GETSUMMARYREQUEST']._serialized_end=875
-  _globals['_GETSUMMARYRESPONSE']._serialized_start=878
-  _globals['_GETSUMMARYRESPONSE']._serialized_end=1078
-  _globals['_SERVERINFOSERVICE']._serialized_start=1081
-  _globals['_SERVERINFOSERVICE']._serialized_end=1417
+  _globals['_LOAD']._serialized_start=108
+  _globals['_LOAD']._serialized_end=323
+  _globals['_GETLOADREQUEST']._serialized_start=325
+  _globals['_GETLOADREQUEST']._serialized_end=405
+  _globals['_GPU']._serialized_start=408
+  _globals['_GPU']._serialized_end=559
+  _globals['_GETLOADRESPONSE']._serialized_start=561
+  _globals['_GETLOADRESPONSE']._serialized_end=658
+  _globals['_LISTDISKSREQUEST']._serialized_start=660
+  _globals['_LISTDISKSREQUEST']._serialized_end=693
+  _globals['_DISK']._serialized_start=695
+  _globals['_DISK']._serialized_end=790
+  _globals['_LISTDISKSRESPONSE']._serialized_start=792
+  _globals['_LISTDISKSRESPONSE']._serialized_end=843
+  _globals['_LISTPROCESSESREQUEST']._serialized_start=845
+  _globals['_LISTPROCESSESREQUEST']._serialized_end=920
+  _globals['_PROCESSINFO']._serialized_start=923
+  _globals['_PROCESSINFO']._serialized_end=1066
+  _globals['_LISTPROCESSESRESPONSE']._serialized_start=1068
+  _globals['_LISTPROCESSESRESPONSE']._serialized_end=1153
+  _globals['_GETSUMMARYREQUEST']._serialized_start=1155
+  _globals['_GETSUMMARYREQUEST']._serialized_end=1174
+  _globals['_GETSUMMARYRESPONSE']._serialized_start=1177
+  _globals['_GETSUMMARYRESPONSE']._serialized_end=1377
+  _globals['_SERVERINFOSERVICE']._serialized_start=1380
+  _globals['_SERVERINFOSERVICE']._serialized_end=1716
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ What a host's machine is, and how busy."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -77,20 +78,76 @@ Global___Load: _TypeAlias = Load  # noqa: Y015
 
 @_typing.final
 class GetLoadRequest(_message.Message):
-    """GetLoadRequest is empty."""
+    """GetLoadRequest says how to measure."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    WITH_GPUS_FIELD_NUMBER: _builtins.int
+    with_gpus: _builtins.bool
+    """Whether to tell of the GPUs, too."""
+    @_builtins.property
+    def interval(self) -> _duration_pb2.Duration:
+        """For how long the cores are watched; a tenth of a second if unset, at most 10 seconds."""
+
     def __init__(
         self,
+        *,
+        interval: _duration_pb2.Duration | None = ...,
+        with_gpus: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval", "with_gpus", b"with_gpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetLoadRequest: _TypeAlias = GetLoadRequest  # noqa: Y015
+
+@_typing.final
+class Gpu(_message.Message):
+    """Gpu is one GPU, as nvidia-smi tells of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PERCENT_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    USED_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What it is called."""
+    percent: _builtins.float
+    """How busy it was, from 0 to 100; unset where that is not told."""
+    memory_bytes: _builtins.int
+    """Its memory, in bytes; unset where that is not told."""
+    used_memory_bytes: _builtins.int
+    """What of that is used, in bytes; unset where that is not told."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        percent: _builtins.float | None = ...,
+        memory_bytes: _builtins.int | None = ...,
+        used_memory_bytes: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "_percent", b"_percent", "_used_memory_bytes", b"_used_memory_bytes", "memory_bytes", b"memory_bytes", "percent", b"percent", "used_memory_bytes", b"used_memory_bytes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes", "_percent", b"_percent", "_used_memory_bytes", b"_used_memory_bytes", "memory_bytes", b"memory_bytes", "name", b"name", "percent", b"percent", "used_memory_bytes", b"used_memory_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__memory_bytes: _TypeAlias = _typing.Literal["memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__memory_bytes: _TypeAlias = _typing.Literal["_memory_bytes", b"_memory_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__percent: _TypeAlias = _typing.Literal["percent"]  # noqa: Y015
+    _WhichOneofArgType__percent: _TypeAlias = _typing.Literal["_percent", b"_percent"]  # noqa: Y015
+    _WhichOneofReturnType__used_memory_bytes: _TypeAlias = _typing.Literal["used_memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__used_memory_bytes: _TypeAlias = _typing.Literal["_used_memory_bytes", b"_used_memory_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_bytes) -> _WhichOneofReturnType__memory_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__percent) -> _WhichOneofReturnType__percent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__used_memory_bytes) -> _WhichOneofReturnType__used_memory_bytes | None: ...
+
+Global___Gpu: _TypeAlias = Gpu  # noqa: Y015
 
 @_typing.final
 class GetLoadResponse(_message.Message):
@@ -99,18 +156,28 @@ class GetLoadResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LOAD_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    GPU_ERROR_FIELD_NUMBER: _builtins.int
+    gpu_error: _builtins.str
+    """Why nothing is known of GPUs that were asked for; empty otherwise."""
     @_builtins.property
     def load(self) -> Global___Load:
         """The load."""
+
+    @_builtins.property
+    def gpus(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gpu]:
+        """The GPUs, if they were asked for."""
 
     def __init__(
         self,
         *,
         load: Global___Load | None = ...,
+        gpus: _abc.Iterable[Global___Gpu] | None = ...,
+        gpu_error: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["load", b"load"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["load", b"load"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpu_error", b"gpu_error", "gpus", b"gpus", "load", b"load"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

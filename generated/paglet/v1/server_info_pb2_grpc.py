@@ -62,7 +62,7 @@ class ServerInfoServiceServicer(object):
     """
 
     def GetLoad(self, request, context):
-        """GetLoad measures how busy the machine is, for a tenth of a second.
+        """GetLoad measures how busy the machine is: a tenth of a second, or as long as it is told to.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

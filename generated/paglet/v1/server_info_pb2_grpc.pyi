@@ -34,7 +34,7 @@ class ServerInfoServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ServerInfoServiceAsyncStub: ...
     GetLoad: _grpc.UnaryUnaryMultiCallable[_server_info_pb2.GetLoadRequest, _server_info_pb2.GetLoadResponse]
-    """GetLoad measures how busy the machine is, for a tenth of a second."""
+    """GetLoad measures how busy the machine is: a tenth of a second, or as long as it is told to."""
     ListDisks: _grpc.UnaryUnaryMultiCallable[_server_info_pb2.ListDisksRequest, _server_info_pb2.ListDisksResponse]
     """ListDisks tells how full volumes are."""
     ListProcesses: _grpc.UnaryUnaryMultiCallable[_server_info_pb2.ListProcessesRequest, _server_info_pb2.ListProcessesResponse]
@@ -48,7 +48,7 @@ class ServerInfoServiceAsyncStub(ServerInfoServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetLoad: _aio.UnaryUnaryMultiCallable[_server_info_pb2.GetLoadRequest, _server_info_pb2.GetLoadResponse]  # type: ignore[assignment]
-    """GetLoad measures how busy the machine is, for a tenth of a second."""
+    """GetLoad measures how busy the machine is: a tenth of a second, or as long as it is told to."""
     ListDisks: _aio.UnaryUnaryMultiCallable[_server_info_pb2.ListDisksRequest, _server_info_pb2.ListDisksResponse]  # type: ignore[assignment]
     """ListDisks tells how full volumes are."""
     ListProcesses: _aio.UnaryUnaryMultiCallable[_server_info_pb2.ListProcessesRequest, _server_info_pb2.ListProcessesResponse]  # type: ignore[assignment]
@@ -65,7 +65,7 @@ class ServerInfoServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _server_info_pb2.GetLoadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_server_info_pb2.GetLoadResponse, _abc.Awaitable[_server_info_pb2.GetLoadResponse]]:
-        """GetLoad measures how busy the machine is, for a tenth of a second."""
+        """GetLoad measures how busy the machine is: a tenth of a second, or as long as it is told to."""
 
     @_abc_1.abstractmethod
     def ListDisks(
