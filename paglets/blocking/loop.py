@@ -37,9 +37,10 @@ class Loop:
         return self._portal is not None
 
     def give_back(self) -> None:
-        """Ends the lease. Safe to repeat."""
-        if self._portal is not None:
-            self._portal = None
+        """Ends the lease. Safe to repeat, also in several threads."""
+        with _thread.lock:
+            portal, self._portal = self._portal, None
+        if portal is not None:
             _thread.give_back()
 
     def begin(self, work: Callable[[], Awaitable[T]]) -> Future[T]:
@@ -114,12 +115,12 @@ class _Thread:
     """The thread of the loop, which is there as long as somebody has a lease."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self._leases = 0
         self._running = ExitStack()
 
     def lease(self) -> BlockingPortal:
-        with self._lock:
+        with self.lock:
             if not self._leases:
                 options = {"loop_factory": loop_factory()}
                 portals = start_blocking_portal(backend_options=options, name="paglets-blocking")
@@ -128,7 +129,7 @@ class _Thread:
             return self._portal
 
     def give_back(self) -> None:
-        with self._lock:
+        with self.lock:
             self._leases -= 1
             if not self._leases:
                 self._portal.call(partial(self._portal.stop, cancel_remaining=True))
