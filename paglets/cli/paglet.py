@@ -187,8 +187,8 @@ def state(session: Session, paglet_id: str) -> None:
 @click.argument("paglet_id", metavar="ID")
 @click.pass_obj
 def dispose(session: Session, paglet_id: str) -> None:
-    """End a paglet for good."""
-    session.run(lambda client: client.dispose(paglet_id))
+    """End a paglet for good. What hangs is cut after a while; it goes on when this command is interrupted."""
+    session.run(lambda client: client.dispose(paglet_id, timeout_s=session.move_timeout_s))
     if session.json:
         write_json({"paglet_id": paglet_id, "disposed": True})
     else:

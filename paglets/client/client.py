@@ -379,14 +379,15 @@ class Client:
         wanted.request.Pack(request)
         return (await self._operations.PostOperation(wanted)).post_id
 
-    async def dispose(self, paglet_id: str, *, request_id: str = "") -> None:
+    async def dispose(self, paglet_id: str, *, request_id: str = "", timeout_s: float = math.inf) -> None:
         """Ends a paglet for good, whatever its state and whatever hangs; safe to repeat with `request_id`.
 
-        A journey that does not come to its commit within the quiesce time ends by JOURNEY_ABORTED. Raises
-        PAGLET_NOT_FOUND.
+        What hangs has the quiesce time of its host, 30 s unless it was told otherwise, and is cut then: this waits so
+        long, unless `timeout_s` is given, after which the disposal goes on. A journey that does not come to its commit
+        by then ends by JOURNEY_ABORTED. Raises PAGLET_NOT_FOUND.
         """
         request = lifecycle_pb2.DisposePagletRequest(request_id=request_id or next_request_id(), paglet_id=paglet_id)
-        await self._lifecycle.DisposePaglet(request)
+        await self._lifecycle.DisposePaglet(request, timeout=timeout_s)
 
 
 def _to_json(state: Dataclass) -> str:

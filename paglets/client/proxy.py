@@ -100,7 +100,7 @@ class PagletHome(Protocol):
         """Leaves an operation with a paglet."""
         ...
 
-    async def dispose(self, paglet_id: str, *, request_id: str = "") -> None:
+    async def dispose(self, paglet_id: str, *, request_id: str = "", timeout_s: float = math.inf) -> None:
         """Ends a paglet."""
         ...
 
@@ -217,6 +217,6 @@ class PagletProxy:
         """Leaves an operation, `pkg.Service/Method`, with the paglet, and does not wait for it; as `Client.post`."""
         return await self.client.post(self.paglet_id, operation, request, request_id=request_id)
 
-    async def dispose(self, *, request_id: str = "") -> None:
+    async def dispose(self, *, request_id: str = "", timeout_s: float = math.inf) -> None:
         """Ends the paglet for good; as `Client.dispose`."""
-        await self.client.dispose(self.paglet_id, request_id=request_id)
+        await self.client.dispose(self.paglet_id, request_id=request_id, timeout_s=timeout_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from paglets.core.events import DisposalEvent
 from paglets.core.lifecycle import LifecycleEvent
 from paglets.directory.contract import Guard, PagletRow
-from paglets.errors import ConflictError, PagletError
+from paglets.errors import ConflictError, DeadlineError, PagletError, Resource
 from paglets.faults import point
 from paglets.host.cloning import withdraw_clone
 from paglets.host.disposal import Disposal
@@ -54,13 +55,22 @@ class Endings:
         self._find = find
         self._journey = journey
 
-    async def end(self, row: PagletRow, disposal: Disposal) -> None:
-        """Ends a paglet of this host, whatever it is doing and whatever becomes of the caller.
+    async def end(self, row: PagletRow, disposal: Disposal, timeout_s: float | None = None) -> None:
+        """Ends a paglet of this host, whatever it is doing and whatever becomes of the caller, who waits `timeout_s`.
 
         The tombstone in the directory is the commit; what goes with the paglet is deleted on every host thereafter.
-        Raises PAGLET_MOVED when it has just left.
+        Raises PAGLET_MOVED when it has just left, DEADLINE_EXCEEDED.
         """
-        await self._tasks.shielded(self._end(row, disposal))
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._tasks.shielded(self._end(row, disposal))
+        except TimeoutError as error:
+            raise DeadlineError(
+                "DEADLINE_EXCEEDED",
+                f"the deadline passed before paglet {row.paglet_id} had ended; its disposal goes on, and gives what"
+                f" hangs {self._parts.settings.quiesce_s:g} s",
+                resource=Resource("paglet", row.paglet_id),
+            ) from error
 
     async def _end(self, row: PagletRow, disposal: Disposal) -> None:
         if row.state is PagletState.CLONING:

@@ -218,10 +218,11 @@ class Resident:
             _log.error("paglet %s leaves something open: %r", self.paglet_id, error)
 
     def leave(self, error: PagletError | None = None) -> None:
-        """Sends away whoever waits: the paglet is no longer here."""
+        """Sends away whoever waits, also for what does not end: the paglet is no longer here."""
         self.gate.shut(error or moved(self.paglet_id))
         self.deliveries.abandon()
-        self.runner.fence(closed=True)
+        self.runner.cut()
+        self.calls.interrupt_reads()
         self.sections.interrupt()
         self.activities.abandon()  # of a paglet that was ended though it could not be quieted
 

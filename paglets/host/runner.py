@@ -72,6 +72,8 @@ class Runner:
         self._fenced = False
         self._stuck_after_s = stuck_after_s
         self._stuck_at: float | None = None
+        self._at_work: asyncio.Task[Any] | None = None
+        self._is_cut = False
         self.on_request: Callable[[OwnRequest], None]
         self.on_posts: Callable[[Sequence[OutgoingPost]], None]
 
@@ -125,13 +127,14 @@ class Runner:
         """As `run`, but returns as soon as the turn has ended, with the future of its commit.
 
         A post that is the `cause` is gone with the commit. It begins when no thread that was left to itself is at work.
+        Raises EPOCH_FENCED when it is cut.
         """
         await self.threads.free()
         turn = self.open_turn(cause)
         self._stuck_at = None if cause.deadline is None else cause.deadline + self._stuck_after_s
         try:
             with turn.entered():
-                result = await body()
+                result = await self._work(body)
             changed = turn.finish()
             self._require_timely()
             kept = keep(result) if keep is not None else None
@@ -172,6 +175,27 @@ class Runner:
         """Refuses every commit from now on, or takes that back: a turn must not outlive its paglet."""
         self._fenced = closed
 
+    def cut(self) -> None:
+        """As `fence`, for a paglet that is here no more: whoever waits for a turn that does not end is told so.
+
+        A coroutine is cancelled; a thread is left to itself.
+        """
+        self.fence(closed=True)
+        if self._at_work is not None:
+            self._is_cut = True
+            self.threads.leave()
+            self._at_work.cancel()
+
+    async def _work(self, body: Callable[[], Awaitable[T]]) -> T:
+        """Awaits what can be cut: it then ends as a turn of a paglet that is gone, whatever came of it."""
+        self._at_work = task = asyncio.current_task()
+        try:
+            return await body()
+        finally:
+            self._at_work = None
+            if self._is_cut and task is not None and not task.uncancel():
+                raise self._fenced_error()
+
     def _require_timely(self) -> None:
         if self._is_late:
             raise UnavailableError(
@@ -192,11 +216,14 @@ class Runner:
 
     def _require_unfenced(self) -> None:
         if self._fenced:
-            raise ConflictError(
-                "EPOCH_FENCED",
-                f"paglet {self._paglet_id} left or ended while the turn ran; the turn was rolled back",
-                resource=Resource("paglet", self._paglet_id),
-            )
+            raise self._fenced_error()
+
+    def _fenced_error(self) -> ConflictError:
+        return ConflictError(
+            "EPOCH_FENCED",
+            f"paglet {self._paglet_id} left or ended while the turn ran; the turn was rolled back",
+            resource=Resource("paglet", self._paglet_id),
+        )
 
     async def settle(self) -> None:
         """Waits until every turn that has ended is durable; for a gate that lets nobody in meanwhile."""

@@ -114,11 +114,16 @@ class Threads:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._left: set[asyncio.Future[object]] = set()
+        self._leaves = False
 
     @property
     def are_left(self) -> bool:
         """Whether a thread that was left to itself is at work still."""
         return bool(self._left)
+
+    def leave(self) -> None:
+        """From here on who is cancelled waits for none of them: their paglet has ended."""
+        self._leaves = True
 
     async def free(self) -> None:
         """Waits until no thread that was left to itself is at work."""
@@ -134,7 +139,7 @@ class Threads:
         try:
             return await asyncio.shield(thread)
         except asyncio.CancelledError:
-            if _leaves.get() and not thread.done():
+            if (self._leaves or _leaves.get()) and not thread.done():
                 self._leave(thread)
                 raise
             while not thread.done():

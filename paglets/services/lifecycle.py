@@ -229,8 +229,9 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
         return pb.GetPagletStateResponse.FromString(reply)
 
     async def DisposePaglet(self, request: pb.DisposePagletRequest, context: ServerContext) -> pb.DisposePagletResponse:
-        """Ends a paglet, on whichever host it is."""
-        meta = self._asked(request, context)
+        """Ends a paglet, on whichever host it is. Without a deadline it waits for what hangs to be cut."""
+        meta = self._asked(request, context, default_timeout_s=_NO_DEADLINE_S)
+        disposal = Disposal(request.request_id, _fingerprint(request))
 
         async def here() -> bytes | None:
             row = await self._host.parts.directory.get(meta.paglet_id)
@@ -239,7 +240,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
             row = await self._host.row(meta.paglet_id)
             if row.owner != self._host.name:
                 return None
-            await self._host.endings.end(row, Disposal(request.request_id, _fingerprint(request)))
+            await self._host.endings.end(row, disposal, max(0.0, meta.timeout_s - _REPLY_MARGIN_S))
             return b""
 
         await self._router.unary(context, meta, _DISPOSE, request.SerializeToString(), here)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ import pytest
 from paglet.v1 import transfer_pb2
 from paglets import faults
 from paglets.client.artifacts import RemoteArtifactStore
+from paglets.client.client import Client
 from paglets.config import HostSettings
 from paglets.core.lifecycle import LifecycleEvent
 from paglets.directory.contract import HostRegistration
-from paglets.errors import NotFoundError, PagletError
+from paglets.errors import DeadlineError, NotFoundError, PagletError
 from paglets.values import PagletState, TransferTicket, clone_id
 from tests.host.conftest import Mesh, Site, site
 from tests.host.probe import Probe
@@ -84,15 +86,14 @@ def _check_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Probe, "check_arrival", classmethod(check))
 
 
-def _active(operation: str = "") -> Prepare:
+def _active(*operations: str, request_id: str = "") -> Prepare:
     async def prepare(mesh: Mesh, _patch: pytest.MonkeyPatch) -> Doomed:
         await mesh.probe()
-        if not operation:
-            return Doomed()
         STAGE.hold("long")
-        turn = _start(ask(mesh.alpha.channel, "probe", operation, "long", timeout_s=_ENOUGH_S / 4))
-        await STAGE.reached("long")
-        return Doomed(under_way=[turn])
+        asked = partial(ask, mesh.alpha.channel, "probe", text="long", timeout_s=None, request_id=request_id)
+        under_way = [_start(asked(operation=operation)) for operation in operations]
+        await STAGE.reached("long", len(operations))
+        return Doomed(under_way=under_way)
 
     return prepare
 
@@ -228,7 +229,10 @@ ANYTHING: list[tuple[PagletState, str, Prepare]] = [
     (PagletState.CLONING, "its files do not get through", _pushing("clone")),
     (PagletState.ACTIVE, "idle", _active()),
     (PagletState.ACTIVE, "a turn without end", _active("Hold")),
+    (PagletState.ACTIVE, "a turn without end, by its id", _active("Hold", request_id="turn-1")),
     (PagletState.ACTIVE, "a thread without end", _active("HoldInThread")),
+    (PagletState.ACTIVE, "a thread without end, by its id", _active("HoldInThread", request_id="turn-1")),
+    (PagletState.ACTIVE, "a turn and a read without end", _active("Hold", "HoldRead")),
     (PagletState.INACTIVE, "", _inactive),
     (PagletState.DEPARTING, "its check does not end", _departing()),
     (PagletState.DEPARTING, "its target says nothing", _departing("hole")),
@@ -408,3 +412,24 @@ async def test_disposal_that_a_death_cut(
             assert failed is None or (way == "a clone" and _is_not_found(failed))
         assert await _gone(again, doomed.paglet_id)
         await eventually(lambda: _nothing_left(again, doomed.paglet_id), what="that nothing is left")
+
+
+async def test_whoever_has_little_time_is_told_that_it_goes_on(mesh: Mesh) -> None:
+    """A deadline that is over before the quiesce time ends the wait, by the host that has the paglet; it ends."""
+    doomed = await _active("Hold")(mesh, pytest.MonkeyPatch())
+    for at in (mesh.beta, mesh.alpha):
+        with pytest.raises(DeadlineError, match="its disposal goes on") as over:
+            await at.client.dispose("probe", request_id="end-1", timeout_s=_QUIESCE_S / 2)
+        assert over.value.reason == "DEADLINE_EXCEEDED"
+    await asyncio.gather(*doomed.under_way, return_exceptions=True)
+    await _shown(mesh, "probe", PagletState.DISPOSED)
+    await mesh.alpha.client.dispose("probe", request_id="end-1")
+
+
+async def test_client_of_little_patience_sees_the_end(mesh: Mesh) -> None:
+    """A disposal is no call that the client's own deadline cuts: its host bounds what it waits for."""
+    doomed = await _active("Hold")(mesh, pytest.MonkeyPatch())
+    async with Client(mesh.beta.running.address, timeout_s=_QUIESCE_S / 2) as client:
+        await client.dispose("probe")
+    await asyncio.gather(*doomed.under_way, return_exceptions=True)
+    assert await _gone(mesh.alpha, "probe")

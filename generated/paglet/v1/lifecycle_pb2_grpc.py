@@ -223,14 +223,16 @@ class LifecycleServiceServicer(object):
         Nothing that hangs keeps it waiting: a turn, a hook, an arrival and a journey whose target does not answer have the
         quiesce time of their host each, and are cut or left to themselves then. A journey that is cut is given up by
         ABORTED (JOURNEY_ABORTED), and the paglet ends where it is; one that was committed arrives, and it ends there. A clone
-        that is cut on its way has no last turn, and its request makes no other. Whoever waits for the paglet is told.
+        that is cut on its way has no last turn, and its request makes no other. Whoever waits for the paglet is told, also
+        for a turn that does not end: ABORTED (EPOCH_FENCED).
 
+        The reply comes when the paglet has ended. The disposal goes on regardless of the caller, also after his deadline.
         Safe to repeat with the same request_id: the id of a paglet that this request disposed of is a success, also of a
         clone on its way. A second request at the same time gets PAGLET_NOT_FOUND.
 
         Errors: INVALID_ARGUMENT (INVALID_ID, MALFORMED_REQUEST), NOT_FOUND (PAGLET_NOT_FOUND), FAILED_PRECONDITION
-        (CALL_CYCLE), UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the paglet's host does
-        not answer).
+        (CALL_CYCLE), DEADLINE_EXCEEDED, UNAVAILABLE (DIRECTORY_UNAVAILABLE, PAGLET_MOVED, SHUTTING_DOWN, TRANSPORT when the
+        paglet's host does not answer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
