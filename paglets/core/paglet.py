@@ -66,7 +66,9 @@ class Paglet(Hooks[StateT], OwnFiles):
     version v into those of v + 1, and has to do so for good: states rest on disks, and come from hosts of older code.
     What a host cannot read it refuses, or keeps as it is until it is started with a class that can.
 
-    `Advertises` names those of its services that others find by looking for them, as long as the paglet lives.
+    `Advertises` names those of its services that others find by looking for them, as long as the paglet lives. It is
+    said anew, with the class's own tags, wherever a host takes the paglet up, so that a newer class is heard: a paglet
+    that has tags of its own advertises the service itself, once and for good, and leaves it out here.
 
     `durability` says what that promises when a host is killed. With "turn" every acknowledged turn is there after the
     restart. With "lifecycle" turns count at once and cost no wait for the disk: the state is saved at creation, before

@@ -44,8 +44,10 @@ class Services(Protocol):
         """Makes known that this paglet answers a service: for `ttl_s` seconds, or until it is disposed of.
 
         It is found wherever the paglet is. In a turn it is done when that is durable, and no error is told of what
-        then fails; elsewhere on return. Safe to repeat: the last time counts. Raises OPERATION_NOT_FOUND for a service
-        that the paglet does not answer, MALFORMED_REQUEST, and outside of turns DIRECTORY_UNAVAILABLE.
+        then fails; elsewhere on return. Safe to repeat: the last time counts, also that of a host which takes up a
+        paglet whose class names the service in `Advertises`, after a move, a rest or a restart. Raises
+        OPERATION_NOT_FOUND for a service that the paglet does not answer, MALFORMED_REQUEST, and outside of turns
+        DIRECTORY_UNAVAILABLE.
         """
         ...
 

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from paglet.examples.counter.v1 import counter_pb2
-from paglets.core.events import CreationEvent
+from paglets.core.events import CreationEvent, MobilityEvent
 from paglets.core.services import Advertisement
 from paglets.discovery import ServiceScope
 from paglets.errors import InvalidArgumentError
@@ -66,6 +66,17 @@ class Teller(Counting):
         if request.amount == 13:
             raise InvalidArgumentError("MALFORMED_REQUEST", "not today", field="amount")
         return await super().add(request)
+
+
+class Insistent(Teller):
+    """Says itself how it is to be found, though its class says so too."""
+
+    Advertises = (Advertisement(COUNTER, tags=("kept",)),)
+
+    async def on_arrival(self, event: MobilityEvent) -> None:
+        """Says so again where it has come to as often as it counts."""
+        if self.state.value:
+            await self.services.advertise(COUNTER, tags=("told",))
 
 
 class Seeker(Counting):

@@ -93,6 +93,30 @@ async def test_svc_5_paglet_advertises_and_withdraws_itself(mesh: Mesh) -> None:
     await until_found(mesh.beta.client)
 
 
+async def test_svc_5_class_has_its_say_wherever_its_paglet_comes(mesh: Mesh) -> None:
+    """What a paglet says itself of a service that its class names lasts until a host takes it up, if not said again."""
+    for class_name, lasting in (("Teller", ("told",)), ("Insistent", ("kept",))):
+        teller = await mesh.alpha.client.create(f"{KEEPERS}.{class_name}", paglet_id="teller")
+        await _tagged(mesh.beta.client, "told")
+        await mesh.alpha.client.dispatch("teller", "beta")
+        await _tagged(mesh.alpha.client, *lasting)
+        await add(teller, 1)
+        await mesh.alpha.client.dispatch("teller", "alpha")
+        await _tagged(mesh.beta.client, "told" if class_name == "Insistent" else "told-1")
+        await mesh.alpha.client.dispose("teller")
+        await until_found(mesh.alpha.client)
+        await until_found(mesh.beta.client)
+
+
+async def _tagged(client: Client, *tags: str) -> None:
+    """Waits until a host tells of one service, with these tags."""
+
+    async def look() -> bool:
+        return [record.tags for record in (await found(client)).values()] == [tags]
+
+    await eventually(look, what=f"the tags {tags}")
+
+
 async def test_svc_5_client_advertises_for_a_paglet(mesh: Mesh) -> None:
     """Anybody may say what a paglet answers: with a time to live, tags, and all operations that its type has."""
     client = mesh.alpha.client
