@@ -136,6 +136,8 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
             self._spreading = False
 
     async def _fan_out(self, request: Message, hosts: Sequence[str], timeout_s: float, *, include_self: bool) -> None:
+        if self.state.cleanup_errors or self.state.pending:
+            await self.fanout_cleanup_children()  # of the one before: a last try, since they are forgotten now
         await self.fanout_reset(timeout_s)
         chosen = await self.fanout_select_hosts(hosts, include_self=include_self)
         try:
@@ -215,8 +217,9 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
     async def fanout_cleanup_children(self) -> None:
         """Ends all children; those that could not be ended are in `state.cleanup_errors`. Safe to repeat, for them too.
 
-        The next fan-out knows nothing of them any more.
-        It takes a few seconds at most. A child of a host that hangs, or is away, ends itself a minute after its time.
+        `fan_out` tries them once more when it begins, and knows nothing of them from then on.
+        It takes a few seconds at most. A child of a host that hangs, or is away, ends itself a minute after its time,
+        but for one whose first turn failed.
         """
         children = self.state.children
         failed = dict(await asyncio.gather(*(self._end_child(host, child) for host, child in children.items())))

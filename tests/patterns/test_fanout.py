@@ -209,6 +209,19 @@ async def test_fan_7_cleanup(home: FakeHome) -> None:
     assert _state(home).cleanup_errors == {}
 
 
+@pytest.mark.parametrize("left_by", ["an end that failed", "a restart"])
+async def test_fan_7_next_one_ends_what_is_left(home: FakeHome, left_by: str) -> None:
+    """Children that a fan-out has left are ended by the next one, which keeps nothing of them."""
+    async with _paglet(home).turn() as state:
+        state.expect("beta", "c")
+        if left_by == "an end that failed":
+            state.record_done("beta")
+            state.cleanup_errors["beta"] = "away"
+    await _paglet(home).fan_out(StringValue(), hosts=["alpha"], timeout_s=0.0)
+    assert home.ended == ["c", _state(home).children["alpha"]]
+    assert set(_state(home).children) == {"alpha"}
+
+
 class _Hanging(FakeHome):
     """No paglet elsewhere ever ends, as on hosts that hang."""
 
