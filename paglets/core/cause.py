@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from paglets.values import derived_id, new_id
 
-__all__ = ["NO_CAUSE", "Cause", "OutgoingPost", "RequestIds"]
+__all__ = ["NO_CAUSE", "Cause", "OutgoingPost", "OutgoingPosts", "RequestIds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,35 @@ class OutgoingPost:
     create_ms: int
     status: bytes = b""
     dead: bool = False
+
+
+class OutgoingPosts:
+    """Posts by their request ids, in the order in which they came, and how many bytes of requests they have."""
+
+    def __init__(self) -> None:
+        self._posts: dict[str, OutgoingPost] = {}
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._posts)
+
+    def __iter__(self) -> Iterator[OutgoingPost]:
+        return iter(self._posts.values())
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._posts
+
+    def put(self, post: OutgoingPost) -> None:
+        """Takes a post in, as the last, or in the place of one of the same id."""
+        replaced = self._posts.get(post.request_id)
+        self.size_bytes += len(post.request) - (0 if replaced is None else len(replaced.request))
+        self._posts[post.request_id] = post
+
+    def remove(self, request_id: str) -> None:
+        """Lets a post go. Safe to repeat."""
+        found = self._posts.pop(request_id, None)
+        if found is not None:
+            self.size_bytes -= len(found.request)
 
 
 class RequestIds:

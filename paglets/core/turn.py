@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from paglets.core.cause import NO_CAUSE, Cause, OutgoingPost, RequestIds
+from paglets.core.cause import NO_CAUSE, Cause, OutgoingPosts, RequestIds
 from paglets.core.cursor_events import CursorEvent
 from paglets.errors import InvalidArgumentError
 from paglets.state import StateCodec
@@ -167,7 +167,7 @@ class Turn(Generic[StateT]):
         self.cell = cell
         self.cause = cause
         self.request_ids = RequestIds(cause.origin)
-        self.posts: list[OutgoingPost] = []
+        self.posts = OutgoingPosts()
         self.events: list[CursorEvent] = []
         self.open = True
         self.outputs: list[Callable[[], None]] = []
@@ -211,7 +211,7 @@ class Turn(Generic[StateT]):
         self.open = False
         self._state = None
         self.outputs.clear()
-        self.posts.clear()
+        self.posts = OutgoingPosts()
         self.events.clear()
         self.request = None
         self.checkpoint = False

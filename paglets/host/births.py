@@ -108,7 +108,9 @@ class Births:
         try:
             point("create.journal.before")
             files = tuple(resident.files.values())
-            await self._parts.journal.save_newborn(stored, files, guard.epoch, first.request, first.posts, first.events)
+            await self._parts.journal.save_newborn(
+                stored, files, guard.epoch, first.request, tuple(first.posts), first.events
+            )
             point("create.journal.after")
             resident.row = await settle_write(self._parts.directory, guard, resident.row, cause=LifecycleEvent.CREATE)
         except ConflictError:

@@ -230,7 +230,7 @@ class HostContext:
                 field="request",
             )
         self._outbox.require_room(turn.posts, len(packed.value))
-        turn.posts.append(
+        turn.posts.put(
             OutgoingPost(
                 number=self._outbox.number(),
                 request_id=next_request_id(),

@@ -240,7 +240,7 @@ class Dormant:
         point("activate.directory.before")
         resident.row = await settle_write(self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.ACTIVATE)
         point("activate.directory.after")
-        await self._parts.journal.dormant.wake(resident.stored(), first.request, first.posts, first.events)
+        await self._parts.journal.dormant.wake(resident.stored(), first.request, tuple(first.posts), first.events)
         point("activate.journal.after")
         self._residents.add(resident)
         self.remove(row.paglet_id)  # together: a call in between would find it nowhere

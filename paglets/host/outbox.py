@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
-from paglets.core.cause import OutgoingPost
+from paglets.core.cause import OutgoingPost, OutgoingPosts
 from paglets.errors import (
     ExhaustedError,
     InvalidArgumentError,
@@ -58,7 +58,7 @@ class Outbox:
         self._rows = rows
         self._send = send
         self._busy = busy
-        self._posts: dict[str, OutgoingPost] = {}
+        self._posts = OutgoingPosts()
         self._last = 0
         self._lanes: dict[str, asyncio.Task[None]] = {}
         self._begun = False
@@ -66,21 +66,20 @@ class Outbox:
 
     def all(self) -> tuple[OutgoingPost, ...]:
         """Every post, in their order."""
-        return tuple(self._posts.values())
+        return tuple(self._posts)
 
     def number(self) -> int:
         """The place of a post that is being made: later than all others, also of an earlier life of the paglet."""
         self._last = max(self._last + 1, time.time_ns() // 1000)
         return self._last
 
-    def require_room(self, made: Sequence[OutgoingPost], size_bytes: int) -> None:
+    def require_room(self, made: OutgoingPosts, size_bytes: int) -> None:
         """Raises POSTS_FULL when a running turn, which made some already, can make no post of that size."""
-        every = (*self._posts.values(), *made)
-        taken = sum(len(post.request) for post in every)
-        if len(every) >= self._limits.max_posts or taken + size_bytes > self._limits.max_bytes:
+        number, taken = len(self._posts) + len(made), self._posts.size_bytes + made.size_bytes
+        if number >= self._limits.max_posts or taken + size_bytes > self._limits.max_bytes:
             raise ExhaustedError(
                 "POSTS_FULL",
-                f"{len(every)} posts with {taken} bytes of paglet {self._paglet_id} are not acknowledged yet; it may"
+                f"{number} posts with {taken} bytes of paglet {self._paglet_id} are not acknowledged yet; it may"
                 f" have {self._limits.max_posts} posts and {self._limits.max_bytes} bytes",
                 resource=Resource("paglet", self._paglet_id),
                 retry_after_s=1.0,
@@ -89,7 +88,8 @@ class Outbox:
     def add(self, posts: Iterable[OutgoingPost]) -> None:
         """Takes posts in, in their order. Safe to repeat."""
         for post in posts:
-            self._posts.setdefault(post.request_id, post)
+            if post.request_id not in self._posts:
+                self._posts.put(post)
             self._last = max(self._last, post.number)
         if self._begun:
             self._look()
@@ -116,18 +116,19 @@ class Outbox:
     async def renew(self, post_ids: Sequence[OutgoingPost]) -> None:
         """Has dead posts sent again, in their old places."""
         renewed = [replace(post, status=b"", dead=False) for post in post_ids]
-        self._posts.update((post.request_id, post) for post in renewed)
+        for post in renewed:
+            self._posts.put(post)
         await self._rows.update(self._paglet_id, renewed)
         self.begin()
 
     async def drop(self, posts: Sequence[OutgoingPost]) -> None:
         """Forgets posts."""
         for post in posts:
-            self._posts.pop(post.request_id, None)
+            self._posts.remove(post.request_id)
         await self._rows.drop(self._paglet_id, posts)
 
     def _look(self) -> None:
-        for receiver in {post.paglet_id for post in self._posts.values() if not post.dead} - self._lanes.keys():
+        for receiver in {post.paglet_id for post in self._posts if not post.dead} - self._lanes.keys():
             self._busy[self._paglet_id] = self
             self._lanes[receiver] = asyncio.create_task(self._deliver(receiver))
 
@@ -142,7 +143,7 @@ class Outbox:
                 del self._busy[self._paglet_id]
 
     def _first(self, receiver: str) -> OutgoingPost | None:
-        waiting = (post for post in self._posts.values() if post.paglet_id == receiver and not post.dead)
+        waiting = (post for post in self._posts if post.paglet_id == receiver and not post.dead)
         return next(waiting, None)
 
     async def _try(self, post: OutgoingPost, attempts: int) -> bool:
@@ -165,5 +166,5 @@ class Outbox:
     async def _bury(self, post: OutgoingPost, error: PagletError) -> None:
         _log.warning("a post of paglet %s to %s is a dead letter: %s", self._paglet_id, post.paglet_id, error)
         dead = replace(post, status=to_status(error).SerializeToString(), dead=True)
-        self._posts[post.request_id] = dead
+        self._posts.put(dead)
         await self._rows.update(self._paglet_id, [dead])

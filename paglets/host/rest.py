@@ -160,7 +160,7 @@ class Rests:
             evicted=evicted,
             done=request.own,
             wanted=last.request,
-            sent=last.posts,
+            sent=tuple(last.posts),
             events=last.events,
         )
         resident.outbox.add(last.posts)
