@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeGuard, TypeVar
@@ -23,6 +25,8 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 _REFUSED = (types.AnyType, types.CustomType, types.ExtType, types.RawType)
 _WITH_FIELDS = (types.DataclassType, types.StructType, types.TypedDictType, types.NamedTupleType)
 _MARGIN = 64
+_ZONED = re.compile(r':[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})"')
+_MINUTE = dt.timedelta(minutes=1)
 
 
 class StateCodec(Generic[StateT]):
@@ -36,9 +40,10 @@ class StateCodec(Generic[StateT]):
         if not dataclasses.is_dataclass(state_class):
             raise TypeError(f"the state class {state_class.__qualname__} must be a dataclass")
         self._kind = types.type_info(state_class)
-        self._is_nested = False
+        self._is_nested = self._has_times = False
         for kind in _walk(self._kind, set()):
             self._is_nested |= any(isinstance(part, _WITH_FIELDS) for part in _parts(kind))
+            self._has_times |= isinstance(kind, types.TimeType)
             if isinstance(kind, _REFUSED):
                 raise TypeError(f"{state_class.__qualname__} has a field of type {kind}; state fields must be typed")
             if isinstance(kind, types.DictType):
@@ -52,6 +57,8 @@ class StateCodec(Generic[StateT]):
     def encode(self, state: StateT) -> bytes:
         """The state's bytes. Raises STATE_INVALID for values that cannot be encoded."""
         try:
+            if self._has_times:
+                _refuse_odd_offsets(state, dt.time)
             return self._encoder.encode(state)
         except (TypeError, OverflowError, ValueError, RecursionError) as error:
             raise self._invalid(error) from error
@@ -137,11 +144,14 @@ class StateCodec(Generic[StateT]):
 def json_text(state: object) -> str:
     """A dataclass as JSON. Raises ValueError, TypeError, OverflowError or RecursionError for what JSON cannot tell.
 
-    An infinite number and one that is none are among that: they would come out as null.
+    An infinite number and one that is none are among that: they would come out as null. So is a time whose offset from
+    UTC has seconds, which would come out as another one.
     """
     text = msgspec.json.encode(state).decode()
     if "null" in text and not _all_finite(msgspec.to_builtins(state)):
         raise ValueError("a number is infinite, or none")
+    if _ZONED.search(text):
+        _refuse_odd_offsets(state, dt.datetime, dt.time)
     return text
 
 
@@ -152,6 +162,19 @@ def _all_finite(value: object) -> bool:
     if _is_map(value):
         return all(map(_all_finite, value.values()))  # keys are text in JSON
     return not _is_sequence(value) or all(map(_all_finite, value))
+
+
+def _refuse_odd_offsets(state: object, *among: type[dt.datetime | dt.time]) -> None:
+    """Raises ValueError for a time of these types, wherever it is, that text would round to another one."""
+    waiting: list[object] = [msgspec.to_builtins(state, builtin_types=among)]
+    while waiting:
+        value = waiting.pop()
+        if _is_map(value):
+            waiting += (*value.keys(), *value.values())
+        elif _is_sequence(value):
+            waiting += value
+        elif isinstance(value, dt.datetime | dt.time) and (value.utcoffset() or _MINUTE) % _MINUTE:
+            raise ValueError(f"the offset of {value} from UTC has seconds, which text has not: give it in UTC")
 
 
 def _refuse_map_keys(state_class: type[Any], kind: types.DictType) -> None:
