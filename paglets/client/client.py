@@ -28,7 +28,7 @@ from paglets.client.host_watch import watch_hosts
 from paglets.client.journeys import journey_progress
 from paglets.client.paglet_watch import watch_paglets
 from paglets.client.proxy import PagletProxy
-from paglets.client.retry import RetryPolicy
+from paglets.client.retry import RetryPolicy, bounded_timeout
 from paglets.client.safe_channel import SafeChannel
 from paglets.client.services import Services
 from paglets.core.paglet import Paglet
@@ -116,7 +116,7 @@ class Client:
         """Describes the host, asked once and not again: raises TRANSPORT at once when no host is there."""
         stub: mesh_pb2_grpc.MeshServiceAsyncStub = mesh_pb2_grpc.MeshServiceStub(self._channel)
         with errors_of_calls():
-            reply = await stub.GetHost(mesh_pb2.GetHostRequest(), timeout=self.policy.timeout_s)
+            reply = await stub.GetHost(mesh_pb2.GetHostRequest(), timeout=bounded_timeout(self.policy.timeout_s))
         return host_from_message(reply.host)
 
     async def host(self, name: str = "") -> HostRef:

@@ -8,7 +8,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 import grpc
 
-from paglets.client.retry import RetriedCall, RetryPolicy
+from paglets.client.retry import RetriedCall, RetryPolicy, bounded_timeout
 from paglets.core.turn import current_chain, next_request_id
 from paglets.wire.metadata import CHAIN_KEY, REQUEST_ID_KEY
 
@@ -65,7 +65,7 @@ class UnaryUnary(grpc.aio.UnaryUnaryMultiCallable[RequestT, ReplyT], Generic[Req
 
 @dataclass(frozen=True, slots=True)
 class UnaryStream(grpc.aio.UnaryStreamMultiCallable[RequestT, ReplyT], Generic[RequestT, ReplyT]):
-    """One request, a stream of replies: gRPC's own call, with metadata."""
+    """One request, a stream of replies: gRPC's own call, with metadata; `math.inf` is no timeout here either."""
 
     inner: grpc.aio.UnaryStreamMultiCallable[RequestT, ReplyT]
     own: Pairs
@@ -83,7 +83,7 @@ class UnaryStream(grpc.aio.UnaryStreamMultiCallable[RequestT, ReplyT], Generic[R
         """Starts the call."""
         return self.inner(
             request,
-            timeout=timeout,
+            timeout=bounded_timeout(timeout),
             metadata=_joined(self.own, metadata),
             credentials=credentials,
             wait_for_ready=wait_for_ready,
@@ -109,7 +109,7 @@ class StreamUnary(grpc.aio.StreamUnaryMultiCallable[RequestT, ReplyT], Generic[R
     ) -> grpc.aio.StreamUnaryCall[RequestT, ReplyT]:
         """Starts the call."""
         pairs = _joined(self.own, metadata)
-        return self.inner(request_iterator, timeout, pairs, credentials, wait_for_ready, compression)
+        return self.inner(request_iterator, bounded_timeout(timeout), pairs, credentials, wait_for_ready, compression)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class StreamStream(grpc.aio.StreamStreamMultiCallable[RequestT, ReplyT], Generic
     ) -> grpc.aio.StreamStreamCall[RequestT, ReplyT]:
         """Starts the call."""
         pairs = _joined(self.own, metadata)
-        return self.inner(request_iterator, timeout, pairs, credentials, wait_for_ready, compression)
+        return self.inner(request_iterator, bounded_timeout(timeout), pairs, credentials, wait_for_ready, compression)
 
 
 def _joined(own: Pairs, given: Metadata | None) -> Pairs:

@@ -17,7 +17,7 @@ import grpc
 from paglets.client.calls import errors_of_calls
 from paglets.errors import CancelledCallError, UnavailableError
 
-__all__ = ["RetriedCall", "RetryPolicy"]
+__all__ = ["RetriedCall", "RetryPolicy", "bounded_timeout"]
 
 RequestT = TypeVar("RequestT")
 ReplyT = TypeVar("ReplyT")
@@ -26,6 +26,11 @@ _random = random.SystemRandom()
 
 _LONGEST_S = 100 * 365.25 * 86400.0
 """gRPC counts a deadline in nanoseconds since 1970, of 63 bits: one after the year 2262 would be over at once."""
+
+
+def bounded_timeout(timeout_s: float | None) -> float | None:
+    """A timeout as gRPC takes it: None, for none, if it is infinite, or a century."""
+    return timeout_s if timeout_s is not None and timeout_s < _LONGEST_S else None
 
 
 def _always(_failure: UnavailableError) -> bool:
@@ -65,7 +70,8 @@ class RetriedCall(grpc.aio.UnaryUnaryCall[RequestT, ReplyT]):
         self._attempt = attempt
         self._policy = policy
         self._now = loop.time
-        self._end = loop.time() + timeout_s if timeout_s < _LONGEST_S else math.inf
+        bounded = bounded_timeout(timeout_s)
+        self._end = math.inf if bounded is None else loop.time() + bounded
         self._last: grpc.aio.UnaryUnaryCall[RequestT, ReplyT] | None = None
         self._task: asyncio.Task[ReplyT] = loop.create_task(self._run())
 

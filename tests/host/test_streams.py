@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -480,3 +482,21 @@ async def test_slow_reader_holds_up_only_himself(places: Places) -> None:
     await _noted("flood", 2)
     sent = [int(note.split()[1]) for note in STAGE.notes if note.startswith("flood")]
     assert max(sent) * 65536 < 32 << 20, sent
+
+
+@pytest.mark.parametrize("timeout_s", [9e9, 1e300, math.inf])
+async def test_stream_that_may_take_longer_than_any_life(places: Places, timeout_s: float) -> None:
+    """Whoever gives a stream of the SDK all the time in the world has it, and so has the client itself."""
+
+    def bind(kind: str, name: str) -> Callable[[grpc.aio.Channel], Any]:
+        codec = (StringValue.SerializeToString, StringValue.FromString)
+        return lambda channel: getattr(channel, kind)(f"/{SERVICE}/{name}", *codec)
+
+    async with Client(places.gamma.running.address, timeout_s=timeout_s) as client:
+        assert (await client.reach()).name == "gamma"
+        proxy = client.proxy(ID)
+        look = proxy.stub(bind("unary_stream", "Look"))(StringValue(), timeout=timeout_s)
+        assert (await _all(look))[1] == ""
+        assert (await proxy.stub(bind("stream_unary", "Collect"))(_texts("a"), timeout=timeout_s)).value == "alpha:1"
+        chat = proxy.stub(bind("stream_stream", "Chat"))(_texts("a"), timeout=timeout_s)
+        assert [message.value async for message in chat] == ["alpha:a"]
