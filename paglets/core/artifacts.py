@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,14 +15,16 @@ from paglet.v1 import artifact_pb2
 from paglets.artifacts.store import ArtifactChanges, ArtifactStore, ArtifactWrite
 from paglets.core.context import Context
 from paglets.core.sending import sent_artifact
-from paglets.core.sources import not_a_file, safe_name
+from paglets.core.sources import has_digest, not_a_file, safe_name
 from paglets.core.storing import store_file
-from paglets.core.turn import repeatable_id
+from paglets.core.turn import is_repeatable, repeatable_id
+from paglets.digest import Digest
 from paglets.errors import NotFoundError, Resource
+from paglets.offloop import off_loop
 from paglets.values import ArtifactRef
 from paglets.wire.artifact import artifact_from_message
 
-__all__ = ["AnyArtifact", "delete", "download", "send", "take", "upload"]
+__all__ = ["AnyArtifact", "delete", "download", "send", "take", "upload", "written_before"]
 
 AnyArtifact: TypeAlias = ArtifactRef | artifact_pb2.Artifact
 """An artifact as the SDK returns it, or as it came in a request."""
@@ -41,10 +43,15 @@ async def upload(context: Context, path: str, write: ArtifactWrite, host: str) -
 
 
 async def download(context: Context, artifact: AnyArtifact, target: str, *, move: bool, overwrite: bool) -> Path:
-    """Writes an artifact to a file of this host."""
+    """Writes an artifact to a file of this host. What a rerun finds written it takes for the run before's."""
     ref = _ref_of(artifact)
     destination = context.resolve_destination(target, safe_name(ref.name))
     async with context.artifact_store(ref.host) as store:
+        if not overwrite and await written_before(destination, ref.digest):
+            with suppress(NotFoundError):  # it is moved
+                if move:
+                    await store.delete(ref.artifact_id, etag=(await _found(store, ref)).etag)
+            return destination
         await _found(store, ref)
         written = await store.export_to_path(
             ref.artifact_id, destination, overwrite=overwrite, expected_digest=ref.digest
@@ -52,6 +59,11 @@ async def download(context: Context, artifact: AnyArtifact, target: str, *, move
         if move:
             await store.delete(ref.artifact_id, etag=written.etag)
     return destination
+
+
+async def written_before(destination: Path, digest: Digest) -> bool:
+    """Whether a turn that may be a rerun finds the very file that it is to write."""
+    return is_repeatable() and await off_loop(has_digest, destination, digest)
 
 
 async def delete(context: Context, artifact: AnyArtifact) -> bool:

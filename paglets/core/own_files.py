@@ -14,7 +14,7 @@ from paglets.core.context import Context
 from paglets.core.sending import SENT_TTL_S, sent_write
 from paglets.core.sources import checked_mode, safe_name
 from paglets.core.storage import Storage
-from paglets.errors import NotFoundError, Resource
+from paglets.errors import AlreadyExistsError, NotFoundError, Resource
 from paglets.values import ArtifactRef, FileMode, PagletFileRef
 
 __all__ = ["OwnFiles"]
@@ -67,11 +67,17 @@ class OwnFiles:
         """Writes a private copy of a file that came along, verified and durable, in one step; says where it is.
 
         `destination` is below the file roots, inside if that is a folder, by default named after the file. Safe to
-        repeat with `overwrite`. Raises FILE_NOT_FOUND, DESTINATION_EXISTS, PATH_OUTSIDE_ROOTS, DESTINATION_UNWRITABLE.
+        repeat with `overwrite`. In a turn for a request id, which may be run again, a file with these very bytes is a
+        success. Raises FILE_NOT_FOUND, DESTINATION_EXISTS, PATH_OUTSIDE_ROOTS, DESTINATION_UNWRITABLE.
         """
         wanted = name if isinstance(name, str) else name.name
         path = self.context.resolve_destination(destination, safe_name(wanted))
-        await self.context.save_file(wanted, path, overwrite=overwrite)
+        try:
+            await self.context.save_file(wanted, path, overwrite=overwrite)
+        except AlreadyExistsError:
+            digests = [found.digest for found in self.registered_files() if found.name == wanted]
+            if not digests or not await artifacts.written_before(path, digests[0]):
+                raise
         return path
 
     async def upload_artifact(
@@ -108,7 +114,8 @@ class OwnFiles:
 
         `target` is as in `save_file`, and so is the file: verified, durable, under its name in one step. With `move`
         the artifact is deleted thereafter; if that fails, the error is raised and the file stays: ETAG_MISMATCH, if
-        somebody has taken or changed it meanwhile. Safe to repeat with `overwrite`, unless it was moved. Raises
+        somebody has taken or changed it meanwhile. Safe to repeat with `overwrite`, unless it was moved. In a turn
+        for a request id, which may be run again, a file with these very bytes is a success, moved or not. Raises
         DESTINATION_EXISTS, PATH_OUTSIDE_ROOTS, DESTINATION_UNWRITABLE, ARTIFACT_NOT_FOUND, HOST_NOT_FOUND,
         HOST_UNREACHABLE, STORED_BLOB_CORRUPT, and SIZE_MISMATCH or DIGEST_MISMATCH if another one took its id just now.
         """

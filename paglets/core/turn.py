@@ -25,6 +25,7 @@ __all__ = [
     "Turn",
     "current_chain",
     "current_turn",
+    "is_repeatable",
     "next_request_id",
     "passing_on",
     "repeatable_id",
@@ -69,10 +70,15 @@ def next_request_id() -> str:
     return new_id() if turn is None else turn.request_ids.next()
 
 
+def is_repeatable() -> bool:
+    """Whether the running code may have been run before, and rolled back or cut, in a turn for the same request."""
+    turn = current_turn()
+    return turn is not None and bool(turn.cause.origin)
+
+
 def repeatable_id() -> str:
     """As `next_request_id`, but none where nothing asks for the same again: only for what is better left without."""
-    turn = current_turn()
-    return turn.request_ids.next() if turn is not None and turn.cause.origin else ""
+    return next_request_id() if is_repeatable() else ""
 
 
 class OwnAction(StrEnum):

@@ -14,7 +14,8 @@ import typing_extensions
 from paglet.v1.file_transfer_pb2 import FileTransferRequest, FileTransferResult
 from paglets.artifacts.placement import unwritable_told
 from paglets.core.events import ArrivalTarget, CloneEvent, MobilityEvent
-from paglets.digest import Digest, Hasher
+from paglets.core.sources import has_digest
+from paglets.digest import Digest
 from paglets.errors import AlreadyExistsError, InvalidArgumentError, PagletError, PreconditionError, Resource
 from paglets.offloop import off_loop
 from paglets.patterns.file_plan import (
@@ -35,7 +36,6 @@ from paglets.wire.files import file_mode_from_message
 __all__ = ["FileMobilityMixin", "SingleFileTransferPaglet"]
 
 FileStateT = typing_extensions.TypeVar("FileStateT", bound=FileTransferState, default=FileTransferState)
-_READ_BYTES = 1024 * 1024
 
 
 class FileMobilityMixin(NotificationMixin[FileStateT]):
@@ -181,7 +181,7 @@ class FileMobilityMixin(NotificationMixin[FileStateT]):
         try:
             await self.context.save_file(self.registered_file_name, destination, overwrite=arrival.overwrite)
         except AlreadyExistsError:
-            if attempt == 1 or not await off_loop(_has_digest, destination, arrival.digest):
+            if attempt == 1 or not await off_loop(has_digest, destination, arrival.digest):
                 raise
         return destination
 
@@ -270,14 +270,3 @@ class SingleFileTransferPaglet(
     async def _note_failure(self, *, was_under_way: bool) -> None:
         if was_under_way and self.state.phase is TaskPhase.FAILED:
             await self.notify_transfer_error("failed", self.state.error)
-
-
-def _has_digest(path: Path, digest: Digest) -> bool:
-    """Whether a file holds exactly these bytes; False for anything that is no plain file."""
-    if not path.is_file() or path.stat().st_size != digest.size_bytes:
-        return False
-    hasher = Hasher()
-    with path.open("rb") as file:
-        while data := file.read(_READ_BYTES):
-            hasher.update(data)
-    return hasher.digest() == digest

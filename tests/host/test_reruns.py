@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
 from paglets.artifacts.store import ArtifactWrite
 from paglets.client.client import Client
-from paglets.errors import InvalidArgumentError, UnavailableError
-from paglets.values import HostRef
+from paglets.errors import AlreadyExistsError, InvalidArgumentError, UnavailableError
+from paglets.values import ArtifactRef, HostRef
 from paglets.wire.metadata import REQUEST_ID_KEY
 from tests.host.conftest import Mesh, Site
 from tests.host.porter import Porter
-from tests.host.porter_service import PorterStub
+from tests.host.porter_service import PORTER, PorterStub
+from tests.host.support import call, refused
 
 CONTENT = b"0123456789" * 100_000
+UPLOAD = f"/{PORTER.full_name}/Upload"
 
 
 class Twice:
@@ -165,6 +169,81 @@ async def test_a_file_that_was_never_there(mesh: Mesh, monkeypatch: pytest.Monke
     stub = mesh.alpha.client.proxy("at-alpha").stub(PorterStub)
     with pytest.raises(InvalidArgumentError, match=r"b\.bin"):
         await stub.PassOn(StringValue(), metadata=((REQUEST_ID_KEY, "r"),))
+
+
+@pytest.mark.parametrize("host", ["alpha", "beta"])
+@pytest.mark.parametrize("move", [False, True])
+async def test_a_download(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, host: str, *, move: bool) -> None:
+    """What was written by the run before is found, and not missed where it came from if it was moved."""
+    ref = await _stored(_site(mesh, host))
+    path = await _downloaded(mesh, monkeypatch, Twice(nothing), ref, move=move)
+    assert path.read_bytes() == CONTENT
+    assert await _artifacts(_site(mesh, host)) == ([] if move else [ref.artifact_id])
+
+
+@pytest.mark.parametrize("is_larger", [False, True])
+async def test_a_download_onto_another_file(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, *, is_larger: bool) -> None:
+    """A file that is not the one to be written is somebody else's, and stays."""
+    other = CONTENT[::-1] + b"x" * is_larger
+
+    async def written_over(_: str) -> None:
+        (mesh.alpha.files / "b.bin").write_bytes(other)
+
+    ref = await _stored(mesh.beta)
+    with pytest.raises(AlreadyExistsError) as caught:
+        await _downloaded(mesh, monkeypatch, Twice(written_over), ref)
+    assert caught.value.reason == "DESTINATION_EXISTS"
+    assert (mesh.alpha.files / "b.bin").read_bytes() == other
+    assert await _artifacts(mesh.beta) == [ref.artifact_id]
+
+
+async def test_a_download_without_a_request_id(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn that nobody can ask for again is told of any file in the way."""
+    await _downloaded(mesh, monkeypatch, Twice(nothing), await _stored(mesh.beta))
+    refusal = await refused(call(mesh.alpha.channel, UPLOAD, b"", metadata=[("paglet-id", "at-alpha")]))
+    assert refusal.reason == "DESTINATION_EXISTS"
+
+
+async def test_a_saved_file(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that came along is saved once by a turn that is run again."""
+    twice = Twice(nothing)
+
+    async def upload(found: Porter, _: StringValue) -> StringValue:
+        await found.save_file("a.bin", "b.bin")
+        return await twice.ended("")
+
+    await _porters(mesh)
+    porter = mesh.alpha.host.residents.get("at-alpha")
+    assert porter is not None
+    await porter.paglet.register_file("a.bin")
+    await mesh.alpha.client.dispatch("at-alpha", "beta")
+    monkeypatch.setattr(Porter, "upload", upload)
+    stub = mesh.alpha.client.proxy("at-alpha").stub(PorterStub)
+    await stub.Upload(StringValue(), metadata=((REQUEST_ID_KEY, "r"),))
+    assert len(twice.runs) == 2
+    assert (mesh.beta.files / "b.bin").read_bytes() == CONTENT
+    (mesh.beta.files / "b.bin").write_bytes(b"another")
+    with pytest.raises(AlreadyExistsError):
+        await stub.Upload(StringValue(), metadata=((REQUEST_ID_KEY, "r-2"),))
+
+
+async def _stored(at: Site) -> ArtifactRef:
+    return (await at.client.artifacts.create_from_stream(ArtifactWrite(), io.BytesIO(CONTENT))).ref
+
+
+async def _downloaded(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch, twice: Twice, ref: ArtifactRef, *, move: bool = False
+) -> Path:
+    """Has a porter of alpha download an artifact, in a turn that is run twice; gives where to."""
+
+    async def upload(found: Porter, _: StringValue) -> StringValue:
+        await found.download_artifact(ref, "b.bin", move=move)
+        return await twice.ended("")
+
+    monkeypatch.setattr(Porter, "upload", upload)
+    await _porters(mesh)
+    await mesh.alpha.client.proxy("at-alpha").stub(PorterStub).Upload(StringValue(), metadata=((REQUEST_ID_KEY, "r"),))
+    return mesh.alpha.files / "b.bin"
 
 
 async def _porters(mesh: Mesh) -> None:
