@@ -349,7 +349,8 @@ class PagletInfo:
 
     `address` is empty when the host is not known to be there, `error` unless the paglet is FAILED or QUARANTINED,
     `services` when the host that was asked does not know the type. `created_at` is seconds since the epoch by the
-    directory's clock. One that is `stuck` has a turn that has outlived its deadline by far, and begins no other.
+    directory's clock. One that is `stuck` has a turn that has outlived its deadline by far, and begins no other. Its
+    `run()` has ended by `run_error`, if that is not empty, and begins anew with the paglet's next life.
     """
 
     paglet_id: str
@@ -363,6 +364,7 @@ class PagletInfo:
     error: str = ""
     services: tuple[str, ...] = ()
     stuck: bool = False
+    run_error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -205,7 +205,9 @@ def _tell(session: Session, info: PagletInfo) -> None:
 
 def _trouble(info: PagletInfo) -> str:
     """What is wrong with a paglet, if anything is."""
-    return info.error or ("a turn has outlived its deadline by far" if info.stuck else "")
+    if info.error or info.stuck:
+        return info.error or "a turn has outlived its deadline by far"
+    return f"its run() has failed: {info.run_error}" if info.run_error else ""
 
 
 def _for_people(info: PagletInfo) -> Record:

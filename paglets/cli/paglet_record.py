@@ -21,6 +21,7 @@ def paglet_record(info: PagletInfo) -> Record:
         "created": time_text(info.created_at),
         "error": info.error,
         "stuck": info.stuck,
+        "run_error": info.run_error,
         "services": list(info.services),
         "journey": journey
         and {

@@ -70,7 +70,10 @@ class Hooks(Generic[StateT]):
         """The last turn of all; an exception is logged and does not keep the paglet alive."""
 
     async def run(self) -> None:
-        """Work beside the turns, begun after creation, arrival and activation; cancelled when the paglet leaves."""
+        """Work beside the turns, begun after creation, arrival and activation; cancelled when the paglet leaves.
+
+        An exception ends it, and nothing else: it is in the log, and `PagletInfo.run_error` tells of it.
+        """
 
     def deactivation_policy(self, request: DeactivationRequest) -> DeactivationPolicy:
         """Asked before a rest what is to bring the paglet back: by default what was asked for, else the defaults."""

@@ -41,12 +41,12 @@ class _Body:
     outputs: list[Callable[[], None]] | None = field(default_factory=list[Callable[[], None]])
     cancels: int = 0
     spared: bool = False
-    failed: bool = False
+    error: PagletError | None = None
 
     @property
     def cut(self) -> bool:
         """Whether a cancellation that was taken back has ended it; a thread knows of none unless it waited."""
-        return self.spared and (self.failed or inspect.iscoroutinefunction(self.work))
+        return self.spared and (self.error is not None or inspect.iscoroutinefunction(self.work))
 
     def release(self, *, well: bool) -> None:
         """Ends it, and lets its outputs out if it ended well."""
@@ -99,6 +99,11 @@ class Activities:
         """Begins the paglet's `run()`, unless it is at work."""
         if self._run is None or self._run not in self._bodies.values():
             self._run = self._spawn(run)
+
+    @property
+    def run_error(self) -> str:
+        """What `run()` has failed with since it last began; empty if it has not."""
+        return "" if self._run is None or self._run.error is None else self._run.error.message
 
     def start_background(self, body: Callable[[], Awaitable[None]]) -> None:
         """Runs `body` beside the turns, once the running turn is durable."""
@@ -207,7 +212,7 @@ class Activities:
             with answering(None):
                 await attempt(self._runner.invoke(body.work), f"the background of paglet {self._paglet_id}")
         except PagletError as error:
-            body.failed = True
+            body.error = error
             body.release(well=False)
             _log.error("the background of paglet %s failed: %s", self._paglet_id, error)
             if body.spared and body is not self._run:

@@ -314,6 +314,7 @@ class LifecycleServicer(lifecycle_pb2_grpc.LifecycleServiceServicer):
             error=row.error,
             services=services_of(paglet_type) if paglet_type is not None else (),
             stuck=resident is not None and resident.runner.is_stuck,
+            run_error="" if resident is None else resident.activities.run_error,
         )
 
 

@@ -32,6 +32,7 @@ def paglet_info_to_message(paglet: PagletInfo) -> lifecycle_pb2.Paglet:
         error=paglet.error,
         services=paglet.services,
         stuck=paglet.stuck,
+        run_error=paglet.run_error,
     )
 
 
@@ -49,6 +50,7 @@ def paglet_info_from_message(message: lifecycle_pb2.Paglet) -> PagletInfo:
         error=message.error,
         services=tuple(message.services),
         stuck=message.stuck,
+        run_error=message.run_error,
     )
 
 

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from paglets.errors import PreconditionError
+from paglets.values import PagletState
 from tests.host.conftest import Mesh, Site
 from tests.host.midway import Midway
 from tests.host.probe import SECRET, Probe
@@ -80,6 +82,35 @@ async def test_life_2_run(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, caplog: p
     assert await _ran([*runs, "runs here on beta"])
     assert (await ask(mesh.alpha.channel, "probe", "Append", "still")).text.endswith("on still")
     assert caplog.text.count("the background of paglet probe failed") == 3
+
+
+async def test_life_2_failure_of_run_is_told(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every host says why it ended, in no more words than any caller is told, until it begins anew."""
+
+    async def run(found: Probe) -> None:
+        if found.context.host == "alpha":
+            raise ValueError(SECRET)
+        raise PreconditionError("TASK_RUNNING", "not on beta")
+
+    async def told(words: str) -> str:
+        async def look() -> bool:
+            return words in (await mesh.beta.client.get("probe")).run_error
+
+        await eventually(look, what=words)
+        info = await mesh.alpha.client.get("probe")
+        assert (info.state, info.error) == (PagletState.ACTIVE, "")
+        return info.run_error
+
+    monkeypatch.setattr(Probe, "run", run)
+    await mesh.probe()
+    assert SECRET not in await told("incident")
+    assert ["incident" in info.run_error async for info in mesh.alpha.client.list()] == [True]
+    await mesh.alpha.client.dispatch("probe", "beta")
+    assert await told("not on beta") == "not on beta"
+    monkeypatch.undo()
+    await mesh.alpha.client.deactivate("probe")
+    await mesh.alpha.client.activate("probe")
+    assert (await mesh.alpha.client.get("probe")).run_error == ""
 
 
 async def _ran(wanted: list[str]) -> bool:

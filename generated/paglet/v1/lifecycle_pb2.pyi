@@ -127,6 +127,7 @@ class Paglet(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     SERVICES_FIELD_NUMBER: _builtins.int
     STUCK_FIELD_NUMBER: _builtins.int
+    RUN_ERROR_FIELD_NUMBER: _builtins.int
     paglet_id: _builtins.str
     """Identifies the paglet in its mesh."""
     type: _builtins.str
@@ -144,6 +145,10 @@ class Paglet(_message.Message):
     stuck: _builtins.bool
     """Whether a turn has outlived its deadline by far. It will commit nothing, and until it ends no other turn begins. Known to
     the host that the paglet is on: GetPaglet asks that host, ListPaglets tells it of the paglets of the host that is asked.
+    """
+    run_error: _builtins.str
+    """What the paglet's `run()`, its work beside the operations, has failed with; empty if it has not. It begins anew when the
+    paglet arrives or is activated, and with its host. Known to the host that the paglet is on, as `stuck` is.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -171,10 +176,11 @@ class Paglet(_message.Message):
         error: _builtins.str = ...,
         services: _abc.Iterable[_builtins.str] | None = ...,
         stuck: _builtins.bool = ...,
+        run_error: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "journey", b"journey"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "epoch", b"epoch", "error", b"error", "host", b"host", "journey", b"journey", "paglet_id", b"paglet_id", "services", b"services", "state", b"state", "stuck", b"stuck", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "create_time", b"create_time", "epoch", b"epoch", "error", b"error", "host", b"host", "journey", b"journey", "paglet_id", b"paglet_id", "run_error", b"run_error", "services", b"services", "state", b"state", "stuck", b"stuck", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
