@@ -62,6 +62,8 @@ def _uncancelled(work: Awaitable[T]) -> Generator[Any, Any, T]:
         return end.value
     except asyncio.CancelledError as error:
         if not own or task.cancelling() > own:
+            for _ in range(own):  # what is left is others'
+                task.uncancel()
             raise
         yield from _take_back(task, own)
         raise RuntimeError("the task that ran it was cancelled by what an author wrote") from error
