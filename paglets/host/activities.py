@@ -238,8 +238,8 @@ class Activities:
         body.release(well=True)
 
 
-def hook_failed(hook: str, error: InternalError) -> PreconditionError:
-    """What a hook that failed unexpectedly refuses; the incident goes with it."""
+def hook_failed(hook: str, error: PagletError) -> PreconditionError:
+    """What a hook refuses that failed unexpectedly, so that the incident goes with it, or by an error of no use."""
     return PreconditionError(
         "HOOK_FAILED", f"{hook} failed: {error.message}", metadata={**error.metadata, "hook": hook}
     )

@@ -15,9 +15,9 @@ from paglets.core.events import DeactivationEvent, DeactivationRequest
 from paglets.core.lifecycle import LifecycleEvent, next_state
 from paglets.core.turn import OwnRequest, Turn
 from paglets.directory.contract import Guard, PagletRow
-from paglets.errors import ConflictError, PagletError
+from paglets.errors import ConflictError, PagletError, UnavailableError
 from paglets.faults import point
-from paglets.host.activities import hook_limits
+from paglets.host.activities import hook_failed, hook_limits
 from paglets.host.dormant import Dormant
 from paglets.host.gate import moved
 from paglets.host.given_up import forgo, refuse, resume
@@ -122,8 +122,13 @@ class Rests:
             await runner.invoke(paglet.on_deactivating, DeactivationEvent(self._parts.name, reason, policy))
             await resident.clean_up()
 
-        async with hook_limits("on_deactivating", self._parts.settings.quiesce_s):
-            return await resident.activities.first_hook(on_deactivating), policy
+        try:
+            async with hook_limits("on_deactivating", self._parts.settings.quiesce_s):
+                return await resident.activities.first_hook(on_deactivating), policy
+        except UnavailableError as error:
+            if request.own is None:
+                raise
+            raise hook_failed("on_deactivating", error) from error  # nobody is there to ask again later
 
     async def _lay_down(
         self, resident: Resident, request: RestRequest, policy: DeactivationPolicy, last: Turn[Any]

@@ -13,7 +13,7 @@ import pytest
 from paglets.client.client import Client
 from paglets.core.events import DeactivationEvent
 from paglets.directory.contract import PagletRow
-from paglets.errors import DeadlineError, NotFoundError, PreconditionError
+from paglets.errors import DeadlineError, NotFoundError, PreconditionError, UnavailableError
 from paglets.host.resident import Resident
 from paglets.host.residents import Residents
 from paglets.values import DeactivationPolicy, PagletState
@@ -192,6 +192,26 @@ async def test_its_own_wish_refused(alpha: Site) -> None:
     await eventually(lambda: do("aborted HOOK_FAILED" in STAGE.notes), what="the bad news")
     assert await state_of(alpha.client) is PagletState.ACTIVE
     assert (await alpha.host.parts.journal.belongings("probe")).own_request is None
+
+
+async def test_life_7_own_wish_that_finds_somebody_away(alpha: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """UNAVAILABLE from its last turn refuses it, too: nobody is there to ask again, and it is not asked for ever."""
+    real, told = Probe.on_deactivating, list[str]()
+
+    async def on_deactivating(probe: Probe, event: DeactivationEvent) -> None:
+        told.append(event.reason)
+        if len(told) == 1:
+            raise UnavailableError("HOST_UNREACHABLE", "whom it wanted to tell is away")
+        await real(probe, event)
+
+    monkeypatch.setattr(Probe, "on_deactivating", on_deactivating)
+    await probe_with_line(alpha)
+    await ask(alpha.channel, "probe", "Ask", "deactivate")
+    await ask(alpha.channel, "probe", "WaitFor", "aborted FAILED_PRECONDITION HOOK_FAILED")
+    assert (told, await state_of(alpha.client)) == (["own"], PagletState.ACTIVE)
+    assert (await alpha.host.parts.journal.belongings("probe")).own_request is None
+    await ask(alpha.channel, "probe", "Ask", "deactivate")
+    await eventually(lambda: _is(alpha.client, PagletState.INACTIVE), what="its rest")
 
 
 def test_life_9_policy() -> None:
