@@ -35,6 +35,7 @@ __all__ = ["WAKING_POINTS", "Dormant"]
 _log = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 60.0
 _TRY_AGAIN_S = 60.0
+_AT_ONCE = 200
 _OF_ANOTHER = frozenset({PagletState.DISPOSED, PagletState.CLONING, PagletState.ARRIVING})
 """What a paglet that rests is not: it has ended, or a later life of its id comes."""
 
@@ -54,7 +55,8 @@ class Dormant:
         self._coming: dict[str, asyncio.Task[Resident]] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._wanted: dict[str, str] = {}
-        self._later: dict[str, float] = {}
+        self._later: dict[str, float] = {}  # times of the loop's clock, which nobody sets
+        self._places = asyncio.Semaphore(_AT_ONCE)
         self._timed = asyncio.Event()
 
     def __contains__(self, paglet_id: str) -> bool:
@@ -143,7 +145,7 @@ class Dormant:
         """As `wake_for_posts`, in a while: for posts that could not bring it back just now."""
         if paglet_id in self._inactive:
             self._wanted.setdefault(paglet_id, "message")
-            self._later.setdefault(paglet_id, time.time() + _TRY_AGAIN_S)
+            self._later.setdefault(paglet_id, self._now() + _TRY_AGAIN_S)
             self._timed.set()
 
     async def _wake_if_wanted(self, paglet_id: str, reason: str) -> None:
@@ -258,40 +260,48 @@ class Dormant:
         self._doubtful.update(self._inactive)
 
     async def keep_time(self) -> None:
-        """Brings back those that a start or posts do, one after another, and then everyone when its time comes."""
+        """Brings back those that a start or posts do, and everyone when its time comes; none waits for another."""
         self._wanted.update((found, "startup") for found in await self._parts.journal.dormant.on_startup())
         for paglet_id in await self._parts.journal.posts.at_rest():
             self._wanted.setdefault(paglet_id, "message")
         while True:
             self._timed.clear()
-            now = time.time()
+            began = self._now()
             for paglet_id, reason in list(self._wanted.items()):
-                if self._later.get(paglet_id, now) <= now:
-                    await self._wake_if_wanted(paglet_id, reason)
-            due, coming = await self._parts.journal.dormant.times(now)
-            for paglet_id in due:
-                await self._wake_in_time(paglet_id, now)
-            following = [*coming, *self._later.values()]
-            pause_s = min([_LONGEST_WAIT_S, *(at - time.time() for at in following if at > now)])
+                if self._may_try(paglet_id):
+                    self._tasks.start(self._wake_if_wanted(paglet_id, reason))
+            due, coming = await self._parts.journal.dormant.times(time.time())
+            for paglet_id in due:  # of one that rests only in the journal yet it is for others to decide
+                if paglet_id in self._inactive and self._may_try(paglet_id):
+                    self._tasks.start(self._wake_alone(paglet_id, "time"))
+            again = [at - self._now() for at in self._later.values() if at > began]
+            pause_s = min([_LONGEST_WAIT_S, *again, *(at - time.time() for at in coming)])
             with suppress(TimeoutError):  # never long: somebody may set the clock
                 async with asyncio.timeout(max(0.0, pause_s)):
                     await self._timed.wait()
 
-    async def _wake_in_time(self, paglet_id: str, now: float) -> None:
-        """Brings one back whose time has come, unless that was tried a while ago, and nothing has changed since.
+    def _may_try(self, paglet_id: str) -> bool:
+        """Whether a paglet may be brought back now, and not in a while, since that was tried; it counts as tried then.
 
-        Of one that rests only in the journal yet it is for others to decide; its time is looked at again then.
+        A change that comes meanwhile takes that away again.
         """
-        if paglet_id in self._inactive and self._later.get(paglet_id, now) <= now:
-            await self._wake_alone(paglet_id, "time")
+        if self._later.get(paglet_id, 0.0) > self._now():
+            return False
+        self._later[paglet_id] = self._now() + _TRY_AGAIN_S
+        return True
 
     async def _wake_alone(self, paglet_id: str, reason: str) -> None:
         """Brings a paglet back that nobody waits for; one that fails stays as it is, and is tried again in a while."""
-        self._later[paglet_id] = time.time() + _TRY_AGAIN_S  # a change that comes meanwhile takes it away again
-        try:
-            await attempt(self.wake(paglet_id, reason), f"the activation of paglet {paglet_id}")
-        except PagletError as error:
-            if error.reason == "PAGLET_MOVED":
-                self._give_up(paglet_id)
-            else:
-                _log.error("paglet %s stays inactive: %s", paglet_id, error)
+        async with self._places:
+            self._later[paglet_id] = self._now() + _TRY_AGAIN_S
+            try:
+                await attempt(self.wake(paglet_id, reason), f"the activation of paglet {paglet_id}")
+            except PagletError as error:
+                if paglet_id in self._inactive:
+                    _log.error("paglet %s stays inactive: %s", paglet_id, error)
+                else:
+                    self._give_up(paglet_id)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
