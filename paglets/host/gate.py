@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from paglets.core.mailbox import Mailbox, Ticket
 from paglets.errors import DeadlineError, NotFoundError, PagletError, PreconditionError, Resource, UnavailableError
 
-__all__ = ["Gate", "call_cycle", "cut_off", "moved", "not_found", "shutting_down"]
+__all__ = ["Gate", "call_cycle", "cut_off", "is_elsewhere", "moved", "not_found", "shutting_down"]
 
 
 class Gate:
@@ -183,6 +183,15 @@ def not_found(paglet_id: str) -> NotFoundError:
         f"no paglet {paglet_id} in this mesh",
         resource=Resource("paglet", paglet_id),
     )
+
+
+def is_elsewhere(failure: PagletError, paglet_id: str) -> bool:
+    """Whether a host said that it does not have this very paglet; of another one, an author's code may say so.
+
+    A stream that was at work has run.
+    """
+    lost = failure.reason in {"PAGLET_MOVED", "PAGLET_NOT_FOUND"} and "begun" not in failure.metadata
+    return lost and failure.resource == Resource("paglet", paglet_id)
 
 
 def call_cycle(paglet_id: str, chain: Sequence[str], host: str) -> PreconditionError:

@@ -13,6 +13,7 @@ from paglets.errors import InvalidArgumentError, PagletError
 from paglets.faults import point
 from paglets.host.desk import Desk, Desks
 from paglets.host.dormant import Dormant
+from paglets.host.gate import is_elsewhere
 from paglets.host.parsing import parse_request
 from paglets.host.parts import HostParts
 from paglets.host.post_records import MAX_POST_BYTES, StoredPost, post_id_of
@@ -95,7 +96,7 @@ class Posting:
             try:
                 await self._dormant.wake_for_message(paglet_id, awake_only=False)
             except PagletError as error:
-                if not policy.queue_posts or error.reason in {"PAGLET_MOVED", "PAGLET_NOT_FOUND"}:
+                if not policy.queue_posts or is_elsewhere(error, paglet_id):
                     raise
                 _log.warning("paglet %s was not brought back by a post, which waits: %s", paglet_id, error)
                 return False

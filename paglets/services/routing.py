@@ -13,7 +13,7 @@ from typing import NoReturn, TypeVar
 import grpc
 
 from paglets.errors import NotFoundError, PagletError, Resource, UnavailableError
-from paglets.host.gate import cut_off, shutting_down
+from paglets.host.gate import cut_off, is_elsewhere, shutting_down
 from paglets.host.host import Host
 from paglets.services.call_meta import MAX_HOPS, CallMeta, RawMetadata
 from paglets.services.outlet import Outlet, ServerContext
@@ -83,7 +83,7 @@ class Router:
             except grpc.aio.AioRpcError as error:
                 if (lost := self.lost(meta, owner, error)) is not None:
                     raise lost from error
-                if trust and _not_run(from_rpc_error(error), meta.paglet_id):
+                if trust and is_elsewhere(from_rpc_error(error), meta.paglet_id):
                     continue
                 await pass_on(context, error)
             self._learn(meta.paglet_id, dict(trailing))
@@ -129,7 +129,7 @@ class Router:
             except grpc.aio.AioRpcError as error:
                 if (lost := self.lost(meta, owner, error)) is not None:
                     raise lost from error
-                if trust and requests.can_begin_anew and _not_run(from_rpc_error(error), meta.paglet_id):
+                if trust and requests.can_begin_anew and is_elsewhere(from_rpc_error(error), meta.paglet_id):
                     continue
                 await pass_on(context, error)
             finally:
@@ -157,7 +157,7 @@ class Router:
             return await here()
         except UnavailableError as error:
             # What a handler was told of another paglet is an answer: it has run.
-            if error.reason != "PAGLET_MOVED" or not _not_run(error, meta.paglet_id):
+            if error.reason != "PAGLET_MOVED" or not is_elsewhere(error, meta.paglet_id):
                 raise
             return None
 
@@ -168,7 +168,7 @@ class Router:
         """
         failure = from_rpc_error(error)
         answered = error.code() is not grpc.StatusCode.UNAVAILABLE or has_details(error)
-        if not answered or _not_run(failure, meta.paglet_id):
+        if not answered or is_elsewhere(failure, meta.paglet_id):
             self._forget(meta.paglet_id, owner)
         if answered:
             return None
@@ -236,15 +236,6 @@ async def pass_on(context: ServerContext, error: grpc.aio.AioRpcError) -> NoRetu
 def _ours(trailing: Iterable[tuple[str, str | bytes]]) -> RawMetadata:
     """Trailing metadata without what gRPC itself put there."""
     return tuple((key, value) for key, value in trailing if key == DETAILS_KEY or not key.startswith(("grpc-", ":")))
-
-
-def _not_run(failure: PagletError, paglet_id: str) -> bool:
-    """Whether a host said that it does not have this very paglet; of another one, a handler may say so that has run.
-
-    A stream that was at work has run.
-    """
-    lost = failure.reason in {"PAGLET_MOVED", "PAGLET_NOT_FOUND"} and "begun" not in failure.metadata
-    return lost and failure.resource == Resource("paglet", paglet_id)
 
 
 def _moved(paglet_id: str) -> PagletError:

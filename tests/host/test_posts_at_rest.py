@@ -10,11 +10,14 @@ import grpc
 import pytest
 
 from paglets.config import HostSettings, PostSettings
+from paglets.core.events import ActivationEvent
 from paglets.errors import UnavailableError
 from paglets.host import dormant
+from paglets.host.gate import not_found
 from paglets.values import DeactivationPolicy, PagletState
 from tests.host.conftest import Mesh, Site, site
 from tests.host.posts import closed, post, ran
+from tests.host.probe import Probe
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, eventually, refused
 
@@ -91,6 +94,19 @@ async def test_post_outlives_an_activation_that_fails(alpha: Site, probe: str) -
     assert len(await alpha.host.parts.journal.posts.of(probe)) == 1
     await alpha.client.deactivate(probe, DeactivationPolicy(queue_posts=False))
     assert (await refused(post(alpha.channel, probe, "Append", "b"))).reason == "HOOK_FAILED"
+
+
+async def test_post_waits_whatever_kept_the_paglet(alpha: Site, probe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if that was the word of another paglet, which has ended: it is not the receiver that is not there."""
+
+    async def on_activation(_probe: Probe, _event: ActivationEvent) -> None:
+        raise not_found("other")
+
+    monkeypatch.setattr(Probe, "on_activation", on_activation)
+    await alpha.client.deactivate(probe)
+    await post(alpha.channel, probe, "Append", "a")
+    assert await is_inactive(alpha)
+    assert len(await alpha.host.parts.journal.posts.of(probe)) == 1
 
 
 async def test_post_is_not_forgotten_when_its_paglet_could_not_come_back(
