@@ -188,13 +188,18 @@ class Residency:
             )
 
     async def start_eager(self) -> None:
-        """Starts, or wakes, those that are to run from the host's start on; one that fails waits for its first call."""
-        for one in self._declared.values():
-            if one.spec.lifecycle is ResidentLifecycle.EAGER:
-                try:
-                    await attempt(until_reached(partial(self._run, one.paglet_id)), f"starting {one.paglet_id}")
-                except PagletError as error:
-                    _log.error("resident service %s was not started: %s", one.paglet_id, error)
+        """Starts, or wakes, those that are to run from the host's start on; none waits for another.
+
+        One that fails waits for its first call; UNAVAILABLE is tried again.
+        """
+        eager = (one for one in self._declared.values() if one.spec.lifecycle is ResidentLifecycle.EAGER)
+        await asyncio.gather(*(self._start(one.paglet_id) for one in eager))
+
+    async def _start(self, paglet_id: str) -> None:
+        try:
+            await attempt(until_reached(partial(self._run, paglet_id)), f"starting {paglet_id}")
+        except PagletError as error:
+            _log.error("resident service %s was not started: %s", paglet_id, error)
 
     async def _run(self, paglet_id: str) -> None:
         if await self._activate(paglet_id) is None:

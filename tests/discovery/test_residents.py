@@ -16,7 +16,7 @@ from paglet.examples.counter.v1 import counter_pb2, counter_pb2_grpc
 from paglets.client.client import Client
 from paglets.client.rebuild import RebuildPeer
 from paglets.config import HostSettings, ResidentLifecycle, ResidentServiceSpec
-from paglets.core.events import ActivationEvent
+from paglets.core.events import ActivationEvent, CreationEvent
 from paglets.discovery import ServiceScope
 from paglets.errors import InvalidArgumentError, NotFoundError, PreconditionError, UnavailableError
 from paglets.host.births import BIRTH_POINTS
@@ -24,7 +24,7 @@ from paglets.testing import HostProcess, eventually, local_host
 from paglets.values import DeactivationPolicy, PagletState
 from paglets.wire.metadata import REQUIRE_ACTIVE_KEY
 from tests.discovery.conftest import KEEPERS, Mesh, Site, add, found, site, until_found, value
-from tests.discovery.keepers import COUNTER, Seeker, Slow
+from tests.discovery.keepers import COUNTER, Counting, Seeker, Slow
 from tests.host.streamer import SERVICE, STREAMER_TYPE
 
 ID = "service.paglet.examples.counter.v1.counter-service"
@@ -135,6 +135,22 @@ async def test_svc_8_eager_service_runs_from_the_start_on(tmp_path: Path) -> Non
         alpha = await site(stack, tmp_path, "alpha", settings=settings)
         await until_state(alpha.client, PagletState.ACTIVE)
         assert await value(alpha.client.proxy(ID)) == 3
+
+
+async def test_svc_8_eager_service_waits_for_no_other(start: Starting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that cannot begin yet is tried until it can, and keeps no other from running."""
+    away = [True]
+
+    async def on_creation(found: Counting, _event: CreationEvent) -> None:
+        if away and found.paglet_id == ID:
+            raise UnavailableError("HOST_UNREACHABLE", "what it needs is away")
+
+    monkeypatch.setattr(Counting, "on_creation", on_creation)
+    alpha = await start("alpha", EAGER, replace(EAGER, paglet_id="other"))
+    await until_state(alpha.client, PagletState.ACTIVE, "other")
+    assert ID not in await paglets(alpha.client)
+    away.clear()
+    await until_state(alpha.client, PagletState.ACTIVE)
 
 
 @pytest.mark.parametrize("resident", [LAZY, EAGER])
