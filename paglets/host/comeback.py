@@ -23,6 +23,7 @@ from paglets.host.runner import attempt
 from paglets.host.settle import until_reached
 from paglets.host.tasks import Tasks
 from paglets.values import PagletState
+from paglets.wire.status import to_status
 
 __all__ = ["COMEBACK_POINTS", "Comeback"]
 
@@ -173,7 +174,7 @@ class Comeback:
         _log.error("paglet %s cannot be read and is quarantined: %s", row.paglet_id, error)
         state = next_state(row.paglet_id, row.state, LifecycleEvent.QUARANTINE)
         epoch = row.epoch + (row.intent is not None)  # taking an intent back raises the epoch
-        wanted = replace(row, state=state, intent=None, epoch=epoch, error=error.message)
+        wanted = replace(row, state=state, intent=None, epoch=epoch, error=to_status(error).message)
         write = RowWrite(Guard.on(row), wanted, LifecycleEvent.QUARANTINE)
         await until_reached(lambda: self._parts.directory.apply([write]))
 

@@ -41,7 +41,7 @@ from paglets.host.residents import Residents, load_state
 from paglets.host.settle import settle_write, until_reached
 from paglets.host.snapshot import delivered_file, own_request_of, replies_of
 from paglets.values import ArrivalMode, DeactivationPolicy, PagletState
-from paglets.wire.status import from_status_bytes, to_status
+from paglets.wire.status import from_status, from_status_bytes, to_status
 
 __all__ = ["Landing"]
 
@@ -190,7 +190,7 @@ class Landing:
         state = next_state(row.paglet_id, row.state, LifecycleEvent.QUARANTINE)
         status = to_status(self._failure(incoming, error)).SerializeToString()
         record = self._outcome_record(incoming, PagletState.FAILED, status)
-        wanted = replace(row, state=state, error=error.message)
+        wanted = replace(row, state=state, error=to_status(error).message)
         await settle_write(
             self._parts.directory, Guard.on(row), wanted, cause=LifecycleEvent.QUARANTINE, journeys=(record,)
         )
@@ -207,7 +207,10 @@ class Landing:
             return delivered_file(file, artifact_id, Path())
 
     async def _first_turn(self, incoming: Incoming, resident: Resident) -> tuple[PagletError | None, Turn[Any] | None]:
-        """Runs on_arrival, or on_clone; when that fails, rolls it back and tells the paglet."""
+        """Runs on_arrival, or on_clone; when that fails, rolls it back and tells the paglet.
+
+        The error that is returned is as it can be told: every host has to take it, whatever an author put into it.
+        """
         manifest, paglet = incoming.manifest, resident.paglet
         hook, event = _arrival_hook(incoming, paglet)
         name = "on_clone" if manifest.clone_of else "on_arrival"
@@ -215,12 +218,13 @@ class Landing:
             return None, await resident.in_haste(lambda: resident.activities.first_hook(hook, event), name)
         except PagletError as failed:
             error = failed
+        told = from_status(to_status(error))
         try:
             async with hook_limits("on_arrival_failed", self._parts.settings.quiesce_s):
-                return error, await resident.activities.first_hook(paglet.on_arrival_failed, error)
+                return told, await resident.activities.first_hook(paglet.on_arrival_failed, error)
         except PagletError as failed:
             _log.error("on_arrival_failed of paglet %s failed: %s", manifest.paglet_id, failed)
-            return error, None
+            return told, None
 
     async def _settle(
         self, incoming: Incoming, resident: Resident, error: PagletError | None, said: Sequence[CursorEvent]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from paglets.errors import PagletError
+from paglets.directory.rules import MAX_ERROR_CHARS
+from paglets.errors import PagletError, PreconditionError
 from paglets.values import PagletState, TransferTicket
 from tests.host.conftest import Mesh
+from tests.host.probe import Probe
 from tests.host.support import ask, eventually
 from tests.host.unharmed import CONTENT, probe_with_file, row_of
 
@@ -47,6 +49,28 @@ async def test_fails_again(mesh: Mesh) -> None:
         assert caught.value.metadata["host"] == target
     row = await row_of(mesh)
     assert (row.owner, row.state, row.error) == ("alpha", PagletState.FAILED, "on_arrival@alpha says no")
+
+
+@pytest.mark.parametrize("message", ["x" * 5_000_000, "no text \ud800", 5], ids=["long", "broken", "none"])
+@pytest.mark.parametrize("clone", [False, True], ids=["moved", "cloned"])
+async def test_error_that_no_message_holds(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch, message: str, *, clone: bool
+) -> None:
+    """Whatever an author says of the failure, every host is told of it, by as much of that as can be told."""
+
+    async def first_turn(_probe: Probe, _event: object) -> None:
+        raise PreconditionError("TASK_RUNNING", message, metadata={"why": message})
+
+    monkeypatch.setattr(Probe, "on_clone" if clone else "on_arrival", first_turn)
+    await mesh.probe()
+    client = mesh.alpha.client
+    with pytest.raises(PagletError) as caught:
+        await (client.clone if clone else client.dispatch)("probe", "beta")
+    assert (caught.value.reason, caught.value.metadata["host"]) == ("ARRIVAL_FAILED", "beta")
+    (failed,) = [found async for found in client.list(host="beta")]
+    assert failed.state is PagletState.FAILED
+    assert 0 < len(failed.error) <= MAX_ERROR_CHARS
+    await mesh.beta.client.dispose(failed.paglet_id)
 
 
 async def test_journey_that_is_given_up_leaves_it_failed(mesh: Mesh) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from paglets.client.client import Client
 from paglets.core.events import ActivationEvent
+from paglets.errors import PreconditionError
 from paglets.host import farewell, files
 from paglets.host.files import RegisteredFile
 from paglets.host.journal.journal import Journal
@@ -92,6 +93,34 @@ async def test_state_class_that_raises_is_quarantined(
             assert (await ask(alpha.channel, "good", "Append", "b")).text == "good b"
     alpha = await site(stack, tmp_path, "alpha")
     assert (await ask(alpha.channel, "bad", "Append", "b")).text == "bad b"
+
+
+async def test_reason_that_no_message_holds(
+    stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host of the mesh starts, whatever a state class says of the state that it cannot read; what fits is told."""
+    alpha = await site(stack, tmp_path, "alpha")
+    async with AsyncExitStack() as first:
+        beta = await site(first, tmp_path, "beta", join=alpha.running.address)
+        for paglet_id in ("bad", "good"):
+            await beta.client.create(PROBE_TYPE, paglet_id=paglet_id)
+            await ask(beta.channel, paglet_id, "Append", paglet_id)
+    load = Probe.codec.load
+
+    def failing(data: bytes, version: int) -> object:
+        if b"bad" in data:
+            raise PreconditionError("STATE_INVALID", "x" * 5_000_000)
+        return load(data, version)
+
+    monkeypatch.setattr(Probe.codec, "load", failing)
+    await site(stack, tmp_path, "beta", join=alpha.running.address)
+    assert (await ask(alpha.channel, "good", "Append", "b")).text == "good b"
+
+    async def is_told() -> bool:
+        found = await alpha.client.get("bad")
+        return found.state is PagletState.QUARANTINED and found.error.startswith("xxx")
+
+    await eventually(is_told, what="the quarantine")
 
 
 @pytest.mark.parametrize("on_the_way", [False, True])
