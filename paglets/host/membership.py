@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from paglets.directory.contract import HostRegistration, ServiceRecord
-from paglets.errors import NotFoundError, PagletError
+from paglets.errors import InvalidArgumentError, NotFoundError, PagletError
 from paglets.host.load import load_figure
 from paglets.host.parts import HostParts
 from paglets.host.residents import Residents
@@ -37,7 +37,10 @@ class Membership:
         self._services = services
 
     async def register(self) -> None:
-        """Takes the host's name. Raises HOST_NAME_TAKEN, and what it is when the directory cannot be asked."""
+        """Takes the host's name. Raises HOST_NAME_TAKEN, and what it is when the directory cannot be asked.
+
+        Raises MALFORMED_REQUEST, INVALID_ID for tags and properties that are none.
+        """
         registration = HostRegistration(
             name=self._parts.name,
             uid=self._uid,
@@ -45,7 +48,7 @@ class Membership:
             version=self._version,
             types=self._parts.registry.names,
             tags=tidy_tags(self._parts.settings.tags),
-            properties={key: value for key, value in self._parts.settings.properties.items() if key},
+            properties=_tidy_properties(self._parts.settings.properties),
             services=self._services(),
         )
         await self._parts.directory.lease_register(registration, self._parts.settings.lease_s)
@@ -79,3 +82,13 @@ class Membership:
             await self.register()
             for resident in self._residents:  # the directory is another one, which has not heard of their services
                 self._parts.discovery.owned(resident.paglet_id, type(resident.paglet))
+
+
+def _tidy_properties(properties: Mapping[str, str]) -> dict[str, str]:
+    """Properties as a mesh tells them: those with a key. Raises MALFORMED_REQUEST for one that no message can hold."""
+    for key, value in properties.items():
+        if value != value.encode(errors="replace").decode():
+            raise InvalidArgumentError(
+                "MALFORMED_REQUEST", f"property {key} is no text: {value!r}", field="host.properties"
+            )
+    return {key: value for key, value in properties.items() if key}

@@ -100,6 +100,7 @@ async def test_mesh_8_host_that_comes_back_elsewhere(tmp_path: Path) -> None:
         ({"tags": tuple(f"t-{number}" for number in range(65))}, "MALFORMED_REQUEST"),
         ({"properties": {"No Key": "x"}}, "INVALID_ID"),
         ({"properties": {"key": "x" * 257}}, "MALFORMED_REQUEST"),
+        ({"properties": {"key": "no text \udcff"}}, "MALFORMED_REQUEST"),
         ({"properties": {f"key-{number}": "x" for number in range(65)}}, "MALFORMED_REQUEST"),
     ],
 )
