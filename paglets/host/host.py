@@ -160,6 +160,7 @@ class Host:
         drain_s = self.parts.settings.drain_s
         busy = (self.departures, self.clones, self.arrivals, self._tasks)
         await asyncio.gather(*(found.close(drain_s) for found in busy))
+        await asyncio.gather(*(resident.save_last() for resident in self.residents))  # before what any may do to all
         await asyncio.gather(self.pulls.close(), *(resident.stop(drain_s) for resident in self.residents))
         await self.residents.outboxes.close()
         await self._loops.close()

@@ -236,16 +236,17 @@ class Resident:
         self.gate.shut(shutting_down())
         self.sections.interrupt()
         await self.deliveries.stop()
-        await self._save_last()  # at once: what does not end in time may cost the host the rest of its time
+        await self.save_last()  # what does not end in time may cost the host the rest of its time
         await self.calls.stop(timeout_s)
         ended = await self.activities.cancel(timeout_s) and await self.gate.drained(timeout_s)
         await self.runner.settle()
         if ended and type(self.paglet).on_deactivating is not Paglet[Any].on_deactivating:
             await self._last_turn(timeout_s)
-        await self._save_last()
+        await self.save_last()
         await self.let_go(timeout_s)
 
-    async def _save_last(self) -> None:
+    async def save_last(self) -> None:
+        """Saves it as its host ends; what fails is in the log."""
         try:
             await self.runner.save()
         except PagletError as error:

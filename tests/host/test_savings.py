@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ from tests.core.test_paglet import First
 from tests.host.conftest import Mesh, Site, site
 from tests.host.crash import fallen
 from tests.host.midway import do
+from tests.host.probe import Probe
 from tests.host.slow_disk import HeldCommits, HeldSaves
 from tests.host.stage import STAGE
-from tests.host.support import ask, eventually, refused
+from tests.host.support import PROBE_TYPE, ask, eventually, refused
 from tests.host.worker import SAVER_TYPE, WORKER_TYPE, Saver
 
 
@@ -50,6 +52,24 @@ async def test_turns_count_at_once(alpha: Site, saver: str, monkeypatch: pytest.
     assert (await ask(alpha.channel, saver, "WaitFor", "a")).text == "True"
     again = await ask(alpha.channel, saver, "Append", "a", request_id="r-1")
     assert (again.text, again.replayed, held.count) == ("a", True, 0)
+
+
+async def test_life_12_saved_before_any_last_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever keeps a host that ends from anything else, as by a loop without end, costs nobody what he did."""
+    found: list[bytes] = []
+
+    async def on_deactivating(_probe: Probe, _event: object) -> None:
+        with closing(sqlite3.connect(tmp_path / "alpha" / "journal.db")) as journal:  # whatever else is under way
+            (state,) = journal.execute("SELECT state FROM paglets WHERE paglet_id = 'saver'").fetchone()
+        found.append(state)
+
+    async with AsyncExitStack() as opened:
+        alpha = await site(opened, tmp_path, "alpha")
+        await alpha.client.create(PROBE_TYPE, paglet_id="probe")
+        await alpha.client.create(SAVER_TYPE, paglet_id="saver")
+        await ask(alpha.channel, "saver", "Append", "a-line")
+        monkeypatch.setattr(Probe, "on_deactivating", on_deactivating)
+    assert b"a-line" in found[0]
 
 
 async def test_crash_forgets_state_and_replies_together(
