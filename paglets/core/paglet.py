@@ -95,7 +95,7 @@ class Paglet(Hooks[StateT], OwnFiles):
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
-        state_class = state_argument(cls)
+        state_class = state_argument(cls, Paglet)
         if state_class is not None:
             cls.State = state_class
         if "State" in cls.__dict__ or "state_version" in cls.__dict__ or "upcasters" in cls.__dict__:

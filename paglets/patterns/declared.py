@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import get_args, get_origin
 
 from google.protobuf.message import Message
+
+from paglets.core.declared import type_arguments
 
 __all__ = ["declare_message", "declare_messages", "is_open"]
 
@@ -23,7 +24,7 @@ def declare_messages(cls: type, base: type, names: tuple[str, ...], optional: Ma
     An attribute that is set already, or inherited, stays. Raises TypeError when one is still missing in a class that
     leaves no type parameter open.
     """
-    arguments = _arguments(cls, base)
+    arguments = type_arguments(cls, base)
     for name, index in {**{name: index for index, name in enumerate(names)}, **optional}.items():
         declared = getattr(cls, name, None) or next(iter(arguments[index:]), Message if name in optional else None)
         if isinstance(declared, type) and issubclass(declared, Message):
@@ -43,22 +44,9 @@ def declare_message(cls: type, base: type, index: int, name: str) -> None:
     An attribute that the class sets itself stays, and so does an inherited one if no argument is given. Raises
     TypeError for one that is no message class.
     """
-    argument = next(iter(_arguments(cls, base)[index:]), None)
+    argument = next(iter(type_arguments(cls, base)[index:]), None)
     given = argument if isinstance(argument, type) and argument is not Message else None  # the default, if it is
     declared = cls.__dict__.get(name) or given or getattr(cls, name, Message)
     if not (isinstance(declared, type) and issubclass(declared, Message)):
         raise TypeError(f"{cls.__qualname__}.{name} is {declared!r}, which is no protobuf message class")
     setattr(cls, name, declared)
-
-
-def _arguments(cls: type, base: type) -> tuple[object, ...]:
-    """What a class gives for the type parameters of `base`, seen through the generic classes between them."""
-    for parent in cls.__dict__.get("__orig_bases__", cls.__bases__):
-        origin: object = get_origin(parent) or parent
-        if origin is base:
-            return get_args(parent)
-        if isinstance(origin, type) and base in origin.__mro__:
-            parameters: tuple[object, ...] = getattr(origin, "__parameters__", ())
-            given = dict(zip(parameters, get_args(parent), strict=False))
-            return tuple(given.get(argument, argument) for argument in _arguments(origin, base))
-    return ()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import types
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import pytest
 
@@ -12,6 +14,9 @@ from paglets.core.paglet import Paglet
 from paglets.errors import InvalidArgumentError, NotFoundError, PreconditionError
 from paglets.values import FileMode, PagletProxyRef
 from tests.fake_home import FakeHome
+
+StateT = TypeVar("StateT")
+KeyT = TypeVar("KeyT")
 
 
 @dataclass
@@ -36,7 +41,7 @@ class Plain(Paglet[First]):
         self.state.value += 1
 
 
-def test_state_class_is_the_type_argument() -> None:
+def test_core_1_state_class_is_the_type_argument() -> None:
     """The state class is what the class was given, or what it says by `State`."""
     assert Plain.State is First
     assert type("Named", (Plain,), {"State": Second}).codec.state_class is Second
@@ -50,10 +55,33 @@ def test_state_class_is_inherited() -> None:
     assert derived.codec.state_class is Second
 
 
-def test_state_that_cannot_be_read_back_is_refused() -> None:
+def test_core_1_state_that_cannot_be_read_back_is_refused() -> None:
     """A state class that is no dataclass, or has a field of no certain type, is refused when the paglet is defined."""
     with pytest.raises(TypeError, match="int must be a dataclass"):
         type("Odd", (Paglet,), {"State": int})
+
+
+class Undecorated:
+    """What would be a state, but for a decorator."""
+
+    value: int = 0
+
+
+class Keyed(Paglet[StateT], Generic[StateT, KeyT]):
+    """A generic class of somebody's own."""
+
+
+def test_core_1_state_that_is_no_dataclass_is_refused() -> None:
+    """Where the class is defined, by its name, also through generic classes; what else they are given is theirs."""
+    state: Any = Undecorated
+    with pytest.raises(TypeError, match="Odd has Undecorated as its state, which is no dataclass"):
+        types.new_class("Odd", (Paglet[state],))
+    with pytest.raises(TypeError, match="Odd has Undecorated as its state"):
+        types.new_class("Odd", (Keyed[state, str],))
+    with pytest.raises(TypeError, match="Odd has ForwardRef"):
+        types.new_class("Odd", (Paglet["First"],))
+    fine: type[Paglet[First]] = types.new_class("Fine", (Keyed[First, str],))
+    assert fine.State is First
 
 
 def test_check_that_nobody_would_await_is_refused() -> None:
