@@ -31,7 +31,7 @@ def moved() -> UnavailableError:
     return UnavailableError("PAGLET_MOVED", "the paglet moved")
 
 
-async def test_call_names_the_paglet_and_has_an_id_and_a_deadline() -> None:
+async def test_core_15_call_names_the_paglet_and_has_an_id_and_a_deadline() -> None:
     """A call carries the paglet's id, a fresh request id each time, and ends within 30 s."""
     script = Script()
     async with serving(script) as address, Client(address) as client:
@@ -197,7 +197,7 @@ async def test_stream_gets_the_paglets_id() -> None:
     assert script.request_ids() == [None]
 
 
-async def test_proxies_of_one_paglet_are_equal() -> None:
+async def test_core_15_proxies_of_one_paglet_are_equal() -> None:
     """A proxy made of a reference is the one made of the id, and gives the reference back."""
     async with Client("127.0.0.1:1") as client:
         proxy = client.proxy("c-1")

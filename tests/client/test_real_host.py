@@ -56,7 +56,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.slow
-async def test_life_through_the_client(tmp_path: Path) -> None:
+async def test_core_15_life_through_the_client(tmp_path: Path) -> None:
     """Create, call, list, move and dispose, all through one host; repeats with the same request id change nothing."""
     cli = Cli(tmp_path)
     with host(cli, "alpha", *_ALLOW) as (alpha, _), host(cli, "beta", *_ALLOW, "--join", alpha) as (beta, _):

@@ -38,7 +38,7 @@ def _locked() -> Locked:
     return paglet
 
 
-async def test_locked_method_changes_the_state() -> None:
+async def test_core_2_locked_method_changes_the_state() -> None:
     """It reads and writes the state, answers, and is durable when it returns; wherever it is called."""
     locked = _locked()
     assert await locked.bump(by=2) == 2
@@ -50,7 +50,7 @@ async def test_locked_method_changes_the_state() -> None:
     assert locked.state.value == 7
 
 
-async def test_failure_rolls_it_back() -> None:
+async def test_core_2_failure_rolls_it_back() -> None:
     """A method that raises leaves the state as it was, and the lock is free."""
     locked = _locked()
     with pytest.raises(ValueError, match="too few"):
@@ -58,7 +58,7 @@ async def test_failure_rolls_it_back() -> None:
     assert await locked.bump() == 1
 
 
-async def test_blocking_one_is_for_threads() -> None:
+async def test_core_2_blocking_one_is_for_threads() -> None:
     """A `def` on the event loop would block it, and is refused; what a method is stays what it was."""
     with pytest.raises(PreconditionError, match="event loop"):
         _locked().bump_in_thread()

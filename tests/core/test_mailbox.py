@@ -81,7 +81,7 @@ TestMailbox = MailboxModel.TestCase
 TestMailbox.settings = settings(max_examples=50)
 
 
-def test_full_mailbox_names_its_bounds() -> None:
+def test_core_8_full_mailbox_names_its_bounds() -> None:
     """Whoever is refused learns how many wait, and what the mailbox takes."""
     mailbox = Mailbox("p-1", 1, 10)
     mailbox.put(Ticket(4))

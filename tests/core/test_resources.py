@@ -33,7 +33,7 @@ class _File:
         raise ValueError(self.name)
 
 
-async def test_what_was_closed_is_registered_no_more() -> None:
+async def test_core_18_what_was_closed_is_registered_no_more() -> None:
     """Everything is closed once, the last first; a name given again stands for the new thing."""
     closed: list[str] = []
     resources = Resources("p")
@@ -46,7 +46,7 @@ async def test_what_was_closed_is_registered_no_more() -> None:
     assert resources.status() == {}
 
 
-async def test_all_are_tried_and_those_that_fail_are_named() -> None:
+async def test_core_18_all_are_tried_and_those_that_fail_are_named() -> None:
     """A failure keeps nothing else open; what failed stays, unless its failure does not matter."""
     closed: list[str] = []
     resources = Resources("p")
@@ -63,7 +63,7 @@ async def test_all_are_tried_and_those_that_fail_are_named() -> None:
     assert not resources.remove("b")
 
 
-def test_what_cannot_be_closed_is_refused() -> None:
+def test_core_18_what_cannot_be_closed_is_refused() -> None:
     """An object without the method is refused when it is registered, not when it is too late."""
     with pytest.raises(AttributeError):
         Resources("p").track_closeable("a", object())

@@ -17,7 +17,7 @@ async def online(directory: Directory) -> dict[str, bool]:
     return {found.name: found.online for found in await directory.hosts()}
 
 
-async def test_hosts_are_told_by_name_with_what_they_said(directory: Directory, clock: Clock) -> None:
+async def test_mesh_1_hosts_are_told_by_name_with_what_they_said(directory: Directory, clock: Clock) -> None:
     """All that a host registered, its lease, and how many paglets it owns."""
     await directory.lease_register(host("beta"), 10)
     await directory.lease_register(host("alpha", "uid-2"), 10)
@@ -36,7 +36,7 @@ async def test_hosts_are_told_by_name_with_what_they_said(directory: Directory, 
     assert await directory.hosts() == [replace(beta, name="alpha", uid="uid-2"), beta]
 
 
-async def test_lease_ends_by_the_directorys_clock(directory: Directory, clock: Clock) -> None:
+async def test_mesh_4_lease_ends_by_the_directorys_clock(directory: Directory, clock: Clock) -> None:
     """A host is online until the lease is over, and stays in the list after it."""
     await directory.lease_register(host("alpha"), 10)
     clock.now += 9.9
@@ -45,7 +45,7 @@ async def test_lease_ends_by_the_directorys_clock(directory: Directory, clock: C
     assert await online(directory) == {"alpha": False}
 
 
-async def test_keepalive_renews_from_now(directory: Directory, clock: Clock) -> None:
+async def test_mesh_4_keepalive_renews_from_now(directory: Directory, clock: Clock) -> None:
     """Renewing gives the whole time again, also to a lease that had run out."""
     await directory.lease_register(host("alpha"), 10)
     clock.now += 30
@@ -64,7 +64,7 @@ async def test_keepalive_of_an_unknown_host_is_refused(directory: Directory, nam
     assert caught.value.reason == "HOST_NOT_FOUND"
 
 
-async def test_revoked_host_is_offline_at_once(directory: Directory) -> None:
+async def test_mesh_4_revoked_host_is_offline_at_once(directory: Directory) -> None:
     """A host that shuts down does not wait for its lease; only its own uid can end it."""
     await directory.lease_register(host("alpha"), 10)
     await directory.lease_revoke("alpha", "uid-2")

@@ -45,7 +45,7 @@ async def names(mesh: mesh_pb2_grpc.MeshServiceAsyncStub, size: int) -> list[lis
     return pages
 
 
-async def test_host_is_described(mesh: mesh_pb2_grpc.MeshServiceAsyncStub, local: SqliteDirectory) -> None:
+async def test_mesh_1_host_is_described(mesh: mesh_pb2_grpc.MeshServiceAsyncStub, local: SqliteDirectory) -> None:
     """By name, or the one that is asked; as the directory knows it, but for the uid, which stays among hosts."""
     await local.lease_register(host("alpha"), 10)
     await local.lease_register(host("beta", "uid-2"), 10)
@@ -56,7 +56,7 @@ async def test_host_is_described(mesh: mesh_pb2_grpc.MeshServiceAsyncStub, local
     assert host_from_message((await mesh.GetHost(mesh_pb2.GetHostRequest(name="beta"))).host) == beta
 
 
-async def test_unknown_host_is_not_found(mesh: mesh_pb2_grpc.MeshServiceAsyncStub) -> None:
+async def test_mesh_6_unknown_host_is_not_found(mesh: mesh_pb2_grpc.MeshServiceAsyncStub) -> None:
     """The name asked for is in the error."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await mesh.GetHost(mesh_pb2.GetHostRequest(name="gamma"))
@@ -67,7 +67,7 @@ async def test_unknown_host_is_not_found(mesh: mesh_pb2_grpc.MeshServiceAsyncStu
     assert (error.resource.kind, error.resource.name) == ("host", "gamma")
 
 
-async def test_hosts_come_in_pages(mesh: mesh_pb2_grpc.MeshServiceAsyncStub, local: SqliteDirectory) -> None:
+async def test_mesh_1_hosts_come_in_pages(mesh: mesh_pb2_grpc.MeshServiceAsyncStub, local: SqliteDirectory) -> None:
     """Pages put together are all hosts by name; the last has no token, also when it is full; 0 asks for 100."""
     assert await names(mesh, 10) == [[]]
     expected = [f"host-{number:03}" for number in range(120)]

@@ -20,7 +20,7 @@ _AT_REST = TransferTicket(arrival=ArrivalMode.INACTIVE)
 _KEPT = TransferTicket(arrival=ArrivalMode.INACTIVE, policy=DeactivationPolicy(activate_on_message=False))
 
 
-async def test_arrives_at_rest(mesh: Mesh) -> None:
+async def test_tick_4_arrives_at_rest(mesh: Mesh) -> None:
     """It is INACTIVE at the target with state and files, the moved source is gone; then a call wakes it."""
     path = await probe_with_file(mesh, "move")
     moved = await mesh.alpha.client.dispatch("probe", "beta", ticket=_AT_REST)
@@ -39,7 +39,7 @@ async def test_arrives_at_rest(mesh: Mesh) -> None:
     await eventually(is_forgotten, what="the source's forgetting")
 
 
-async def test_policy_comes_along(mesh: Mesh) -> None:
+async def test_tick_4_policy_comes_along(mesh: Mesh) -> None:
     """What the ticket says, and nothing else, brings it back."""
     await mesh.probe()
     await mesh.alpha.client.dispatch("probe", "beta", ticket=_KEPT)
@@ -50,7 +50,7 @@ async def test_policy_comes_along(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("ticket", [_AT_REST, _KEPT])
-async def test_posts_that_came_along(mesh: Mesh, ticket: TransferTicket) -> None:
+async def test_tick_4_posts_that_came_along(mesh: Mesh, ticket: TransferTicket) -> None:
     """Posts that waited for it at the source bring it back at the target, if its policy there lets posts do that."""
     await mesh.probe()
     STAGE.hold("a")
@@ -71,7 +71,7 @@ async def test_posts_that_came_along(mesh: Mesh, ticket: TransferTicket) -> None
     await eventually(has_run, what="the post")
 
 
-async def test_time_that_has_come(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tick_4_time_that_has_come(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """A time that has passed brings it back at once, but not before the directory knows that it rests."""
     await mesh.probe()
     ticket = TransferTicket(arrival=ArrivalMode.INACTIVE, policy=DeactivationPolicy(activate_at=time.time() - 1))
@@ -85,7 +85,7 @@ async def test_time_that_has_come(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -
     assert STAGE.notes[-2:] == ["activated time", "on_activation"]
 
 
-async def test_repeated_request_lets_it_rest(mesh: Mesh) -> None:
+async def test_tick_4_repeated_request_lets_it_rest(mesh: Mesh) -> None:
     """The same move asked for again is answered as before, and wakes nobody."""
     await mesh.probe()
     request_id = new_request()

@@ -23,7 +23,7 @@ async def probe(alpha: Site) -> str:
 
 
 @pytest.mark.parametrize("word", ["body append", "thread"])
-async def test_background_writes_in_a_turn_of_its_own(alpha: Site, probe: str, word: str) -> None:
+async def test_core_2_background_writes_in_a_turn_of_its_own(alpha: Site, probe: str, word: str) -> None:
     """A section of the background waits for its turn, keeps others out while it lasts, and is durable at its end."""
     STAGE.hold("in section")
     await ask(alpha.channel, probe, "Ask", f"{word} line")
@@ -35,7 +35,9 @@ async def test_background_writes_in_a_turn_of_its_own(alpha: Site, probe: str, w
     assert (await after).text == "line after"
 
 
-async def test_section_that_fails_changes_nothing(alpha: Site, probe: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_core_2_section_that_fails_changes_nothing(
+    alpha: Site, probe: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """An exception in a section rolls it back; the log has it, and the paglet goes on."""
     await ask(alpha.channel, probe, "Ask", "body break")
     await eventually(lambda: _is("the background of paglet probe failed" in caplog.text))
@@ -50,7 +52,7 @@ async def test_body_begins_when_its_turn_has_ended(alpha: Site, probe: str) -> N
     await eventually(lambda: _reads(alpha, probe, "a b"))
 
 
-async def test_run_begins_and_ends_with_the_stay(mesh: Mesh) -> None:
+async def test_life_3_run_begins_and_ends_with_the_stay(mesh: Mesh) -> None:
     """`run()` begins after creation and after arrival, and is cancelled and awaited when the paglet leaves."""
     probe = await mesh.probe(state='{"runs": true}')
     await eventually(lambda: _is(STAGE.notes == ["on_creation", "run"]))
@@ -160,7 +162,7 @@ async def test_background_ends_with_a_paglet_that_cannot_be_quieted(strict: Mesh
     assert (await stuck).code is not None
 
 
-async def test_turn_moves_its_paglet(mesh: Mesh) -> None:
+async def test_life_4_turn_moves_its_paglet(mesh: Mesh) -> None:
     """`self.dispatch()` in a turn moves the paglet once the turn has been answered; its state goes along."""
     probe = await mesh.probe()
     assert (await ask(mesh.alpha.channel, probe, "Ask", "dispatch beta")).text == probe
@@ -168,7 +170,7 @@ async def test_turn_moves_its_paglet(mesh: Mesh) -> None:
     assert (await ask(mesh.alpha.channel, probe, "Read")).text == "asked"
 
 
-async def test_body_moves_its_paglet(mesh: Mesh) -> None:
+async def test_life_4_body_moves_its_paglet(mesh: Mesh) -> None:
     """`self.dispatch()` in a body moves the paglet when the body has ended, not before."""
     probe = await mesh.probe()
     STAGE.hold("body end")
@@ -181,7 +183,7 @@ async def test_body_moves_its_paglet(mesh: Mesh) -> None:
     await eventually(lambda: _lives(mesh, probe, "beta"))
 
 
-async def test_failed_turn_takes_its_move_back(mesh: Mesh) -> None:
+async def test_life_4_failed_turn_takes_its_move_back(mesh: Mesh) -> None:
     """A turn that asked for a move and then failed moves nobody."""
     probe = await mesh.probe()
     with pytest.raises(Exception, match="incident"):
@@ -191,7 +193,7 @@ async def test_failed_turn_takes_its_move_back(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize(("target", "reason"), [("nowhere", "NOT_FOUND HOST_NOT_FOUND"), ("No Host", "INVALID_ID")])
-async def test_own_move_that_is_refused_is_told(mesh: Mesh, target: str, reason: str) -> None:
+async def test_life_4_own_move_that_is_refused_is_told(mesh: Mesh, target: str, reason: str) -> None:
     """A bad name fails the turn at once; a host that is not there comes back as `on_dispatch_aborted`."""
     probe = await mesh.probe()
     if reason == "INVALID_ID":
@@ -202,7 +204,7 @@ async def test_own_move_that_is_refused_is_told(mesh: Mesh, target: str, reason:
     await eventually(lambda: _reads(mesh.alpha, probe, f"asked aborted {reason}"))
 
 
-async def test_paglet_ends_itself(alpha: Site, probe: str) -> None:
+async def test_life_11_paglet_ends_itself(alpha: Site, probe: str) -> None:
     """`self.dispose()` ends the paglet once its turn has been answered."""
     await ask(alpha.channel, probe, "Ask", "dispose")
     await eventually(lambda: _is(alpha.host.residents.get(probe) is None))

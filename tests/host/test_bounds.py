@@ -47,7 +47,7 @@ async def busy(small: Site) -> AsyncIterator[Resident]:
     await turn
 
 
-async def test_too_many_calls_are_refused(small: Site, busy: Resident) -> None:
+async def test_core_8_too_many_calls_are_refused(small: Site, busy: Resident) -> None:
     """The call that does not fit is refused with a time to wait, and has not run; those that wait run."""
     waiting = [asyncio.create_task(ask(small.channel, "probe", "Append", str(number))) for number in range(3)]
     await _waiting(busy, 3)
@@ -61,7 +61,7 @@ async def test_too_many_calls_are_refused(small: Site, busy: Resident) -> None:
     assert sorted((await ask(small.channel, "probe", "Read")).text.split()) == ["0", "1", "2", ">busy", "busy<"]
 
 
-async def test_too_many_bytes_are_refused(small: Site, busy: Resident) -> None:
+async def test_core_8_too_many_bytes_are_refused(small: Site, busy: Resident) -> None:
     """Calls are bounded by their bytes as well."""
     first = asyncio.create_task(ask(small.channel, "probe", "Append", "x" * 600))
     await _waiting(busy, 1)
@@ -72,7 +72,7 @@ async def test_too_many_bytes_are_refused(small: Site, busy: Resident) -> None:
     assert (await ask(small.channel, "probe", "Append", "y" * 600, request_id="r-1")).replayed is False
 
 
-async def test_call_that_waited_too_long_is_not_run(small: Site, busy: Resident) -> None:
+async def test_core_8_call_that_waited_too_long_is_not_run(small: Site, busy: Resident) -> None:
     """A call whose time is over before its turn is dropped, says that nothing was run, and may come again."""
     refusal = await refused(ask(small.channel, "probe", "Append", "late", request_id="r-1", timeout_s=None))
     assert refusal.what == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_BEFORE_RUN")
@@ -82,7 +82,7 @@ async def test_call_that_waited_too_long_is_not_run(small: Site, busy: Resident)
     assert not (await ask(small.channel, "probe", "Append", "late", request_id="r-1")).replayed
 
 
-async def test_callers_own_deadline_empties_the_queue(small: Site, busy: Resident) -> None:
+async def test_core_8_callers_own_deadline_empties_the_queue(small: Site, busy: Resident) -> None:
     """The deadline of gRPC itself ends the waiting too."""
     refusal = await refused(ask(small.channel, "probe", "Append", "late", timeout_s=0.2))
     assert refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -91,7 +91,7 @@ async def test_callers_own_deadline_empties_the_queue(small: Site, busy: Residen
     assert (await ask(small.channel, "probe", "Append", "a")).text == "busy< >busy a"
 
 
-async def test_call_that_is_given_up_leaves_the_queue(small: Site, busy: Resident) -> None:
+async def test_core_8_call_that_is_given_up_leaves_the_queue(small: Site, busy: Resident) -> None:
     """A caller that goes away while it waits has no turn any more."""
     calls = [asyncio.create_task(ask(small.channel, "probe", "Append", text)) for text in "ab"]
     await _waiting(busy, 2)

@@ -22,7 +22,7 @@ from tests.host.unharmed import dispatch, row_of
 
 @pytest.mark.parametrize("where", ["on_creation", "directory"])
 @pytest.mark.parametrize("request_id", ["", "c-1"])
-async def test_create_is_finished_without_its_caller(
+async def test_life_1_create_is_finished_without_its_caller(
     alpha: Site, monkeypatch: pytest.MonkeyPatch, where: str, request_id: str
 ) -> None:
     """A paglet whose creator went away during its first turn, or after the commit, is served and kept all the same."""
@@ -50,7 +50,9 @@ async def test_create_is_finished_without_its_caller(
 
 
 @pytest.mark.parametrize("where", ["on_disposing", "directory"])
-async def test_dispose_is_finished_without_its_caller(alpha: Site, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+async def test_life_11_dispose_is_finished_without_its_caller(
+    alpha: Site, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     """A paglet whose end was asked for by somebody who went away ends: nobody waits for it for good."""
 
     async def last_turn(_probe: Probe, _event: DisposalEvent) -> None:

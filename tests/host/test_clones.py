@@ -33,7 +33,7 @@ async def _refused(mesh: Mesh, target: str = "beta", request_id: str = "") -> Pa
 
 
 @pytest.mark.parametrize("target", ["beta", "alpha", ""])
-async def test_clone_is_a_copy(mesh: Mesh, target: str) -> None:
+async def test_life_5_clone_is_a_copy(mesh: Mesh, target: str) -> None:
     """State as `on_cloning` left it, files with bytes of its own; the original keeps all that it had, and works on."""
     path = await probe_with_file(mesh, "move")
     before = await row_of(mesh)
@@ -92,7 +92,7 @@ async def test_outcomes_of_requests_are_not_copied(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("leaves", [False, True])
-async def test_original_goes_on_meanwhile(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, *, leaves: bool) -> None:
+async def test_life_5_original_goes_on_meanwhile(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, *, leaves: bool) -> None:
     """While the copy is on its way the original takes turns, and may even move; the clone is what was copied."""
     await mesh.probe()
     offers = Midway(monkeypatch, mesh.beta.host.arrivals, "prepare").hold()
@@ -110,7 +110,7 @@ async def test_original_goes_on_meanwhile(mesh: Mesh, monkeypatch: pytest.Monkey
     assert (await ask(mesh.alpha.channel, "probe", "Read")).text == "cloning b"
 
 
-async def test_one_clone_for_a_request(mesh: Mesh) -> None:
+async def test_life_5_one_clone_for_a_request(mesh: Mesh) -> None:
     """The same request, at once or later and by any host, gives the same clone; another under its id is refused."""
     await mesh.probe()
     request_id = new_request()
@@ -126,7 +126,7 @@ async def test_one_clone_for_a_request(mesh: Mesh) -> None:
     assert len(others) == 2
 
 
-async def test_hook_that_refuses(mesh: Mesh, tmp_path: Path) -> None:
+async def test_life_5_hook_that_refuses(mesh: Mesh, tmp_path: Path) -> None:
     """An `on_cloning` that raises is rolled back, and there is no clone."""
     await probe_with_file(mesh)
     before = await row_of(mesh)
@@ -167,14 +167,14 @@ async def test_file_that_is_given_up_meanwhile(mesh: Mesh, tmp_path: Path, monke
     await assert_nothing_left(mesh, tmp_path, before, grown=0)
 
 
-async def test_unknown_host(mesh: Mesh) -> None:
+async def test_life_5_unknown_host(mesh: Mesh) -> None:
     """A target that is not there refuses the clone before a hook is run."""
     await mesh.probe()
     assert (await _refused(mesh, "nowhere")).reason == "HOST_NOT_FOUND"
     assert _hooks() == ["on_creation"]
 
 
-async def test_first_turn_that_fails(mesh: Mesh) -> None:
+async def test_life_5_first_turn_that_fails(mesh: Mesh) -> None:
     """A clone whose first turn fails is there, FAILED: the caller is told, again too, and the original is not."""
     await mesh.probe()
     await ask(mesh.alpha.channel, "probe", "Ask", "refuse on_clone refused")
@@ -189,7 +189,7 @@ async def test_first_turn_that_fails(mesh: Mesh) -> None:
     assert moved.state is PagletState.ACTIVE
 
 
-async def test_last_hook_that_fails(mesh: Mesh) -> None:
+async def test_life_5_last_hook_that_fails(mesh: Mesh) -> None:
     """An `on_cloned` that raises takes nothing back."""
     await mesh.probe()
     await ask(mesh.alpha.channel, "probe", "Ask", "refuse on_cloned refused")

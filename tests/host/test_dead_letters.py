@@ -39,7 +39,7 @@ async def dead(where: Site, paglet_id: str, count: int = 1) -> list[DeadLetter]:
     return found
 
 
-async def test_third_failure_is_the_last(alpha: Site, probe: str) -> None:
+async def test_core_10_third_failure_is_the_last(alpha: Site, probe: str) -> None:
     """It is run three times, each rolled back, and told with how it failed; later posts of the same caller follow."""
     post_id = await post(alpha.channel, probe, "Strict", "a", request_id="r-1")
     await post(alpha.channel, probe, "Append", "b")

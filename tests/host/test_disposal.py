@@ -249,7 +249,7 @@ ANYTHING: list[tuple[PagletState, str, Prepare]] = [
 ]
 
 
-def test_every_state_is_disposed_of() -> None:
+def test_life_11_every_state_is_disposed_of() -> None:
     """No state of a paglet is left out below."""
     assert {state for state, _, _ in ANYTHING} == set(PagletState)
 
@@ -259,7 +259,7 @@ def test_every_state_is_disposed_of() -> None:
     ("state", "prepare"),
     [pytest.param(state, prepare, id=f"{state} {what}".strip()) for state, what, prepare in ANYTHING],
 )
-async def test_anything_can_be_disposed_of(
+async def test_life_11_anything_can_be_disposed_of(
     mesh: Mesh, monkeypatch: pytest.MonkeyPatch, state: PagletState, prepare: Prepare
 ) -> None:
     """Whatever hangs: the end comes soon, who waited is told, nothing is left anywhere, and a repeat is a success."""
@@ -336,7 +336,7 @@ async def test_clone_that_a_disposal_cut_is_not_made_again(mesh: Mesh, monkeypat
 
 
 @pytest.mark.parametrize("way", ["a move", "a clone"])
-async def test_two_disposals_end_it_once(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+async def test_life_11_two_disposals_end_it_once(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """One of them has ended it, the other one finds no such paglet."""
     prepare = _departing() if way == "a move" else _cloning("beta")
     doomed = await prepare(mesh, monkeypatch)

@@ -20,7 +20,7 @@ from tests.host.support import ask, eventually, refused
 from tests.host.unharmed import CONTENT, ILLEGAL, Case, assert_unharmed, dispatch, nothing, probe_with_file, row_of
 
 
-async def test_turn_that_does_not_end_keeps_its_paglet(strict: Mesh, tmp_path: Path) -> None:
+async def test_life_3_turn_that_does_not_end_keeps_its_paglet(strict: Mesh, tmp_path: Path) -> None:
     """A turn that outlives the quiesce time gives the move up, and is itself untouched; the paglet is told after it."""
     await probe_with_file(strict)
     before = await row_of(strict)
@@ -83,7 +83,7 @@ async def test_second_move_waits_for_nobody(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("how", ["refused", "broken"])
-async def test_failed_arrival_is_the_callers_error(mesh: Mesh, how: str) -> None:
+async def test_life_3_failed_arrival_is_the_callers_error(mesh: Mesh, how: str) -> None:
     """A paglet whose arrival turn fails is at the target, FAILED: it reads, refuses turns, and keeps its source."""
     path = await probe_with_file(mesh, mode="move")
     await ask(mesh.alpha.channel, "probe", "Ask", f"refuse on_arrival {how}")

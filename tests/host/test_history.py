@@ -40,7 +40,7 @@ async def begin(notices: AsyncGenerator[PagletNotice, None]) -> str:
     return notice.cursor
 
 
-async def test_history_tells_every_step(mesh: Mesh) -> None:
+async def test_core_19_history_tells_every_step(mesh: Mesh) -> None:
     """Each change has its cause, place and epoch, whichever host is asked, to the end and beyond it."""
     await mesh.probe()
     await mesh.alpha.client.dispatch("probe", "beta")
@@ -66,7 +66,7 @@ async def test_history_tells_every_step(mesh: Mesh) -> None:
         assert depart.transfer_id == commit.transfer_id != ""
 
 
-async def test_history_is_paged(mesh: Mesh) -> None:
+async def test_core_19_history_is_paged(mesh: Mesh) -> None:
     """A page is as long as asked for, and the next begins where it ended."""
     await mesh.probe()
     await mesh.alpha.client.dispatch("probe", "beta")
@@ -90,7 +90,7 @@ async def test_history_of_nobody(mesh: Mesh) -> None:
         await mesh.alpha.client.history("nobody")
 
 
-async def test_watch_tells_what_happens_after_the_snapshot(mesh: Mesh) -> None:
+async def test_core_19_watch_tells_what_happens_after_the_snapshot(mesh: Mesh) -> None:
     """First who is there, then a cursor, then each event once and in order; filters hold for both."""
     await mesh.probe("first")
     await mesh.probe("second")
@@ -111,7 +111,7 @@ async def test_watch_tells_what_happens_after_the_snapshot(mesh: Mesh) -> None:
         assert (only.paglet.paglet_id, only.paglet.state) == ("second", PagletState.ACTIVE)
 
 
-async def test_watch_goes_on_from_its_cursor(tmp_path: Path) -> None:
+async def test_core_19_watch_goes_on_from_its_cursor(tmp_path: Path) -> None:
     """A cursor outlives the restart of the directory's host, and another host goes on from it: nothing is lost."""
     async with AsyncExitStack() as stack:
         async with AsyncExitStack() as first:

@@ -54,7 +54,7 @@ async def test_watch_tells_who_comes_and_goes(mesh: Mesh, tmp_path: Path, asked:
 
 
 @pytest.mark.slow
-async def test_lost_host_is_told_when_its_lease_ends(tmp_path: Path) -> None:
+async def test_mesh_4_lost_host_is_told_when_its_lease_ends(tmp_path: Path) -> None:
     """Nobody needs to ask: a host that was killed is lost once it could have renewed its lease and has not."""
     async with AsyncExitStack() as stack:
         alpha = await site(stack, tmp_path, "alpha")
@@ -68,7 +68,7 @@ async def test_lost_host_is_told_when_its_lease_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_host_that_is_back_within_its_lease_has_changed(tmp_path: Path) -> None:
+async def test_mesh_4_host_that_is_back_within_its_lease_has_changed(tmp_path: Path) -> None:
     """A host that was killed and started again elsewhere, and says other things of itself, was never lost."""
     async with AsyncExitStack() as stack:
         alpha = await site(stack, tmp_path, "alpha")
@@ -91,7 +91,7 @@ async def test_host_that_is_back_within_its_lease_has_changed(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-async def test_identity_outlives_the_address(tmp_path: Path) -> None:
+async def test_mesh_8_identity_outlives_the_address(tmp_path: Path) -> None:
     """A data folder that is served elsewhere is the same host: its paglets are found there, and a watch tells where."""
     async with AsyncExitStack() as stack:
         alpha = await site(stack, tmp_path, "alpha")

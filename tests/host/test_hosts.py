@@ -24,7 +24,7 @@ def settings(name: str, folder: Path, **more: object) -> HostSettings:
     return replace(HostSettings(name=name, data=folder / name, drain_s=1.0, quiesce_s=10.0), **more)
 
 
-async def test_tags_and_properties_are_told(tmp_path: Path) -> None:
+async def test_mesh_7_tags_and_properties_are_told(tmp_path: Path) -> None:
     """What a host says of itself is known at every host, and goes with it when it says otherwise."""
     async with AsyncExitStack() as stack:
         alpha = await site(stack, tmp_path, "alpha")
@@ -104,7 +104,7 @@ async def test_mesh_8_host_that_comes_back_elsewhere(tmp_path: Path) -> None:
         ({"properties": {f"key-{number}": "x" for number in range(65)}}, "MALFORMED_REQUEST"),
     ],
 )
-async def test_too_much_is_refused(tmp_path: Path, more: dict[str, object], reason: str) -> None:
+async def test_mesh_7_too_much_is_refused(tmp_path: Path, more: dict[str, object], reason: str) -> None:
     """A host that says what no mesh takes does not start, and is told which setting it is."""
     (field,) = more
     async with AsyncExitStack() as stack:
@@ -113,7 +113,7 @@ async def test_too_much_is_refused(tmp_path: Path, more: dict[str, object], reas
         assert (caught.value.reason, caught.value.field) == (reason, f"host.{field}")
 
 
-async def test_ticket_requires_tags(tmp_path: Path) -> None:
+async def test_tick_2_ticket_requires_tags(tmp_path: Path) -> None:
     """A target that lacks a tag is refused before any hook is run; one that has it is not."""
     async with AsyncExitStack() as stack:
         alpha = await site(stack, tmp_path, "alpha")
@@ -129,7 +129,7 @@ async def test_ticket_requires_tags(tmp_path: Path) -> None:
         assert (moved.host, moved.state) == ("beta", PagletState.ACTIVE)
 
 
-async def test_ticket_with_what_can_be_no_tag(mesh: Mesh) -> None:
+async def test_tick_2_ticket_with_what_can_be_no_tag(mesh: Mesh) -> None:
     """A move or a clone that asks for a tag that no host can have is refused at the door, by the field's name."""
     await mesh.probe()
     ticket = TransferTicket(required_tags=("gpu", "No Tag"))

@@ -104,7 +104,7 @@ async def test_refused_request_is_told_once(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["dispatch", "clone"])
-async def test_ticket_that_is_none_is_refused_at_once(mesh: Mesh, wanted: str) -> None:
+async def test_tick_1_ticket_that_is_none_is_refused_at_once(mesh: Mesh, wanted: str) -> None:
     """Nothing is kept that could not be read again: such a paglet would never come back after a restart."""
     await mesh.probe()
     await ask(mesh.alpha.channel, "probe", "Ask", f"haggle {wanted}")

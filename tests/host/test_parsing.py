@@ -46,7 +46,7 @@ def test_others_are_for_who_takes_them() -> None:
         ("Append", "; it answers paglets.tests.probe.v1.ProbeService"),
     ],
 )
-def test_unknown_operation_tells_which_may_be_meant(operation: str, instead: str) -> None:
+def test_core_5_unknown_operation_tells_which_may_be_meant(operation: str, instead: str) -> None:
     """Of a service that it answers a rpc of nearly that name; else what services it answers."""
     with pytest.raises(OperationNotFoundError) as caught:
         parse_request("p", Probe, f"/{operation}", b"")

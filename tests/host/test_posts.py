@@ -29,7 +29,7 @@ async def probe(alpha: Site) -> str:
     return (await alpha.client.create(PROBE_TYPE, paglet_id="probe")).paglet_id
 
 
-async def test_posts_run_in_their_order(alpha: Site, probe: str) -> None:
+async def test_core_10_posts_run_in_their_order(alpha: Site, probe: str) -> None:
     """Whoever posts is not kept waiting, and what he posted runs in his order."""
     STAGE.hold("slow")
     await post(alpha.channel, probe, "Hold", "slow")
@@ -86,7 +86,7 @@ async def test_id_of_another_request_is_refused(alpha: Site, probe: str, has_run
     assert refusal.what == (grpc.StatusCode.FAILED_PRECONDITION, "REQUEST_ID_REUSED")
 
 
-async def test_post_is_acknowledged_when_it_is_durable(
+async def test_core_10_post_is_acknowledged_when_it_is_durable(
     alpha: Site, probe: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody is told of a post that a crash could lose, nor is one told who repeats it."""

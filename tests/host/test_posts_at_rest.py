@@ -47,7 +47,7 @@ async def has_lines(at: Site, *lines: str) -> None:
     await eventually(look, what=f"the lines {lines}")
 
 
-async def test_post_brings_it_back(alpha: Site, probe: str) -> None:
+async def test_core_13_post_brings_it_back(alpha: Site, probe: str) -> None:
     """By the default policy a post is like a call that does not wait."""
     await alpha.client.deactivate(probe)
     await post(alpha.channel, probe, "Append", "a")
@@ -56,7 +56,7 @@ async def test_post_brings_it_back(alpha: Site, probe: str) -> None:
     assert STAGE.notes.count("activated message") == 1
 
 
-async def test_posts_wait_for_it(alpha: Site, probe: str) -> None:
+async def test_life_8_posts_wait_for_it(alpha: Site, probe: str) -> None:
     """With `queue_posts` alone they are kept, once each, and run in their order when something else brings it back."""
     await alpha.client.deactivate(probe, QUEUED)
     ids = [await post(alpha.channel, probe, "Append", text, request_id=text) for text in "abca"]
@@ -69,7 +69,7 @@ async def test_posts_wait_for_it(alpha: Site, probe: str) -> None:
     assert (await alpha.client.state(probe)).count('"a"') == 1
 
 
-async def test_posts_are_refused(alpha: Site, probe: str) -> None:
+async def test_core_13_posts_are_refused(alpha: Site, probe: str) -> None:
     """With neither a post is refused, and nothing is kept."""
     await alpha.client.deactivate(probe, REFUSED)
     refusal = await refused(post(alpha.channel, probe, "Append", "a"))

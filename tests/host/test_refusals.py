@@ -134,7 +134,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
-async def test_refused_move_leaves_everything_as_it_was(mesh: Mesh, tmp_path: Path, case: Case) -> None:
+async def test_life_3_refused_move_leaves_everything_as_it_was(mesh: Mesh, tmp_path: Path, case: Case) -> None:
     """State, file, directory, journals and both stores are as before; the paglet was told, and answers on."""
     path = await probe_with_file(mesh)
     await case.prepare(mesh, path)

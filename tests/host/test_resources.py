@@ -29,7 +29,7 @@ async def _ask(alpha: Site, text: str) -> str:
     return (await ask(alpha.channel, "worker", "Ask", text)).text
 
 
-async def test_closed_in_reverse_after_the_last_hook(mesh: Mesh, worker: str) -> None:
+async def test_core_18_closed_in_reverse_after_the_last_hook(mesh: Mesh, worker: str) -> None:
     """What was opened last is closed first, after `on_dispatching` and in its turn: what a closer writes travels."""
     await _ask(mesh.alpha, "open-thread third")
     STAGE.notes.clear()
@@ -39,7 +39,7 @@ async def test_closed_in_reverse_after_the_last_hook(mesh: Mesh, worker: str) ->
     assert await _ask(mesh.beta, "status") == ""
 
 
-async def test_failure_gives_the_move_up(mesh: Mesh, worker: str) -> None:
+async def test_core_18_failure_gives_the_move_up(mesh: Mesh, worker: str) -> None:
     """What cannot be closed is named, keeps the paglet where it is, and is tried again at the next move."""
     await _ask(mesh.alpha, "refuse first secretly")
     await _ask(mesh.alpha, "open third")
@@ -54,7 +54,7 @@ async def test_failure_gives_the_move_up(mesh: Mesh, worker: str) -> None:
     assert STAGE.notes.count("closed third") == 1
 
 
-async def test_one_without_end_gives_the_move_up(strict: Mesh) -> None:
+async def test_core_18_one_without_end_gives_the_move_up(strict: Mesh) -> None:
     """A closer that does not come back is a hook that does not end in time."""
     await strict.alpha.client.create(WORKER_TYPE, paglet_id="worker")
     await _ask(strict.alpha, "open stuck")
@@ -65,7 +65,9 @@ async def test_one_without_end_gives_the_move_up(strict: Mesh) -> None:
     assert await _ask(strict.alpha, "status") == "stuck"
 
 
-async def test_suppressed_failure_holds_nothing_up(mesh: Mesh, worker: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_core_18_suppressed_failure_holds_nothing_up(
+    mesh: Mesh, worker: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """A failure that was said not to matter is in the log, and the paglet moves."""
     await _ask(mesh.alpha, "open-quiet third")
     await _ask(mesh.alpha, "refuse third secretly")
@@ -73,7 +75,7 @@ async def test_suppressed_failure_holds_nothing_up(mesh: Mesh, worker: str, capl
     assert "resource third of paglet worker was not closed" in caplog.text
 
 
-async def test_rest_closes_all(mesh: Mesh, worker: str) -> None:
+async def test_core_18_rest_closes_all(mesh: Mesh, worker: str) -> None:
     """A paglet that rests has nothing open; what cannot be closed keeps it awake, its last turn undone."""
     await _ask(mesh.alpha, "refuse first secretly")
     with pytest.raises(PreconditionError, match="could not close first"):
@@ -97,7 +99,7 @@ async def test_core_18_clone_closes_nothing(mesh: Mesh, worker: str) -> None:
     assert [note for note in STAGE.notes if note.startswith("closed")] == ["closed second", "closed first"]
 
 
-async def test_end_of_the_paglet_closes_all(mesh: Mesh, worker: str) -> None:
+async def test_core_18_end_of_the_paglet_closes_all(mesh: Mesh, worker: str) -> None:
     """A disposal tries everything, and ends the paglet whatever fails."""
     await _ask(mesh.alpha, "refuse second secretly")
     STAGE.notes.clear()
@@ -105,7 +107,7 @@ async def test_end_of_the_paglet_closes_all(mesh: Mesh, worker: str) -> None:
     assert STAGE.notes == ["disposing", "closed second", "closed first"]
 
 
-async def test_end_of_the_host_closes_all(tmp_path: Path) -> None:
+async def test_core_18_end_of_the_host_closes_all(tmp_path: Path) -> None:
     """A host that ends closes what its paglets have open."""
     async with AsyncExitStack() as stack:
         alpha = await site(stack, tmp_path, "alpha")

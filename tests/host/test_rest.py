@@ -38,7 +38,7 @@ async def state_of(client: Client, paglet_id: str = "probe") -> PagletState:
     return (await client.get(paglet_id)).state
 
 
-async def test_call_brings_it_back(alpha: Site) -> None:
+async def test_core_13_call_brings_it_back(alpha: Site) -> None:
     """The state is as the last turn before the rest left it; memory holds the paglet only while it is awake."""
     await probe_with_line(alpha)
     info = await alpha.client.deactivate("probe")
@@ -51,7 +51,7 @@ async def test_call_brings_it_back(alpha: Site) -> None:
     assert told == ["deactivating deactivate", "on_deactivating", "activated", "activated message", "on_activation"]
 
 
-async def test_policy_keeps_it_from_calls(alpha: Site) -> None:
+async def test_core_13_policy_keeps_it_from_calls(alpha: Site) -> None:
     """A call is refused where the policy says so, or the caller; ActivatePaglet brings it back whatever it says."""
     await probe_with_line(alpha)
     await alpha.client.deactivate("probe", _KEEP)
@@ -67,7 +67,7 @@ async def test_policy_keeps_it_from_calls(alpha: Site) -> None:
     assert await state_of(alpha.client) is PagletState.INACTIVE
 
 
-async def test_many_calls_wake_it_once(alpha: Site) -> None:
+async def test_life_8_many_calls_wake_it_once(alpha: Site) -> None:
     """Whoever calls while it comes back waits for the one activation, and all of them are answered."""
     await probe_with_line(alpha)
     await alpha.client.deactivate("probe")
@@ -95,7 +95,7 @@ async def test_call_that_comes_at_the_end_of_its_waking(alpha: Site, monkeypatch
     assert (await waking).state is PagletState.ACTIVE
 
 
-async def test_calls_that_wait_when_it_lies_down_wake_it(alpha: Site) -> None:
+async def test_life_8_calls_that_wait_when_it_lies_down_wake_it(alpha: Site) -> None:
     """Nobody who waited for a turn is sent away: the paglet rests, and is woken for them."""
     await probe_with_line(alpha)
     STAGE.hold("on_deactivating")
@@ -115,7 +115,7 @@ def _waiting(at: Site) -> int:
 
 
 @pytest.mark.parametrize("hook", ["on_deactivating", "deactivation_policy"])
-async def test_hook_that_fails_keeps_it_active(alpha: Site, hook: str) -> None:
+async def test_life_7_hook_that_fails_keeps_it_active(alpha: Site, hook: str) -> None:
     """What the failing turn did is rolled back, and the paglet goes on."""
     await probe_with_line(alpha)
     await ask(alpha.channel, "probe", "Ask", f"refuse {hook} fail")
@@ -126,7 +126,7 @@ async def test_hook_that_fails_keeps_it_active(alpha: Site, hook: str) -> None:
     assert await state_of(alpha.client) is PagletState.ACTIVE
 
 
-async def test_hook_that_fails_keeps_it_inactive(alpha: Site) -> None:
+async def test_life_8_hook_that_fails_keeps_it_inactive(alpha: Site) -> None:
     """An activation that fails changes nothing, however often it is tried; the caller is told why."""
     await probe_with_line(alpha)
     await ask(alpha.channel, "probe", "Ask", "refuse on_activation fail")
@@ -139,7 +139,7 @@ async def test_hook_that_fails_keeps_it_inactive(alpha: Site) -> None:
     await alpha.client.dispose("probe")
 
 
-async def test_turn_that_does_not_end_keeps_it_active(strict: Mesh) -> None:
+async def test_life_7_turn_that_does_not_end_keeps_it_active(strict: Mesh) -> None:
     """The rest is given up after the quiesce timeout, and the turn goes on to its end."""
     await probe_with_line(strict.alpha)
     STAGE.hold("held")
@@ -151,7 +151,7 @@ async def test_turn_that_does_not_end_keeps_it_active(strict: Mesh) -> None:
     assert (await turn).text == "a held< >held"
 
 
-async def test_same_request_rests_once(alpha: Site) -> None:
+async def test_life_7_same_request_rests_once(alpha: Site) -> None:
     """A late duplicate changes nothing: neither a paglet that was woken since, nor a policy that was replaced."""
     await probe_with_line(alpha)
     request, later = new_request(), new_request()
@@ -171,7 +171,7 @@ async def test_same_request_rests_once(alpha: Site) -> None:
     assert caught.value.reason == "REQUEST_ID_REUSED"
 
 
-async def test_its_own_wish(alpha: Site) -> None:
+async def test_life_7_its_own_wish(alpha: Site) -> None:
     """It asks in a turn, rests when that is durable, with its own policy."""
     await probe_with_line(alpha)
     await ask(alpha.channel, "probe", "Ask", "deactivate keep")
@@ -184,7 +184,7 @@ async def _is(client: Client, state: PagletState) -> bool:
     return await state_of(client) is state
 
 
-async def test_its_own_wish_refused(alpha: Site) -> None:
+async def test_life_7_its_own_wish_refused(alpha: Site) -> None:
     """It is told when it could not rest, and asked for nothing more."""
     await probe_with_line(alpha)
     await ask(alpha.channel, "probe", "Ask", "refuse on_deactivating fail")
@@ -229,7 +229,7 @@ def test_life_9_policy() -> None:
     assert at_once >= before
 
 
-async def test_its_time_comes(alpha: Site) -> None:
+async def test_life_10_its_time_comes(alpha: Site) -> None:
     """A time that has passed brings it back at once; an earlier one is heard of though a later one was waited for."""
     for paglet_id, pause_s in (("late", 3600.0), ("probe", 0.2)):
         await probe_with_line(alpha, paglet_id)
@@ -241,7 +241,7 @@ async def test_its_time_comes(alpha: Site) -> None:
     await eventually(lambda: do(STAGE.notes.count("activated time") == 2), what="the time of the other")
 
 
-async def test_time_that_comes_before_it_rests(alpha: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_life_10_time_that_comes_before_it_rests(alpha: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A time that has passed when the directory does not know of the rest yet brings it back right after that."""
     await probe_with_line(alpha)
     kept = Midway(monkeypatch, alpha.host.parts.journal.dormant, "rest", after=True).hold()
@@ -256,7 +256,7 @@ async def test_time_that_comes_before_it_rests(alpha: Site, monkeypatch: pytest.
     await eventually(lambda: do("activated time" in STAGE.notes), what="its time")
 
 
-async def test_start_brings_back_what_it_should(tmp_path: Path) -> None:
+async def test_life_13_start_brings_back_what_it_should(tmp_path: Path) -> None:
     """Of inactive paglets those whose policy says so; the others are where they were, and can be called."""
     async with AsyncExitStack() as first:
         alpha = await site(first, tmp_path, "alpha")
@@ -287,7 +287,7 @@ async def test_life_12_last_turn_tells_what_brings_it_back(tmp_path: Path, monke
     assert told == [DeactivationEvent("alpha", "shutdown", DeactivationPolicy(activate_on_startup=True))]
 
 
-async def test_host_that_ends_gives_the_active_a_last_turn(tmp_path: Path) -> None:
+async def test_life_12_host_that_ends_gives_the_active_a_last_turn(tmp_path: Path) -> None:
     """What that turn leaves is there after the restart, and the paglet is as active as before."""
     async with AsyncExitStack() as first:
         alpha = await site(first, tmp_path, "alpha")
@@ -367,7 +367,9 @@ async def test_who_waits_for_an_activation_at_the_end_is_sent_away(tmp_path: Pat
         STAGE.release("on_activation")
 
 
-async def test_paglet_that_cannot_come_back_yet_keeps_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_life_13_paglet_that_cannot_come_back_yet_keeps_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What goes wrong with one paglet after a restart is its own matter; it comes when it is called again."""
     async with AsyncExitStack() as first:
         alpha = await site(first, tmp_path, "alpha")

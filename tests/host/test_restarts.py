@@ -51,7 +51,7 @@ async def _restarted(stack: AsyncExitStack, folder: Path, *paglets: str) -> Site
     return await site(stack, folder, "alpha")
 
 
-async def test_activation_that_does_not_end_keeps_nobody_waiting(
+async def test_life_13_activation_that_does_not_end_keeps_nobody_waiting(
     stack: AsyncExitStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host serves though an `on_activation` goes on; its own paglet's callers wait for it."""
@@ -206,7 +206,7 @@ async def _no_departure(mesh: Mesh) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("operation", ["HoldInThread", "HoldInWorker"])
-async def test_thread_without_end_is_cut_off(tmp_path: Path, operation: str) -> None:
+async def test_life_12_thread_without_end_is_cut_off(tmp_path: Path, operation: str) -> None:
     """A handler that stays in a thread, the host's or asyncio's, keeps its host only for drain time and budget."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.host.impatient", tmp_path / "alpha"),

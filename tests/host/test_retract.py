@@ -18,7 +18,7 @@ from tests.host.support import ask, new_request
 from tests.host.unharmed import ILLEGAL, Case, assert_unharmed, nothing, probe_with_file, row_of
 
 
-async def test_comes_when_asked_for(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_life_6_comes_when_asked_for(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is where it was asked for, with all it has; both hooks are told why."""
     told: list[tuple[str, str]] = []
 
@@ -36,7 +36,7 @@ async def test_comes_when_asked_for(mesh: Mesh, monkeypatch: pytest.MonkeyPatch)
     assert (await ask(mesh.beta.channel, "probe", "Append", "b")).text == "a b"
 
 
-async def test_is_there_already(mesh: Mesh) -> None:
+async def test_life_6_is_there_already(mesh: Mesh) -> None:
     """Nothing is done for a paglet that is where it is wanted, not even waking it."""
     await mesh.probe()
     before = await row_of(mesh)
@@ -70,7 +70,7 @@ async def test_inactive_is_brought_along(mesh: Mesh) -> None:
     assert (brought.host, brought.state) == ("alpha", PagletState.INACTIVE)
 
 
-async def test_refusals_are_those_of_a_dispatch(mesh: Mesh, tmp_path: Path) -> None:
+async def test_life_6_refusals_are_those_of_a_dispatch(mesh: Mesh, tmp_path: Path) -> None:
     """The target's own check refuses it, and it stays what it was; one that is nowhere is not found."""
     await probe_with_file(mesh)
     await ask(mesh.alpha.channel, "probe", "Ask", "refuse check_arrival refused")
@@ -84,7 +84,7 @@ async def test_refusals_are_those_of_a_dispatch(mesh: Mesh, tmp_path: Path) -> N
     assert (caught.value.reason, caught.value.code) == ("PAGLET_NOT_FOUND", grpc.StatusCode.NOT_FOUND.value[0])
 
 
-async def test_paglet_that_is_leaving_is_fetched_back(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_life_6_paglet_that_is_leaving_is_fetched_back(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not told of as being here: when its journey has ended it is brought back from there."""
     await mesh.probe()
     leaving, free = asyncio.Event(), asyncio.Event()

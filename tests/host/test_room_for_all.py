@@ -42,7 +42,7 @@ async def hold(channel: grpc.aio.Channel, spot: str, paglet_id: str = "probe") -
     return task
 
 
-async def test_noisy_caller_leaves_room(narrow: Mesh) -> None:
+async def test_core_8_noisy_caller_leaves_room(narrow: Mesh) -> None:
     """He is refused at one paglet with a time to wait; others are answered there, and he elsewhere."""
     noisy, quiet = narrow.alpha.channel, narrow.beta.channel
     held = [await hold(noisy, "a"), await hold(noisy, "b")]
@@ -66,7 +66,7 @@ async def test_callers_by_way_of_another_host_are_told_apart(narrow: Mesh) -> No
         await asyncio.gather(*held)
 
 
-async def test_busy_paglet_leaves_room_for_others(narrow: Mesh) -> None:
+async def test_core_8_busy_paglet_leaves_room_for_others(narrow: Mesh) -> None:
     """However many call one paglet, the host's other paglets are called as before."""
     async with Client(narrow.alpha.running.address) as second:
         held = [

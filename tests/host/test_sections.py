@@ -30,7 +30,7 @@ async def _ask(site: Site, text: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["wait", "wait-thread"])
-async def test_change_wakes_who_waits(mesh: Mesh, worker: str, word: str) -> None:
+async def test_core_3_change_wakes_who_waits(mesh: Mesh, worker: str, word: str) -> None:
     """Whoever waits for the state sees the change when it is durable, and may change it in turn."""
     await _ask(mesh.alpha, f"{word} line")
     await ask(mesh.alpha.channel, worker, "Append", "other")
@@ -41,7 +41,7 @@ async def test_change_wakes_who_waits(mesh: Mesh, worker: str, word: str) -> Non
 
 @pytest.mark.usefixtures("worker")
 @pytest.mark.parametrize("word", ["wait", "wait-thread"])
-async def test_news_that_is_not_in_the_state(mesh: Mesh, word: str) -> None:
+async def test_core_3_news_that_is_not_in_the_state(mesh: Mesh, word: str) -> None:
     """Who waits for more than the state looks again when told, at the end of the turn that tells."""
     await _ask(mesh.alpha, f"{word} flood")
     STAGE.hold("news")
@@ -53,7 +53,7 @@ async def test_news_that_is_not_in_the_state(mesh: Mesh, word: str) -> None:
     await _noted("flood is 1")
 
 
-async def test_locked_method_is_part_of_its_turn(mesh: Mesh, worker: str) -> None:
+async def test_core_2_locked_method_is_part_of_its_turn(mesh: Mesh, worker: str) -> None:
     """In a turn a locked method changes that turn's state, also one that is written for threads."""
     await _ask(mesh.alpha, "add a")
     assert (await ask(mesh.alpha.channel, worker, "Read")).text == "a a"
@@ -85,7 +85,30 @@ async def test_run_in_a_thread(mesh: Mesh, worker: str, monkeypatch: pytest.Monk
     await _noted("runs on alpha")
 
 
-async def test_wait_in_a_turn_says_so(mesh: Mesh, worker: str) -> None:
+@pytest.mark.parametrize("everybody", [False, True])
+async def test_core_3_notified_is_one_or_all(mesh: Mesh, worker: str, *, everybody: bool) -> None:
+    """Who is told that there is news looks again: he who has waited longest, or everybody; a state changes neither."""
+    looks, over = list[int](), list[bool]()
+    resident = mesh.alpha.host.residents.get(worker)
+    assert resident is not None
+    paglet = resident.paglet
+
+    async def wait(number: int) -> bool:
+        return await paglet.wait_state(lambda _: looks.append(number) or bool(over))
+
+    waiting = [asyncio.create_task(wait(number)) for number in range(3)]
+    await eventually(lambda: do(looks == [0, 1, 2]), what="the first looks")
+    (paglet.notify_all_state_changed if everybody else paglet.notify_state_changed)()
+    wanted = [0, 1, 2] if everybody else [0]
+    await eventually(lambda: do(looks[3:] == wanted), what="those who were told")
+    paglet.notify_state_changed()
+    await eventually(lambda: do(looks[3:] == [*wanted, 0 if everybody else 1]), what="the next one")
+    over.append(True)
+    paglet.notify_all_state_changed()
+    assert await asyncio.gather(*waiting) == [True] * 3
+
+
+async def test_core_3_wait_in_a_turn_says_so(mesh: Mesh, worker: str) -> None:
     """A turn that waits for its own state would wait for ever, and is refused."""
     assert (await refused(ask(mesh.alpha.channel, worker, "Ask", "wait-in-turn"))).reason == "WAIT_IN_TURN"
 

@@ -138,7 +138,7 @@ def _in_thread(*_: object) -> None:
         ("on_deactivating", "deactivate"),
     ],
 )
-async def test_thread_of_a_hook_is_left_to_itself(
+async def test_life_3_thread_of_a_hook_is_left_to_itself(
     strict: Mesh, monkeypatch: pytest.MonkeyPatch, hook: str, wish: str
 ) -> None:
     """What the hook was for is given up in time; until the thread has ended the paglet is stuck, then it goes on."""
@@ -202,7 +202,7 @@ async def test_paglet_of_a_thread_without_end_can_be_disposed_of(
 
 
 @pytest.mark.parametrize("way", ["loop", "thread"])
-async def test_creation_without_end_is_given_up(strict: Mesh, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+async def test_life_1_creation_without_end_is_given_up(strict: Mesh, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """Its id is free again; what a thread of it does later is not done to the next paglet of the id."""
     cut = asyncio.Event()
 
@@ -277,7 +277,7 @@ async def test_body_that_a_hook_began_is_waited_for(strict: Mesh, monkeypatch: p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spot", ["on_disposing", "close stuck"])
-async def test_disposal_waits_for_no_thread(strict: Mesh, monkeypatch: pytest.MonkeyPatch, spot: str) -> None:
+async def test_life_11_disposal_waits_for_no_thread(strict: Mesh, monkeypatch: pytest.MonkeyPatch, spot: str) -> None:
     """A `def` hook, or what closes a resource, that never comes back keeps no paglet alive."""
 
     def hang(_probe: Probe, _event: object) -> None:
@@ -308,7 +308,9 @@ async def test_other_paglets_go_on(mesh: Mesh) -> None:
         await mesh.alpha.client.dispatch("other", "beta")
 
 
-async def test_hook_without_end_costs_nobody_else_his_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_life_12_hook_without_end_costs_nobody_else_his_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A host ends though a rest waits for a thread, and saves what other paglets did."""
 
     def hang(_probe: Probe, _request: DeactivationRequest) -> DeactivationPolicy:
@@ -335,7 +337,7 @@ async def test_hook_without_end_costs_nobody_else_his_state(tmp_path: Path, monk
         assert (await ask(again.channel, "saver", "Read")).text.startswith("x")
 
 
-async def test_host_ends_with_a_stuck_turn(tmp_path: Path) -> None:
+async def test_life_12_host_ends_with_a_stuck_turn(tmp_path: Path) -> None:
     """Its paglet is not waited for: the drain time is for those that can end."""
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:

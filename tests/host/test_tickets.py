@@ -28,7 +28,7 @@ async def _refused(mesh: Mesh, ticket: TransferTicket) -> PagletError:
     return caught.value
 
 
-async def test_ticket_that_is_kept(mesh: Mesh) -> None:
+async def test_tick_1_ticket_that_is_kept(mesh: Mesh) -> None:
     """A target that offers what the ticket asks for takes the paglet in."""
     await mesh.probe()
     ticket = TransferTicket(deadline_s=60, retries=3, required_types=(PROBE_TYPE,), state_version=1)
@@ -36,7 +36,7 @@ async def test_ticket_that_is_kept(mesh: Mesh) -> None:
     assert (moved.host, moved.state) == ("beta", "active")
 
 
-async def test_deadline_while_a_turn_runs(mesh: Mesh, tmp_path: Path) -> None:
+async def test_tick_3_deadline_while_a_turn_runs(mesh: Mesh, tmp_path: Path) -> None:
     """A turn that outlives the journey's deadline gives the move up, and is itself untouched."""
     await probe_with_file(mesh)
     before = await row_of(mesh)
@@ -52,7 +52,7 @@ async def test_deadline_while_a_turn_runs(mesh: Mesh, tmp_path: Path) -> None:
     await assert_unharmed(mesh, tmp_path, before, case, lines="a long< >long")
 
 
-async def test_deadline_in_the_last_turn(mesh: Mesh, tmp_path: Path) -> None:
+async def test_tick_3_deadline_in_the_last_turn(mesh: Mesh, tmp_path: Path) -> None:
     """So does an `on_dispatching` that takes too long; it is rolled back."""
     await probe_with_file(mesh)
     before = await row_of(mesh)
@@ -62,7 +62,7 @@ async def test_deadline_in_the_last_turn(mesh: Mesh, tmp_path: Path) -> None:
     await assert_unharmed(mesh, tmp_path, before, Case(nothing, _LATE, "JOURNEY_TIMEOUT", intended=False))
 
 
-async def test_deadline_on_the_way(mesh: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tick_3_deadline_on_the_way(mesh: Mesh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A target that takes its time until the deadline has passed does not get the paglet any more."""
     await probe_with_file(mesh)
     before = await row_of(mesh)
@@ -76,7 +76,7 @@ async def test_deadline_on_the_way(mesh: Mesh, tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("step", ["prepare", "seal"])
 @pytest.mark.parametrize("retries", [1, 2])
-async def test_retries_on_the_way(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, step: str, retries: int) -> None:
+async def test_tick_3_retries_on_the_way(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, step: str, retries: int) -> None:
     """A failure that may pass is tried anew as often as the ticket says, by the same journey of the frozen paglet."""
     await probe_with_file(mesh)
     real, left = getattr(mesh.beta.host.arrivals, step), [2]
@@ -96,7 +96,7 @@ async def test_retries_on_the_way(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, s
     assert [note for note in STAGE.notes if note.startswith("on_")] == ["on_creation", "on_dispatching", "on_arrival"]
 
 
-async def test_refusals_are_not_tried_anew(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tick_3_refusals_are_not_tried_anew(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the target refuses once it refuses for good, whatever the ticket says."""
     await mesh.probe()
     await ask(mesh.alpha.channel, "probe", "Ask", "refuse check_arrival refused")
@@ -105,7 +105,7 @@ async def test_refusals_are_not_tried_anew(mesh: Mesh, monkeypatch: pytest.Monke
     assert len(offers.callers) == 1
 
 
-async def test_target_that_comes_back(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tick_3_target_that_comes_back(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
     """A target whose lease is over is looked for again; meanwhile the paglet works."""
     await mesh.probe()
     directory = mesh.alpha.host.parts.directory
@@ -121,7 +121,7 @@ async def test_target_that_comes_back(mesh: Mesh, monkeypatch: pytest.MonkeyPatc
     assert (await moving).host == "beta"
 
 
-async def test_deadline_of_a_target_that_stays_away(mesh: Mesh) -> None:
+async def test_tick_3_deadline_of_a_target_that_stays_away(mesh: Mesh) -> None:
     """Retries end at the deadline."""
     await mesh.probe()
     directory = mesh.alpha.host.parts.directory
@@ -130,7 +130,7 @@ async def test_deadline_of_a_target_that_stays_away(mesh: Mesh) -> None:
     assert (await _refused(mesh, TransferTicket(retries=50, deadline_s=0.3))).reason == "JOURNEY_TIMEOUT"
 
 
-async def test_type_that_the_target_lacks(mesh: Mesh, tmp_path: Path) -> None:
+async def test_tick_2_type_that_the_target_lacks(mesh: Mesh, tmp_path: Path) -> None:
     """A required type that the target does not offer refuses the move before a hook is run."""
     await probe_with_file(mesh)
     before = await row_of(mesh)
@@ -141,7 +141,7 @@ async def test_type_that_the_target_lacks(mesh: Mesh, tmp_path: Path) -> None:
     await assert_unharmed(mesh, tmp_path, before, case)
 
 
-async def test_state_version_that_the_target_lacks(mesh: Mesh, tmp_path: Path) -> None:
+async def test_tick_2_state_version_that_the_target_lacks(mesh: Mesh, tmp_path: Path) -> None:
     """A target with another version of the state than was asked for is refused before a byte moves."""
     await probe_with_file(mesh)
     before = await row_of(mesh)
@@ -151,7 +151,7 @@ async def test_state_version_that_the_target_lacks(mesh: Mesh, tmp_path: Path) -
     await assert_unharmed(mesh, tmp_path, before, Case(nothing, ILLEGAL, error.reason))
 
 
-async def test_own_move_has_its_ticket(mesh: Mesh) -> None:
+async def test_tick_1_own_move_has_its_ticket(mesh: Mesh) -> None:
     """A paglet's own move asks for what its ticket says, also from `on_arrival` at the next host."""
     await mesh.probe()
     await ask(mesh.alpha.channel, "probe", "Ask", "choosy beta")
@@ -160,7 +160,7 @@ async def test_own_move_has_its_ticket(mesh: Mesh) -> None:
     assert (await row_of(mesh)).owner == "alpha"
 
 
-async def test_offer_with_a_wild_ticket(mesh: Mesh) -> None:
+async def test_tick_1_offer_with_a_wild_ticket(mesh: Mesh) -> None:
     """A ticket out of bounds is refused at the door of the client's host, and at the target's."""
     await mesh.probe()
     error = await _refused(mesh, replace(TransferTicket(), retries=101))

@@ -43,7 +43,7 @@ async def test_state_that_cannot_be_kept_rolls_the_turn_back(alpha: Site, probe:
     assert (await ask(alpha.channel, probe, "Append", "a")).text == "a"
 
 
-async def test_error_of_the_author_reaches_the_caller_whole(alpha: Site, probe: str) -> None:
+async def test_core_9_error_of_the_author_reaches_the_caller_whole(alpha: Site, probe: str) -> None:
     """A PagletError that a handler raises rolls its turn back and comes out with code, reason and metadata."""
     refusal = await refused(ask(alpha.channel, probe, "Fail", "refused"))
     assert refusal.what == (grpc.StatusCode.FAILED_PRECONDITION, "TASK_RUNNING")
@@ -52,7 +52,7 @@ async def test_error_of_the_author_reaches_the_caller_whole(alpha: Site, probe: 
 
 
 @pytest.mark.parametrize("request_id", ["", "r-1"])
-async def test_unexpected_error_leaks_nothing(
+async def test_core_9_unexpected_error_leaks_nothing(
     alpha: Site, probe: str, request_id: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Of an unexpected exception the caller sees an incident id, and the log has that id beside the text."""
@@ -66,7 +66,7 @@ async def test_unexpected_error_leaks_nothing(
 
 @pytest.mark.parametrize("request_id", ["", "r-1"])
 @pytest.mark.parametrize("what", ["cancelled", "its task", "its task, waiting"])
-async def test_handler_that_cancels_itself_fails(alpha: Site, probe: str, request_id: str, what: str) -> None:
+async def test_life_14_handler_that_cancels_itself_fails(alpha: Site, probe: str, request_id: str, what: str) -> None:
     """A handler from which a cancellation escapes has failed: the caller is told at once, the paglet goes on."""
     refusal = await refused(ask(alpha.channel, probe, "Fail", what, request_id=request_id, timeout_s=5))
     assert refusal.what == (grpc.StatusCode.INTERNAL, "INTERNAL")
@@ -90,7 +90,7 @@ async def test_cancellation_that_a_handler_leaves_behind_ends_with_it(
 
 @pytest.mark.parametrize("operation", ["Append", "AppendInThread", "Read", "ReadInThread"])
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, BaseException])
-async def test_handler_cannot_end_its_host(
+async def test_life_14_handler_cannot_end_its_host(
     alpha: Site, probe: str, monkeypatch: pytest.MonkeyPatch, operation: str, kind: type[BaseException]
 ) -> None:
     """Whatever a handler raises is its own failure: the caller is told, and paglet and host go on."""
@@ -141,7 +141,7 @@ async def test_reply_of_another_type_is_refused(alpha: Site, probe: str) -> None
 
 
 @pytest.mark.parametrize("operation", ["Hold", "HoldInThread"])
-async def test_turns_are_alone_and_in_order(alpha: Site, probe: str, operation: str) -> None:
+async def test_core_6_turns_are_alone_and_in_order(alpha: Site, probe: str, operation: str) -> None:
     """While a turn runs the others wait, and get their turns in the order in which they came."""
     STAGE.hold("first")
     resident = alpha.host.residents.get(probe)
@@ -157,7 +157,7 @@ async def test_turns_are_alone_and_in_order(alpha: Site, probe: str, operation: 
     assert all(replies[-1].startswith(reply) for reply in replies)
 
 
-async def test_reads_run_beside_a_long_turn(alpha: Site, probe: str) -> None:
+async def test_core_6_reads_run_beside_a_long_turn(alpha: Site, probe: str) -> None:
     """A read does not wait for a turn, and sees only what is durable."""
     STAGE.hold("long")
     await ask(alpha.channel, probe, "Append", "a")

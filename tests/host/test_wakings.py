@@ -80,6 +80,23 @@ async def test_life_10_tried_again_whatever_was_said(tmp_path: Path, monkeypatch
     assert told == ["startup"] * 3
 
 
+async def test_life_10_change_is_tried_at_once(alpha: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time that was tried in vain is not waited for when it is said anew."""
+    tries: list[str] = []
+
+    async def on_activation(_probe: Probe, event: ActivationEvent) -> None:
+        tries.append(event.reason)
+        if len(tries) == 1:
+            raise ValueError("not yet")
+
+    monkeypatch.setattr(Probe, "on_activation", on_activation)
+    await lay_down(alpha, "probe", DeactivationPolicy(activate_at=time.time() - 2))
+    await eventually(lambda: do(bool(tries)), what="the first try")
+    await alpha.client.deactivate("probe", DeactivationPolicy(activate_at=time.time() - 1))
+    await comes_back(alpha, "probe")
+    assert tries == ["time", "time"]
+
+
 async def test_life_10_clock_that_is_set_back(alpha: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A time that has come stays so when it was tried in vain before: it is tried again after the same while."""
     tries: list[str] = []

@@ -80,7 +80,9 @@ async def test_stays_over_rest_and_restart(tmp_path: Path) -> None:
         await eventually(lambda: do(_left(tmp_path / "alpha") == []))
 
 
-async def test_refused_creation_leaves_none(alpha: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_life_1_refused_creation_leaves_none(
+    alpha: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A paglet that was never born leaves nothing behind."""
 
     async def on_creation(found: Worker, _event: object) -> None:

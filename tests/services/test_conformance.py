@@ -159,7 +159,7 @@ async def test_operations_are_rpcs_are_stub_attributes_are_handlers(service: Ser
 
 
 @pytest.mark.parametrize("paglet_type", types(), ids=lambda found: found.__name__)
-async def test_hosts_tell_what_is_answered(pair: Pair, paglet_type: type) -> None:
+async def test_tick_5_hosts_tell_what_is_answered(pair: Pair, paglet_type: type) -> None:
     """ListOperations of a paglet, by way of another host, has the operations of its class and no others."""
     wanted = sorted(offer.handler.operation.full_name for offer in offers() if offer.paglet_type is paglet_type)
     proxy = await pair.alpha.create(f"{paglet_type.__module__}.{paglet_type.__qualname__}")

@@ -61,7 +61,7 @@ async def test_calls_wait_for_the_end_of_a_journey(mesh: Mesh, spot: str) -> Non
     await move
 
 
-async def test_answers_teach_the_way(mesh: Mesh, stranger: Client) -> None:
+async def test_core_15_answers_teach_the_way(mesh: Mesh, stranger: Client) -> None:
     """Replies and refusals name the host that answered and its epoch, through however many hosts they came."""
     probe = await mesh.probe()
     epochs: list[int] = []

@@ -137,7 +137,7 @@ async def test_request_of_another_type_is_refused(mesh: Mesh, at: str, packed: A
     assert (await ask(channel, probe, "Read")).text == ""
 
 
-async def test_bad_ids_and_nobody(mesh: Mesh) -> None:
+async def test_core_13_bad_ids_and_nobody(mesh: Mesh) -> None:
     """Who is called must be named, rightly, and be there."""
     for paglet_id in ("", "No Id"):
         refusal = await refused(invoke(mesh.alpha.channel, envelope(paglet_id, "Append")))
@@ -165,7 +165,7 @@ async def test_errors_are_those_of_the_native_door(mesh: Mesh, text: str, code: 
     assert STAGE.notes.count(f"fail {text}") == 1
 
 
-async def test_inactive_paglet_is_woken_unless_told_otherwise(mesh: Mesh) -> None:
+async def test_core_13_inactive_paglet_is_woken_unless_told_otherwise(mesh: Mesh) -> None:
     """`require_active`, in the request or in the metadata, leaves it at rest."""
     probe = await mesh.probe()
     await mesh.alpha.client.deactivate(probe)

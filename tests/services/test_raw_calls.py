@@ -77,7 +77,7 @@ async def test_call_is_a_turn(mesh: Mesh, bridge: str) -> None:
         ("Fail", grpc.StatusCode.INTERNAL, "INTERNAL"),
     ],
 )
-async def test_unanswered_call_leaves_nothing(
+async def test_core_5_unanswered_call_leaves_nothing(
     mesh: Mesh, bridge: str, operation: str, code: grpc.StatusCode, reason: str
 ) -> None:
     """What it does not answer, or answers with what is no reply, is as if it had not been."""
@@ -107,7 +107,7 @@ async def test_post_of_any_operation(mesh: Mesh, bridge: str) -> None:
     assert await tell(mesh.alpha.channel, bridge, "Add", ODD, "r-1") == ("ffffff", True)
 
 
-async def test_other_paglets_take_none(mesh: Mesh) -> None:
+async def test_core_5_other_paglets_take_none(mesh: Mesh) -> None:
     """A class that does not say so answers its own operations only."""
     failed = await refused(
         call(mesh.alpha.channel, f"/{BRIDGED}/Add", b"", metadata=[("paglet-id", await mesh.probe())])

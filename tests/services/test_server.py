@@ -35,7 +35,7 @@ async def _refusal(settings: HostSettings) -> PagletError:
     return caught.value
 
 
-async def test_host_keeps_its_port(tmp_path: Path) -> None:
+async def test_mesh_8_host_keeps_its_port(tmp_path: Path) -> None:
     """A host that may choose its port takes the one it had, so that addresses survive a restart."""
     async with local_host(data=tmp_path) as first:
         address = first.address
