@@ -12,7 +12,7 @@ from typing import ClassVar, NoReturn
 import click
 
 from paglets.cli.failures import exit_code, show_error, show_failure
-from paglets.cli.nouns import Nouns
+from paglets.cli.nouns import Nouns, check_settings
 from paglets.cli.session import Session
 from paglets.cli.settings import config_option
 from paglets.errors import PagletError
@@ -41,12 +41,14 @@ class _Paglets(Nouns):
 
 
 @click.command(cls=_Paglets, params=[config_option()])
-def root() -> None:
+@click.pass_context
+def root(context: click.Context) -> None:
     """A mesh of hosts on which paglets live: stateful Python objects that move with their files.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage, 64 + gRPC's status code for what a host refused, 130 interrupted, 143
     ended by SIGTERM.
     """
+    check_settings(context)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import click
@@ -11,7 +11,7 @@ import click
 from paglets.cli.session import DEFAULT_ADDRESS, Session
 from paglets.cli.types import address, timeout
 
-__all__ = ["Noun", "Nouns", "Verb"]
+__all__ = ["Noun", "Nouns", "Verb", "check_settings"]
 
 
 def _keep_address(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
@@ -65,8 +65,14 @@ def _shared(*, root: bool) -> list[click.Parameter]:
     ]
 
 
-def _check_settings(context: click.Context, known: set[str]) -> None:
-    """Refuses a setting of the configuration file that nothing would ever read."""
+def check_settings(context: click.Context) -> None:
+    """Raises UsageError for a setting of a command in the configuration file that nothing would ever read."""
+    command = context.command
+    known = _names(command.get_params(context))
+    if isinstance(command, click.Group):
+        commands = command.list_commands(context)
+        known.update(commands)
+        _check_tables(context, commands)
     unknown = sorted(set(context.default_map or {}) - known)
     if unknown:
         # What is said to the root is the table [client], where the address is called host.
@@ -76,6 +82,17 @@ def _check_settings(context: click.Context, known: set[str]) -> None:
             f" which knows {', '.join(sorted(told))}",
             context,
         )
+
+
+def _check_tables(context: click.Context, commands: Iterable[str]) -> None:
+    """Refuses a value in the place of a command's table, which click would take for one."""
+    for name in commands:
+        if not isinstance(context.lookup_default(name) or {}, Mapping):
+            raise click.UsageError(
+                f"the configuration file sets {name} to a value; it is a table: the options of"
+                f" `{context.command_path} {name}`",
+                context,
+            )
 
 
 _BEFORE_THE_NOUN = _shared(root=True)
@@ -91,11 +108,10 @@ class Verb(click.Command):
         taken = {flag for parameter in own for flag in parameter.opts}
         return [*own, *(option for option in _AFTER_THE_VERB if taken.isdisjoint(option.opts))]
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Reads the arguments, then looks at the settings."""
-        rest = super().parse_args(ctx, args)
-        _check_settings(ctx, _names(self.get_params(ctx)))
-        return rest
+    def invoke(self, ctx: click.Context) -> object:
+        """Looks at the settings first."""
+        check_settings(ctx)
+        return super().invoke(ctx)
 
 
 class Noun(click.Group):
@@ -103,14 +119,13 @@ class Noun(click.Group):
 
     command_class = Verb
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Reads the arguments, then looks at the settings."""
-        rest = super().parse_args(ctx, args)
-        _check_settings(ctx, _names(self.get_params(ctx)).union(self.list_commands(ctx)))
-        return rest
+    def invoke(self, ctx: click.Context) -> object:
+        """Looks at the settings first."""
+        check_settings(ctx)
+        return super().invoke(ctx)
 
 
-class Nouns(Noun):
+class Nouns(click.Group):
     """The root of all: nouns and verbs, each at the `module:attribute` from which it is loaded when it is asked for."""
 
     places: ClassVar[Mapping[str, str]]

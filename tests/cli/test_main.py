@@ -168,7 +168,13 @@ def test_settings_of_one_command_come_from_its_table(tmp_path: Path) -> None:
         ("[client]\nhots = 1\n", ["version"], "hots"),
         ("[paglet.shwo]\n", ["paglet", "ls"], "shwo"),
         ("[host.serve]\nlissten = 1\n", ["host", "serve"], "lissten"),
-        ("[client]\nhots = 1\n", ["version"], "which knows artifact, bench, config, demo, file, host, json, mesh, op"),
+        ("[host]\nserve = 1\n", ["host", "serve"], "it is a table: the options of `paglets host serve`"),
+        ("[client]\nversion = 1\n", ["version"], "it is a table"),
+        (
+            "[client]\nhots = 1\n",
+            ["version"],
+            "which knows artifact, bench, config, demo, file, host, json, mesh",
+        ),
     ],
 )
 def test_setting_that_nothing_would_read_is_refused(cli: Cli, text: str, arguments: list[str], told: str) -> None:
