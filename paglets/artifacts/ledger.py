@@ -22,7 +22,7 @@ __all__ = ["Ledger"]
 
 T = TypeVar("T")
 
-_LAYOUT = 3
+LAYOUT = 3
 # Digests come in no order, so a commit of new blobs writes pages all over an index of them: that one holds their first
 # bytes alone, which makes it a fifth as large. All else is found by numbers, which come in order.
 _SCHEMA = """
@@ -132,7 +132,7 @@ class Ledger:
     """One database of a store. A write whose caller is cancelled is still made, and awaited."""
 
     def __init__(self, path: Path, spare: SpareRoom) -> None:
-        self._database = Database(path, _SCHEMA, version=_LAYOUT)
+        self._database = Database(path, _SCHEMA, version=LAYOUT)
         self._spare = spare
         self._closed = False
         self._changed = asyncio.Event()

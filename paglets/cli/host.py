@@ -25,7 +25,7 @@ from paglets.config import DEFAULT_MAX_CONNECTIONS, HostSettings, ResidentServic
 from paglets.system.residents import SYSTEM_RESIDENTS
 from paglets.values import check_id
 
-__all__ = ["host"]
+__all__ = ["default_data", "host", "serve"]
 
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -38,6 +38,11 @@ def host() -> None:
 def _default_name() -> str:
     """This machine's name, as far as a host may have it."""
     return re.sub(r"[^a-z0-9._-]+", "-", socket.gethostname().lower()).lstrip("._-")[:128] or "host"
+
+
+def default_data(name: str) -> Path:
+    """Where a host of that name keeps its things if nobody says otherwise. Raises INVALID_ID."""
+    return platformdirs.user_state_path("paglets") / check_id(name, "name")
 
 
 @host.command(cls=StoreVerb)
@@ -138,7 +143,7 @@ def serve(
     """
     settings = HostSettings(
         name=name,
-        data=data or platformdirs.user_state_path("paglets") / check_id(name, "name"),
+        data=data or default_data(name),
         listen=listen,
         join=join,
         allow=allow,

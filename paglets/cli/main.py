@@ -36,6 +36,7 @@ class _Paglets(Nouns):
         "search": "paglets.cli.search:search",
         "demo": "paglets.cli.demo:demo",
         "bench": "paglets.cli.bench:bench",
+        "doctor": "paglets.cli.doctor:doctor",
         "version": "paglets.cli.version:version",
     }
 
@@ -48,6 +49,11 @@ def root(context: click.Context) -> None:
     Exit codes: 0 done, 1 failed, 2 wrong usage, 64 + gRPC's status code for what a host refused, 130 interrupted, 143
     ended by SIGTERM.
     """
+    if context.invoked_subcommand == "doctor":  # which tells what is wrong with the settings among other things
+        return
+    wrong = context.ensure_object(Session).wrong_settings
+    if wrong is not None:
+        raise wrong
     check_settings(context)
 
 

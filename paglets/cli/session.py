@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+import click
 
 from paglets.config import DEFAULT_PORT
 from paglets.errors import UnavailableError
@@ -27,11 +30,16 @@ _TIMEOUT_S = 30.0
 
 @dataclass(kw_only=True)
 class Session:
-    """One run of the command line. `timeout_s` is None unless the user gave one."""
+    """One run of the command line. `timeout_s` is None unless the user gave one.
+
+    `settings` is the configuration file, None if there is none; `wrong_settings` is why it cannot be read.
+    """
 
     address: str = DEFAULT_ADDRESS
     timeout_s: float | None = None
     json: bool = False
+    settings: Path | None = None
+    wrong_settings: click.UsageError | None = None
 
     @property
     def move_timeout_s(self) -> float:

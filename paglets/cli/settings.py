@@ -16,7 +16,9 @@ from typing import Any
 import click
 import platformdirs
 
-__all__ = ["config_option"]
+from paglets.cli.session import Session
+
+__all__ = ["config_option", "default_settings"]
 
 _CLIENT = "client"
 
@@ -35,9 +37,20 @@ def config_option() -> click.Option:
 
 
 def _load(context: click.Context, _parameter: click.Parameter, given: Path | None) -> None:
-    path = given or platformdirs.user_config_path("paglets") / "config.toml"
-    if given is not None or path.is_file():
+    path = given or default_settings()
+    if given is None and not path.is_file():
+        return
+    session = context.ensure_object(Session)
+    session.settings = path
+    try:
         context.default_map = _read(path, context)
+    except click.UsageError as error:  # told once it is known which command is asked for
+        session.wrong_settings = error
+
+
+def default_settings() -> Path:
+    """Where the configuration file is if nobody says otherwise."""
+    return platformdirs.user_config_path("paglets") / "config.toml"
 
 
 def _read(path: Path, context: click.Context) -> dict[str, Any]:

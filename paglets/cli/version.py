@@ -13,7 +13,7 @@ from paglets.cli.output import write_record
 from paglets.cli.session import Session
 from paglets.version import __version__
 
-__all__ = ["version"]
+__all__ = ["installed", "version"]
 
 
 @click.command(cls=Verb)
@@ -24,13 +24,14 @@ def version(session: Session) -> None:
         "paglets": __version__,
         "protocol": "paglet.v1",
         "python": platform.python_version(),
-        "grpcio": _installed("grpcio"),
-        "protobuf": _installed("protobuf"),
+        "grpcio": installed("grpcio"),
+        "protobuf": installed("protobuf"),
     }
     write_record(record, as_json=session.json)
 
 
-def _installed(package: str) -> str:
+def installed(package: str) -> str:
+    """The version of a package."""
     try:
         return version_of(package)
     except PackageNotFoundError:

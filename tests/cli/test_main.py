@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.running import Cli, environment
 
-NOUNS = ("host", "mesh", "paglet", "op", "task", "artifact", "file", "demo", "version")
+NOUNS = ("host", "mesh", "paglet", "op", "task", "artifact", "file", "demo", "doctor", "version")
 
 
 @pytest.mark.slow
@@ -173,7 +173,7 @@ def test_settings_of_one_command_come_from_its_table(tmp_path: Path) -> None:
         (
             "[client]\nhots = 1\n",
             ["version"],
-            "which knows artifact, bench, config, demo, file, host, json, mesh",
+            "which knows artifact, bench, config, demo, doctor, file, host, json, mesh",
         ),
     ],
 )

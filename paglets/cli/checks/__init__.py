@@ -1,0 +1,1 @@
+"""What `paglets doctor` looks at: one file a subject, one function a check."""
