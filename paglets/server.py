@@ -69,7 +69,7 @@ from paglets.values import check_id
 from paglets.version import __version__
 from paglets.wire.channel_options import SERVER_OPTIONS
 
-__all__ = ["RunningHost", "running_host", "serve"]
+__all__ = ["RunningHost", "require_private", "running_host", "serve"]
 
 _log = logging.getLogger(__name__)
 _UNIX = "unix:"
@@ -153,7 +153,7 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
     Raises INVALID_ID, PERMISSION_DENIED (listening beyond this machine), DATA_FOLDER_LOCKED, HOST_NAME_TAKEN.
     """
     check_id(settings.name, "name")
-    _require_private(settings)
+    require_private(settings)
     async with AsyncExitStack() as stack:
         parts, uid = await _open_parts(stack, settings)
         host = Host(parts, uid, __version__)
@@ -352,8 +352,11 @@ def _is_name(address: str) -> bool:
     return False
 
 
-def _require_private(settings: HostSettings) -> None:
-    """Without transport security a host listens on this machine only, unless it is told otherwise."""
+def require_private(settings: HostSettings) -> None:
+    """Without transport security a host listens on this machine only, unless it is told otherwise.
+
+    Raises INSECURE_LISTEN, and MALFORMED_REQUEST for what is no address.
+    """
     if settings.listen.startswith(_UNIX) and settings.listen != _UNIX:
         return
     address, colon, port = settings.listen.rpartition(":")

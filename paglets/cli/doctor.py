@@ -6,7 +6,7 @@ The checks are in `paglets.cli.checks`; a check is a function that gives finding
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
-from pathlib import Path
+from contextlib import aclosing
 
 import click
 
@@ -39,20 +39,21 @@ class _Diagnosis:
                 click.echo(f"{found.status:<7}  {plain(found.check)}: {plain(found.found + remedy)}")
 
     async def tell_all(self, findings: AsyncGenerator[Finding]) -> None:
-        async for found in findings:
-            self.tell([found])
+        async with aclosing(findings):
+            async for found in findings:
+                self.tell([found])
 
 
 @click.command(cls=Verb)
 @click.option("--name", help="As of `host serve`; so are the next two.")
-@click.option("--data", type=click.Path(path_type=Path), help="The folder that a host is to keep its things in.")
+@click.option("--data", metavar="DIRECTORY", help="The folder that a host is to keep its things in.")
 @click.option("--listen", metavar="ADDRESS", help="Where a host is to listen.")
 @click.option("--local", is_flag=True, help="Look at this machine only: ask no host.")
 @click.pass_context
 def doctor(
     context: click.Context,
     name: str | None,
-    data: Path | None,
+    data: str | None,
     listen: str | None,
     local: bool,  # noqa: FBT001 - click gives it by name
 ) -> int:
@@ -65,7 +66,7 @@ def doctor(
     given = {"--name": name, "--data": data, "--listen": listen}
     return _diagnose(
         context.find_root(),
-        [word for option, value in given.items() if value is not None for word in (option, str(value))],
+        [word for option, value in given.items() if value is not None for word in (option, value)],
         local=local,
     )
 
@@ -99,7 +100,7 @@ def _look_around(root: click.Context, options: list[str], diagnosis: _Diagnosis,
         diagnosis.tell([refused(error)])
         return
     diagnosis.tell([descriptors(wanted.max_connections)])
-    diagnosis.tell(data_folder(wanted.data, wanted.min_free_bytes))
+    diagnosis.tell(data_folder(wanted.data, wanted.store.min_free_bytes))
     run(diagnosis.tell_all(listening(wanted.listen, wanted.name, timeout_s)))
 
 

@@ -94,6 +94,7 @@ def test_old_sqlite_and_few_files() -> None:
         ("[paglet.shwo]\n", "shwo"),
         ("[host]\nserve = 1\n", "serve"),
         ('[host.serve]\nlisten = "7600"\n', "would refuse"),
+        ('[host.serve]\nlisten = "0.0.0.0:0"\n', "can be reached from other machines"),
         ('[host.serve]\nname = "No Good"\n', "would refuse"),
     ],
 )
@@ -113,8 +114,15 @@ def test_settings_with_a_mistake(cli: Cli, text: str, wrong: str) -> None:
 def test_settings_of_host_serve_say_where_to_look(cli: Cli) -> None:
     """The file, then the environment, then doctor's own options name the folder and the address."""
     config = cli.home / "config.toml"
-    settings = (f'data = "{cli.home}/filed"', 'listen = "127.0.0.1:0"', "max_connections = 1000000000")
-    config.write_text("\n".join(("[host.serve]", *settings)))
+    config.write_text(
+        f"""
+        [host.serve]
+        data = "{cli.home}/filed"
+        listen = "127.0.0.1:0"
+        insecure = true
+        max_connections = 1000000000
+        """
+    )
     file = ("--config", str(config), "doctor", "--local", "--json")
     assert f"{cli.home}/filed" in of(cli(*file), "data")[0][1]
     set_ = {"PAGLETS_HOST_SERVE_DATA": f"{cli.home}/set"}
@@ -238,8 +246,11 @@ async def test_port_that_nobody_can_have(tmp_path: Path) -> None:
     assert "too long" in (await all_of(listening(f"unix:{path}{'x' * 108}", "alpha", 1.0)))["port failed"]
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
-        other.listen()
+        other.listen(0)
         assert "is taken" in (await all_of(listening(f"unix:{path}", "alpha", 0.2)))["port failed"]
+        # As many callers wait by now as are let in.
+        found = await all_of(listening(f"unix:{path}", "alpha", 0.2))
+        assert found["port failed"].startswith(f"unix:{path} is taken: no connection comes about")
     assert path.is_socket()
     assert await all_of(listening(f"unix:{path}", "alpha", 1.0)) == {"port ok": f"unix:{path} is free"}
 

@@ -52,7 +52,7 @@ async def _silent(known: HostRef, timeout_s: float) -> Finding:
     return warning(
         f"host {known.name}",
         f"it is online, but does not answer at {known.address} from here: {why}",
-        f"{_LISTEN}; other hosts may reach it no better.",
+        f"See whether its process hangs. {_LISTEN}; other hosts may reach it no better.",
     )
 
 

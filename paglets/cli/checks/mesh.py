@@ -23,7 +23,7 @@ _CLOCK_S = 30.0
 
 
 async def mesh(client: Client, timeout_s: float) -> AsyncGenerator[Finding]:
-    """Asks for the hosts, then all of them at once; what is found of each comes together."""
+    """Asks for the hosts, then all of them at once."""
     try:
         hosts = await client.hosts()
     except PagletError as error:
@@ -36,8 +36,8 @@ async def mesh(client: Client, timeout_s: float) -> AsyncGenerator[Finding]:
     yield ok("directory", f"it answers, and knows {len(hosts)} host{'' if len(hosts) == 1 else 's'}")
     for finding in clock(hosts, time.time()):
         yield finding
-    for asked in [asyncio.ensure_future(_of_host(known, timeout_s)) for known in hosts]:
-        for finding in await asked:
+    for findings in await asyncio.gather(*(_of_host(known, timeout_s) for known in hosts)):
+        for finding in findings:
             yield finding
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 
 import click
 
@@ -16,9 +14,11 @@ from paglets.cli.nouns import check_settings
 from paglets.cli.session import Session
 from paglets.cli.settings import default_settings
 from paglets.cli.store_options import store_settings
+from paglets.config import HostSettings
 from paglets.errors import PagletError
+from paglets.server import require_private
 
-__all__ = ["Wanted", "environment", "refused", "settings", "wanted_host"]
+__all__ = ["environment", "refused", "settings", "wanted_host"]
 
 _FAULTS = ("PAGLETS_FAULT", "PAGLETS_FAULT_LOG")
 """Of which the command line knows nothing: see `paglets.faults`."""
@@ -90,33 +90,26 @@ def _contexts(context: click.Context) -> Iterator[click.Context]:
                 yield from _contexts(below)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a host would be started with, as far as it can be looked at before."""
+def wanted_host(root: click.Context, options: Sequence[str]) -> HostSettings:
+    """What `paglets host serve` would make of these options, the environment and the file, as far as it is looked at.
 
-    name: str
-    data: Path
-    listen: str
-    max_connections: int
-    min_free_bytes: int
-
-
-def wanted_host(root: click.Context, options: Sequence[str]) -> Wanted:
-    """What `paglets host serve` would make of these options, the environment and the file.
-
-    Raises UsageError, INVALID_ID.
+    Raises UsageError, INVALID_ID, INSECURE_LISTEN.
     """
     noun = click.Context(host, parent=root, info_name="host")
     check_settings(noun)
     context = serve.make_context("serve", list(options), parent=noun)
     given = context.params
-    return Wanted(
+    wanted = HostSettings(
         name=given["name"],
         data=given["data"] or default_data(given["name"]),
         listen=given["listen"],
+        insecure=given["insecure"],
         max_connections=given["max_connections"],
-        min_free_bytes=store_settings(context).min_free_bytes,
+        store=store_settings(context),
     )
+    if not wanted.insecure:
+        require_private(wanted)
+    return wanted
 
 
 def refused(error: click.UsageError | PagletError) -> Finding:
