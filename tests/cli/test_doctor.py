@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from paglets.artifacts.ledger import LAYOUT as ARTIFACTS_LAYOUT
 from paglets.artifacts.lock import FolderLock
 from paglets.artifacts.placement import PrivateFile
 from paglets.cli.checks.asked import proxies
@@ -17,6 +18,7 @@ from paglets.cli.checks.finding import Finding
 from paglets.cli.checks.folder import data_folder
 from paglets.cli.checks.installation import descriptors, sqlite
 from paglets.cli.checks.port import listening
+from paglets.host.journal.rows import LAYOUT as JOURNAL_LAYOUT
 from paglets.testing import local_host
 from tests.cli.running import Cli, Ran
 from tests.mounts import tmpfs
@@ -175,9 +177,11 @@ def test_data_folder_of_another_version_that_others_may_read(tmp_path: Path) -> 
     found = [f"{finding.status} {finding.found}" for finding in data_folder(tmp_path, 0)]
     assert [line for line in found if not line.startswith("ok")] == [
         f"warning others of this machine may look into {tmp_path}",
-        f"failed {tmp_path}/journal.db has layout 99, and this version of paglets reads 5",
-        f"failed {tmp_path}/artifacts/artifacts.db has layout 98, and this version of paglets reads 3",
+        f"failed {tmp_path}/journal.db has layout 99, and this version of paglets reads {JOURNAL_LAYOUT}",
+        f"failed {tmp_path}/artifacts/artifacts.db has layout 98, and this version of paglets reads {ARTIFACTS_LAYOUT}",
     ]
+    (tmp_path / "journal.db").write_text("once upon a time")
+    assert f"{tmp_path}/journal.db is no SQLite database" in [finding.found for finding in data_folder(tmp_path, 0)]
 
 
 async def test_data_folder_of_a_host_is_known(tmp_path: Path) -> None:

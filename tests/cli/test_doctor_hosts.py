@@ -14,7 +14,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from paglets.artifacts.store import ArtifactWrite
 from paglets.cli.checks import member as members
@@ -45,14 +45,24 @@ _COUNTER = "paglets.examples.counter.Counter"
 @asynccontextmanager
 async def listener(handler: Handler) -> AsyncGenerator[str]:
     """Something that listens, and does that with who connects."""
+    meetings = set[asyncio.Task[None]]()
 
     async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
-            await handler(reader, writer)
-        writer.close()
+            try:
+                await handler(reader, writer)
+            finally:
+                writer.close()
+                await writer.wait_closed()
 
-    async with await asyncio.start_server(met, "127.0.0.1", 0) as server:
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        meetings.add(asyncio.create_task(met(reader, writer)))
+
+    async with await asyncio.start_server(begin, "127.0.0.1", 0) as server:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    for meeting in meetings:  # gRPC closes a connection that nobody has answered yet after 5 s only
+        meeting.cancel()
+    await asyncio.gather(*meetings, return_exceptions=True)
 
 
 async def _web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -143,7 +153,8 @@ def not_ok(findings: list[Finding]) -> list[str]:
     [
         ("127.0.0.1:1", "nothing listens there"),
         ("nowhere.invalid:7600", "its name is not known here"),
-        (f"{'x' * 70}.invalid:7600", "its name is not known here"),
+        (f"{'x' * 70}.invalid:7600", "that is no address"),
+        ("nowhere", "that is no address"),
         ("unix:/nowhere/socket", "No such file or directory"),
         (f"unix:/{'x' * 200}", "too long"),
     ],
@@ -174,6 +185,26 @@ async def test_grpc_server_that_is_no_host_or_does_not_serve(services: list[str]
     (found,) = await all_of(asked_host(address, _PATIENCE_S))
     await server.stop(None)
     assert (found.status, found.found) == ("failed", said.format(address))
+
+
+async def test_host_that_has_too_much_to_do() -> None:
+    """It is a host all the same: what it says is told."""
+    server = grpc.aio.server(maximum_concurrent_rpcs=1)
+    health = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    async with grpc.aio.insecure_channel(address) as channel:
+        watch = channel.unary_stream(
+            "/grpc.health.v1.Health/Watch",
+            health_pb2.HealthCheckRequest.SerializeToString,
+            health_pb2.HealthCheckResponse.FromString,
+        )(health_pb2.HealthCheckRequest())
+        await watch.read()
+        (found,) = await all_of(asked_host(address, _PATIENCE_S))
+        watch.cancel()
+    await server.stop(None)
+    assert (found.status, found.found) == ("failed", f"{address} answers by an error: Concurrent RPC limit exceeded!")
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from paglets.cli.checks.finding import Finding, failed, ok, warning
 from paglets.cli.checks.listener import explained
 from paglets.cli.checks.mesh import mesh
-from paglets.errors import DeadlineError, PagletError, UnavailableError
+from paglets.errors import DeadlineError, NotFoundError, OperationNotFoundError, PagletError, UnavailableError
 
 if TYPE_CHECKING:
     from paglets.client.client import Client
@@ -75,8 +75,10 @@ async def _answered(client: Client, timeout_s: float) -> Finding:
     except (UnavailableError, DeadlineError):
         why = await explained(client.address, timeout_s)
         return failed("host", f"no host answers at {client.address}: {why}", _REMEDY)
-    except PagletError as error:
+    except (NotFoundError, OperationNotFoundError) as error:
         return failed("host", f"a gRPC server is at {client.address}, but no host ({error.message})", _REMEDY)
+    except PagletError as error:
+        return failed("host", f"{client.address} answers by an error: {error.message}", f"Try again later. {_REMEDY}")
     if not serves:
         return failed(
             "host",

@@ -26,8 +26,8 @@ _LAYOUTS = {
     "directory.db": DIRECTORY_LAYOUT,
     "artifacts/artifacts.db": ARTIFACTS_LAYOUT,
 }
-_HEADER = slice(60, 64)
-"""Where SQLite keeps the number of a file's layout."""
+_MAGIC, _LAYOUT = b"SQLite format 3\0", slice(60, 64)
+"""How the file of a database begins, and where it keeps the number of its layout."""
 
 
 def data_folder(given: Path, min_free_bytes: int) -> Iterator[Finding]:
@@ -92,22 +92,25 @@ def _condition(folder: Path) -> Iterator[Finding]:
     if folder.stat().st_mode & 0o077:
         yield warning("data", f"others of this machine may look into {folder}", f"chmod 700 {folder}")
     for name, layout in _LAYOUTS.items():
-        found = _layout(folder / name)
-        if found not in {0, layout}:
+        if wrong := _wrong_with(folder / name, layout):
             yield failed(
                 "data",
-                f"{folder / name} has layout {found}, and this version of paglets reads {layout}",
-                "Use the version of paglets that wrote it, or another folder with --data.",
+                f"{folder / name} {wrong}",
+                "Use the version of paglets that wrote it, restore it, or name another folder with --data.",
             )
 
 
-def _layout(path: Path) -> int:
-    """The number of a database's layout; 0 while it is not known, e.g. since all of it is in its log."""
+def _wrong_with(path: Path, layout: int) -> str:
+    """Why a database that is there cannot be read; empty also while its layout is not known, all being in its log."""
     try:
         with path.open("rb") as file:
-            return int.from_bytes(file.read(_HEADER.stop)[_HEADER])
+            header = file.read(_LAYOUT.stop)
     except FileNotFoundError:
-        return 0
+        return ""
+    if header and not header.startswith(_MAGIC):
+        return "is no SQLite database"
+    found = int.from_bytes(header[_LAYOUT])
+    return "" if found in {0, layout} else f"has layout {found}, and this version of paglets reads {layout}"
 
 
 def _is_held(folder: Path) -> bool:

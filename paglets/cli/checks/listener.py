@@ -36,7 +36,7 @@ async def explained(address: str, timeout_s: float) -> str:
 
 
 async def addresses(name: str, port: int, timeout_s: float) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
-    """What a name stands for to who listens there, empty for everywhere. Raises `OSError`, UnicodeError."""
+    """What a name stands for to who listens there, empty for everywhere. Raises `OSError`, ValueError."""
     found = await _in_thread(
         lambda: socket.getaddrinfo(name or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE), timeout_s
     )
@@ -51,7 +51,7 @@ async def _in_thread(work: Callable[[], ResultT], timeout_s: float) -> ResultT:
         if begun.set_running_or_notify_cancel():
             try:
                 begun.set_result(work())
-            except (OSError, UnicodeError) as error:
+            except (OSError, ValueError) as error:
                 begun.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
@@ -62,7 +62,9 @@ async def _in_thread(work: Callable[[], ResultT], timeout_s: float) -> ResultT:
 def _explain(address: str, timeout_s: float) -> str:
     try:
         connection = _connect(address, timeout_s)
-    except (socket.gaierror, UnicodeError) as error:
+    except ValueError as error:  # of a name that is none, too
+        return f"that is no address ({reason(error)})"
+    except socket.gaierror as error:
         return f"its name is not known here ({reason(error)})"
     except TimeoutError:
         return f"no connection comes about within {timeout_s:g} s"

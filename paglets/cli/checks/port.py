@@ -35,7 +35,7 @@ async def _error(listen: str, timeout_s: float) -> OSError | None:
     address, _, port = listen.rpartition(":")
     try:
         found = await addresses(address.strip("[]"), int(port), timeout_s)
-    except (OSError, UnicodeError) as error:  # TimeoutError is one
+    except (OSError, ValueError) as error:  # TimeoutError is one
         return OSError(0, f"its name is not known here ({reason(error) or 'nobody answers'})")
     errors = [_bind_error(family, where) for family, where in found]
     taken = [error for error in errors if error is not None and error.errno == errno.EADDRINUSE]
