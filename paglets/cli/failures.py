@@ -56,7 +56,7 @@ _HINTS = {
 def hint_for(error: PagletError) -> str:
     """What to do next; empty when the message says it, or nobody knows."""
     if error.reason == "TRANSPORT" and "host" not in error.metadata:
-        return ""  # it is the host itself that was asked
+        return "`paglets doctor` looks for the cause."  # it is the host itself that was asked
     kind, _, owner = error.metadata.get("subject", "").partition(":")
     if error.reason == "QUOTA_EXCEEDED" and kind == "owner":
         named = shlex.quote(plain(owner))

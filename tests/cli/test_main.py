@@ -124,6 +124,7 @@ def test_no_host_is_told_with_what_to_do(cli: Cli) -> None:
     assert "no host answers at 127.0.0.1:1" in ran.err
     assert "paglets host serve" in ran.err
     assert "PAGLETS_HOST" in ran.err
+    assert ran.err.endswith("\n`paglets doctor` looks for the cause.\n")
 
 
 def test_error_is_json_where_json_is_asked_for(cli: Cli) -> None:
