@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
-from types import NoneType
+from types import NoneType, SimpleNamespace
 from typing import Any, TypeVar
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -80,6 +81,9 @@ def _marked_methods(owner: type, known: set[str]) -> dict[str, str]:
             raise TypeError(
                 f"{owner.__qualname__}.{attribute} is marked for {full_name}, which is in none of its services"
             )
+        if full_name in found:
+            both = f"{owner.__qualname__}.{found[full_name]} and {attribute}"
+            raise TypeError(f"{both} are both marked for {full_name}: one method answers an rpc")
         found[full_name] = attribute
     return found
 
@@ -94,6 +98,8 @@ def _check(owner: type, attribute: str, method: object, found: ServiceOperation,
     if not inspect.isfunction(method):
         own = (name for name in dir(owner) if inspect.isfunction(getattr(owner, name, None)) and name not in reserved)
         raise TypeError(f"{where}; it has no such method{near_name(attribute, own)}")
+    if found.is_unary and (inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method)):
+        raise TypeError(f"{where}; it has a `yield`, and there is one reply")
     if gives_stream and not inspect.isasyncgenfunction(method):
         raise TypeError(f"{where}, an async generator, which has a `yield`; it is none")
     if takes_stream and not gives_stream and not inspect.iscoroutinefunction(method):
@@ -110,15 +116,28 @@ def _check(owner: type, attribute: str, method: object, found: ServiceOperation,
 
 
 def _fits(hint: object, wanted: type, *, streams: bool) -> bool:
-    """Whether an annotation says the message, or a stream of it."""
+    """Whether an annotation says the message, or a stream of it; one that could not be read has to name the message."""
+    if isinstance(hint, str):
+        return re.search(rf"\b{wanted.__name__}\b", hint) is not None
     if not streams:
         return hint is wanted
     return typing.get_origin(hint) in _STREAMS and typing.get_args(hint)[:1] == (wanted,)
 
 
 def _hints(method: Callable[..., Any]) -> Mapping[str, Any]:
-    """The method's annotations; none when they name what does not exist yet."""
+    """The method's annotations. One that names what does not exist, or is only there for type checkers, is a text."""
+    scope: dict[str, Any] = getattr(inspect.unwrap(method), "__globals__", {})
     try:
-        return typing.get_type_hints(method)
-    except NameError:
+        said = inspect.get_annotations(method)
+    except NameError:  # from Python 3.14 on, and only as a whole
         return {}
+    return {name: _hint(annotation, scope) for name, annotation in said.items()}
+
+
+def _hint(annotation: object, scope: dict[str, Any]) -> object:
+    """One annotation, read by itself so that another one's mistake does not hide it."""
+    alone = SimpleNamespace(__annotations__={"it": annotation})
+    try:
+        return typing.get_type_hints(alone, globalns=scope)["it"]
+    except (NameError, AttributeError, SyntaxError):
+        return str(annotation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import FunctionType
 
 import pytest
@@ -34,6 +34,10 @@ class Right:
     def any_message(self, request: object) -> object:
         """For whatever comes."""
         return request
+
+    def many_messages(self, request: object) -> Iterator[object]:
+        """One after the other."""
+        yield request
 
 
 class Wrong:
@@ -138,6 +142,40 @@ def test_mistyped_handler_is_refused(method: str, found: str) -> None:
         defined({"add": vars(Wrong)[method], "get": get})
 
 
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ({"request": "counter_pb2.AddReqest"}, "it says 'counter_pb2.AddReqest' for request"),
+        ({"request": "AddReqest"}, "it says 'AddReqest' for request"),
+        ({"request": "AddRequest", "return": "counter_pb2.GetResponse"}, "it says .*GetResponse.* for return"),
+    ],
+)
+def test_annotation_of_what_is_not_there_is_refused(said: dict[str, str], found: str) -> None:
+    """A misspelt message is refused as another one is, and hides no other mistake."""
+    with pytest.raises(TypeError, match=f"{EXPECTED_ADD}; {found}"):
+        defined({"add": _untyped(Right.any_message, said), "get": get})
+
+
+def test_annotation_for_type_checkers_alone_is_taken_at_its_name() -> None:
+    """A message that is imported for type checkers only is the message of its name."""
+    said = {"request": "AddRequest", "return": "later.AddResponse"}
+    assert defined({"add": _untyped(Right.any_message, said), "get": get}).handlers
+
+
+def test_generator_for_one_reply_is_refused() -> None:
+    """A handler of a unary rpc that would never run its body is refused, though it says nothing of its types."""
+    with pytest.raises(TypeError, match=f"{EXPECTED_ADD}; it has a `yield`"):
+        defined({"add": _untyped(Right.many_messages), "get": get})
+
+
+def test_two_marks_for_one_rpc_are_refused() -> None:
+    """Of two methods that are marked for an rpc neither is chosen in silence."""
+    marks = operation("paglet.examples.counter.v1.CounterService/Add")
+    methods = {name: marks(_untyped(Right.any_message)) for name in ("more", "plus")}
+    with pytest.raises(TypeError, match=r"Broken\.more and plus are both marked for .*CounterService/Add"):
+        defined({**methods, "get": get})
+
+
 def test_colliding_names_are_refused() -> None:
     """Two rpcs of one name need two methods; the message says how to tell them apart."""
     both = "paglet.examples.counter.v1.CounterService/Get and paglet.v1.TaskService/Get"
@@ -198,9 +236,11 @@ def test_pattern_is_checked_as_well() -> None:
         bind_handlers(Half, (COUNTER,), 0)
 
 
-def _untyped(function: FunctionType) -> FunctionType:
-    """A copy that says nothing of its types."""
-    return FunctionType(function.__code__, function.__globals__, function.__name__)
+def _untyped(function: FunctionType, said: Mapping[str, str] | None = None) -> FunctionType:
+    """A copy that says nothing of its types, or what it is told to say."""
+    copy = FunctionType(function.__code__, function.__globals__, function.__name__)
+    copy.__annotations__ = dict(said or {})
+    return copy
 
 
 def _service(rpc: str) -> ServiceDescriptor:
