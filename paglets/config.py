@@ -34,8 +34,8 @@ _MIB = 1024**2
 class StoreSettings:
     """Bounds of an artifact store, in bytes; None means unlimited. Reads are counted where others drive them.
 
-    Uploads of up to `inline_bytes` become blobs inside the catalogue, 0 for none; those of a batch always do, and what
-    is there stays there.
+    Uploads of up to `inline_bytes` become blobs inside the catalogue, 0 for none; those of a batch do if
+    they want no file, and what is there stays there.
 
     `quota_bytes` is for what is on the disk, `owner_quota_bytes` for the artifacts of each owner, shared bytes or not.
     Uploads are open while somebody writes them; partials are kept for `partial_ttl_s` after that, in seconds. Every

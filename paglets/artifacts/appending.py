@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["STEP_BYTES", "Appending", "sync_range"]
+__all__ = ["STEP_BYTES", "Appending", "begin_to_write", "sync_range"]
 
 STEP_BYTES: Final = 1024 * 1024
 """The disk is told to write when so much has come."""
@@ -65,6 +65,11 @@ class Appending:
             _told(self._descriptor, self._written, done, _WRITE)
             os.posix_fadvise(self._descriptor, self._written, done - self._written, os.POSIX_FADV_DONTNEED)
             self._written = done
+
+
+def begin_to_write(descriptor: int, size_bytes: int) -> None:
+    """Has the disk begin to write a new file of this size; whoever waits for many need not wait for each then."""
+    _told(descriptor, 0, size_bytes, _BEGIN)
 
 
 def _told(descriptor: int, start: int, end: int, how: int) -> bool:

@@ -12,11 +12,12 @@ from functools import partial
 from typing import TypeVar
 
 from paglets.artifacts import references, refusals
+from paglets.artifacts.filed import store_filed
 from paglets.artifacts.limits import check_proof, checked_write
 from paglets.artifacts.references import Blob
 from paglets.artifacts.rooms import StoreRooms
 from paglets.artifacts.small import ProvenWrite, store_all
-from paglets.artifacts.store import SMALL_BYTES, ArtifactWriteResult, SmallWrite
+from paglets.artifacts.store import SMALL_BYTES, SMALL_FILE_BYTES, ArtifactWriteResult, SmallWrite
 from paglets.config import StoreSettings
 from paglets.digest import Digest
 from paglets.errors import ExhaustedError, PagletError
@@ -54,8 +55,9 @@ def _each(items: Sequence[SmallWrite], work: Callable[[SmallWrite], T]) -> list[
 
 def _prove(item: SmallWrite, settings: StoreSettings) -> ProvenWrite:
     write, size = checked_write(item.write, settings), len(item.data)
-    if size > SMALL_BYTES:
-        raise refusals.too_large_for_batch(SMALL_BYTES, size)
+    most = SMALL_FILE_BYTES if write.as_file else SMALL_BYTES
+    if size > most:
+        raise refusals.too_large_for_batch(most, size)
     digest = Digest.of(item.data)
     check_proof(digest, write.expected_digest)
     if write.size_bytes not in (None, size):
@@ -96,8 +98,12 @@ async def _store(rooms: StoreRooms, items: Sequence[ProvenWrite]) -> list[Artifa
 
 
 async def _write(rooms: StoreRooms, items: Sequence[ProvenWrite]) -> list[ArtifactWriteResult | PagletError]:
-    moment = rooms.moment()
-    results, spare = await rooms.ledger.write(lambda rows: store_all(rows, items, moment))
-    if spare:
-        rooms.janitor.wake()
-    return results
+    in_catalogue = [item for item in items if not item.write.as_file]
+    results, moment = iter(list[ArtifactWriteResult | PagletError]()), rooms.moment()
+    if in_catalogue:
+        stored, spare = await rooms.ledger.write(lambda rows: store_all(rows, in_catalogue, moment))
+        results = iter(stored)
+        if spare:
+            rooms.janitor.wake()
+    filed = iter(await store_filed(rooms, [item for item in items if item.write.as_file]))
+    return [next(filed if item.write.as_file else results) for item in items]

@@ -8,10 +8,15 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
+from paglets.artifacts.appending import begin_to_write
 from paglets.artifacts.late_part import LatePart
+from paglets.artifacts.part import BLOB_MODE
 from paglets.artifacts.references import Blob
 from paglets.artifacts.steps import Step, passed
 from paglets.digest import Digest, Hasher
@@ -19,8 +24,10 @@ from paglets.sqlite import fsync_folder, keep_folder
 
 __all__ = ["BlobFolder", "boot_id", "measure"]
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _MEASURE_BYTES = 1024 * 1024
+_MANY, _SYNCING_THREADS = 4, 8
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -75,6 +82,16 @@ class BlobFolder:
         fsync_folder(self.path(blob).parent)
         passed(Step.FOLDER_AFTER)
 
+    def keep(self, files: Sequence[tuple[Blob, bytes]]) -> None:
+        """Makes the files of some new blobs, durably. Raises `OSError`, with some of them made."""
+        folders = {self.path(blob).parent for blob, _ in files}
+        self._have(folders)
+        with ExitStack() as opened:
+            _for_all(os.fdatasync, [_written(opened, self.path(blob), data) for blob, data in files])
+        passed(Step.SYNC_AFTER)
+        _for_all(fsync_folder, folders)
+        passed(Step.FOLDER_AFTER)
+
     def holds(self, blob: Blob) -> bool:
         """Whether the blob's file is there and has its bytes, all of which are read and hashed.
 
@@ -95,6 +112,7 @@ class BlobFolder:
         """Whether the bytes of a blob are all there, published or still a part; a proven part is published again."""
         expected = Digest(blob.digest, blob.size_bytes)
         if measure(self.path(blob)) == expected:
+            _sync(self.path(blob))
             fsync_folder(self.path(blob).parent)
             return True
         if measure(self._part_path(upload_id)) != expected:
@@ -127,28 +145,60 @@ class BlobFolder:
                 _log.exception("cannot unlink %s", self.path(blob))
             else:
                 gone.append(blob)
-        for folder in {self.path(blob).parent for blob in gone}:
-            if folder.exists():
-                fsync_folder(folder)
+        _for_all(fsync_folder, {folder for folder in {self.path(blob).parent for blob in gone} if folder.exists()})
         return gone
 
     def _part_path(self, upload_id: str) -> Path:
         return self._parts / f"{upload_id}.part"
 
     def _rename(self, source: Path, target: Path) -> None:
-        if not (self._fanned_out and target.parent.exists()):
-            self._fan_out()
+        self._have({target.parent})
         source.rename(target)
 
-    def _fan_out(self) -> None:
-        """Makes all folders of blobs, durably: with the first file, for many hosts never keep one.
+    def _have(self, folders: Iterable[Path]) -> None:
+        """Makes all folders of blobs, durably, unless these are there: with the first file, many hosts never keep one.
 
         All at once: an upload that takes longer must not tell which digits the blobs of others do not begin with.
         """
-        for number in range(256):
-            (self._blobs / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+        if self._fanned_out and all(folder.exists() for folder in folders):
+            return
+        self._blobs.mkdir(parents=True, exist_ok=True)
+        for folder in {self._blobs / f"{number:02x}" for number in range(256)}.difference(self._blobs.iterdir()):
+            folder.mkdir(exist_ok=True)
         fsync_folder(self._blobs)
         self._fanned_out = True
+
+
+def _for_all(sync: Callable[[T], None], these: Collection[T]) -> None:
+    """Syncs each of these, in threads if they are many: the disk does many at once by one. Raises `OSError`."""
+    if len(these) < _MANY:
+        for each in these:
+            sync(each)
+        return
+    with ThreadPoolExecutor(_SYNCING_THREADS, thread_name_prefix="artifact-sync") as threads:
+        for done in [threads.submit(sync, each) for each in these]:
+            done.result()
+
+
+def _written(opened: ExitStack, path: Path, data: bytes) -> int:
+    """A new file with these bytes, which are on their way to the disk; closed with the stack."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, BLOB_MODE)
+    opened.callback(os.close, descriptor)
+    os.fchmod(descriptor, BLOB_MODE)
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    begin_to_write(descriptor, len(data))
+    return descriptor
+
+
+def _sync(path: Path) -> None:
+    """Makes the bytes of a file durable, of which a dead process may have left some to the page cache."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def measure(path: Path) -> Digest | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from paglets.artifacts import events, quota, references, refusals
@@ -85,10 +85,16 @@ class Catalogue:
         """One artifact that has not expired."""
         values = {"id": artifact_id, "now": self._clock()}
         row = await self._ledger.read(lambda connection: connection.execute(_FIND, values).fetchone())
-        if row is None:
-            return None
-        blob = Blob(row["digest"], row["generation"], row["size"])
-        return StoredArtifact(self._with_health(row), blob)
+        return None if row is None else self._stored(row)
+
+    async def find_all(self, artifact_ids: Iterable[str]) -> list[StoredArtifact]:
+        """Those of the artifacts that have not expired."""
+        now = self._clock()
+
+        def work(connection: sqlite3.Connection) -> list[sqlite3.Row | None]:
+            return [connection.execute(_FIND, {"id": each, "now": now}).fetchone() for each in artifact_ids]
+
+        return [self._stored(row) for row in await self._ledger.read(work) if row is not None]
 
     async def find_inline(self, artifact_ids: Iterable[str]) -> dict[str, SmallArtifact]:
         """Those of the artifacts that have not expired and whose trusted bytes lie in the catalogue."""
@@ -146,6 +152,16 @@ class Catalogue:
 
         return await self._ledger.free(work)
 
+    async def remove_all(self, artifact_ids: Sequence[str]) -> Removal:
+        """Removes those of the artifacts that are there."""
+        now = self._clock()
+
+        def work(connection: sqlite3.Connection) -> Removal:
+            ids = [each for each in artifact_ids if connection.execute(_ROW, (each,)).fetchone() is not None]
+            return Removal(len(ids), [blob for each in ids for blob in remove_artifact(connection, each, now)])
+
+        return await self._ledger.free(work)
+
     async def remove_of_owner(self, owner: str, created_until: float | None) -> Removal:
         """Removes a batch of the owner's artifacts that go with him, or of those committed until a time."""
         until = math.inf if created_until is None else created_until
@@ -181,6 +197,9 @@ class Catalogue:
         query = "SELECT min(expires_at) FROM artifacts WHERE expires_at IS NOT NULL"
         (found,) = await self._ledger.read(lambda connection: connection.execute(query).fetchone())
         return found
+
+    def _stored(self, row: sqlite3.Row) -> StoredArtifact:
+        return StoredArtifact(self._with_health(row), Blob(row["digest"], row["generation"], row["size"]))
 
     def _with_health(self, row: sqlite3.Row) -> ArtifactRef:
         """The artifact with what is known of its bytes."""

@@ -18,7 +18,7 @@ from typing import Self
 from paglets.artifacts import refusals
 from paglets.artifacts.batch import store_batch
 from paglets.artifacts.batch_read import read_batch, require_small
-from paglets.artifacts.catalogue import Removal, StoredArtifact
+from paglets.artifacts.catalogue import SWEEP_BATCH, Removal, StoredArtifact
 from paglets.artifacts.desk import UploadDesk
 from paglets.artifacts.disk import unbroken
 from paglets.artifacts.export import copy_blob, landing
@@ -210,6 +210,12 @@ class LocalArtifactStore:
         remove = partial(self._rooms.catalogue.remove, check_id(artifact_id, "artifact_id"), etag)
         return await unbroken(self._remove(remove)) > 0
 
+    async def delete_all(self, artifact_ids: Sequence[str]) -> None:
+        """Deletes those of the artifacts that are here, many by one wait for the disk. Safe to repeat."""
+        for start in range(0, len(artifact_ids), SWEEP_BATCH):
+            some = artifact_ids[start : start + SWEEP_BATCH]
+            await unbroken(self._remove(partial(self._rooms.catalogue.remove_all, some)))
+
     async def delete_owner(self, owner: str, *, created_until: float | None = None) -> int:
         """Deletes the owner's artifacts whose policy is DELETE_WITH_OWNER, after what is on its way; says how many."""
         await self._desk.end_of_owner(owner, math.inf if created_until is None else created_until)
@@ -228,6 +234,12 @@ class LocalArtifactStore:
         if found.blob.is_inline:
             raise refusals.no_file(artifact_id)
         return self._rooms.blobs.path(found.blob)
+
+    async def stored_files(self, artifact_ids: Sequence[str]) -> dict[str, tuple[ArtifactRef, Path | None]]:
+        """Those of the artifacts that are here, each with where its bytes are, if they have a file."""
+        found = await self._rooms.catalogue.find_all([check_id(each, "artifact_id") for each in artifact_ids])
+        path = self._rooms.blobs.path
+        return {each.ref.artifact_id: (each.ref, None if each.blob.is_inline else path(each.blob)) for each in found}
 
     async def usage(self, *, owner: str | None = None, page_size: int = 100, page_token: str = "") -> StoreUsage:
         """How much is taken, with one page of owners, or with the one that is named."""

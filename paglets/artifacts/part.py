@@ -16,10 +16,12 @@ from typing import Self
 from paglets.artifacts.appending import Appending
 from paglets.digest import Digest, Hasher
 
-__all__ = ["Part"]
+__all__ = ["BLOB_MODE", "Part"]
 
 _RECEIVING_MODE = 0o600
-_BLOB_MODE = 0o444
+BLOB_MODE = 0o444
+"""What may be done with a file that is a blob: it may be read."""
+
 _LARGE_BYTES = 256 * 1024
 """Pieces of this size and more are hashed in a thread of their own."""
 
@@ -94,7 +96,7 @@ class Part:
     def sync(self) -> None:
         """Makes the bytes durable, and the file read-only. Nothing is appended after that."""
         with self._final_errors():
-            os.fchmod(self._descriptor, _BLOB_MODE)
+            os.fchmod(self._descriptor, BLOB_MODE)
             os.fdatasync(self._descriptor)
 
     def close(self) -> None:

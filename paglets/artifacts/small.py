@@ -21,7 +21,7 @@ from paglets.digest import Digest
 from paglets.errors import PagletError
 from paglets.values import ArtifactRef, new_id
 
-__all__ = ["ProvenWrite", "store_all"]
+__all__ = ["ProvenWrite", "store_all", "told_again"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _store(
     """Raises as `ArtifactStore.create_from_chunks`, before anything is written: a savepoint an item would cost more."""
     write = item.write
     if item.is_named and (row := find(connection, write.upload_id)) is not None:
-        return _repeated(connection, row, item, moment)
+        return told_again(connection, row, item, moment)
     artifact_id = write.artifact_id or new_id(moment.now)
     if write.artifact_id:
         uploads.claim_artifact_id(connection, artifact_id, write.upload_id, moment, moment.writing)
@@ -100,7 +100,7 @@ def _store(
     return ArtifactWriteResult(ref, WriteOutcome.DEDUPLICATED if held else WriteOutcome.COMMITTED)
 
 
-def _repeated(
+def told_again(
     connection: sqlite3.Connection, row: sqlite3.Row, item: ProvenWrite, moment: Moment
 ) -> ArtifactWriteResult:
     """What the upload of this id made. Raises UPLOAD_IN_PROGRESS for one that is not at its end."""

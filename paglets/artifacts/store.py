@@ -16,6 +16,7 @@ from paglets.artifacts.terms import (
     ALL_ARTIFACTS,
     MAX_BATCH_ITEMS,
     SMALL_BYTES,
+    SMALL_FILE_BYTES,
     ArtifactChanges,
     ArtifactEvent,
     ArtifactEventKind,
@@ -45,6 +46,7 @@ __all__ = [
     "ALL_ARTIFACTS",
     "MAX_BATCH_ITEMS",
     "SMALL_BYTES",
+    "SMALL_FILE_BYTES",
     "ArtifactChanges",
     "ArtifactEvent",
     "ArtifactEventKind",
@@ -124,7 +126,7 @@ class ArtifactStore(Protocol):
         ...
 
     async def create_batch(self, items: Sequence[SmallWrite]) -> Sequence[ArtifactWriteResult | PagletError]:
-        """Stores any number of small artifacts, up to `MAX_BATCH_ITEMS` by one wait for the disk.
+        """Stores any number of small artifacts, up to `MAX_BATCH_ITEMS` by one wait for the disk, files by a few.
 
         Each has its result, in their order: it is durable, or an error says why it is not there; none keeps another
         from being stored. Errors as above, but for those of partials: an upload id is finished at once, or was by an

@@ -18,6 +18,7 @@ __all__ = [
     "ALL_ARTIFACTS",
     "MAX_BATCH_ITEMS",
     "SMALL_BYTES",
+    "SMALL_FILE_BYTES",
     "ArtifactChanges",
     "ArtifactEvent",
     "ArtifactEventKind",
@@ -84,13 +85,16 @@ class ArtifactWrite:
 SMALL_BYTES: Final = 16 * 1024
 """How many bytes an artifact may have that is written, or read, as one of many."""
 
+SMALL_FILE_BYTES: Final = 256 * 1024
+"""How many one may have that is written as one of many, and as a file."""
+
 MAX_BATCH_ITEMS: Final = 1000
 """How many artifacts share one transaction, and one message."""
 
 
 @dataclass(frozen=True, slots=True)
 class SmallWrite:
-    """What is to be written with its bytes, of which there are at most `SMALL_BYTES`."""
+    """What is to be written with its bytes: at most `SMALL_BYTES`, or `SMALL_FILE_BYTES` if they want a file."""
 
     write: ArtifactWrite
     data: bytes

@@ -219,10 +219,11 @@ class Arrivals:
     async def _drop(self, incoming: Incoming) -> None:
         """The transfer is off: frees what was staged for it."""
         point("arrival.drop.before")
-        for artifact_id in (*(found for found, _ in incoming.blobs()), snapshot_artifact(incoming.manifest)):
+        staged = [*(found for found, _ in incoming.blobs()), snapshot_artifact(incoming.manifest)]
+        for artifact_id in staged:
             with suppress(ConflictError):  # it is becoming an artifact
                 await self._parts.store.cancel_upload(artifact_id)
-            await self._parts.store.delete(artifact_id)
+        await self._parts.store.delete_all(staged)
         await self._parts.journal.drop_arrival(incoming.transfer_id)
         point("arrival.drop.after")
         self._incoming.pop(incoming.transfer_id, None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from paglets.errors import (
     PagletError,
 )
 from paglets.faults import point
-from paglets.host.files import delete_source
+from paglets.host.files import RegisteredFile, delete_source
 from paglets.host.journey import Outcome
 from paglets.host.parts import HostParts
 from paglets.host.records import Departure
@@ -62,13 +63,17 @@ async def forget_departed(parts: HostParts, departure: Departure, outcome: Outco
     """Step 8: deals with the sources, then lets go of all that is kept of the paglet. Safe to repeat."""
     point("journey.forget.before")
     if outcome.state is not PagletState.FAILED:
-        for file in departure.files:
-            if file.artifact_id:
-                await parts.store.delete(file.artifact_id)
-            elif file.mode is FileMode.MOVE and not await off_loop(delete_source, file):
-                _log.warning("the source of %s changed meanwhile and is kept: %s", file.name, file.path)
+        await parts.store.delete_all([file.artifact_id for file in departure.files if file.artifact_id])
+        await off_loop(_delete_moved, departure.files)
     point("journey.forget.sources")
     await until_reached(lambda: parts.directory.apply((), forget=(departure.transfer_id,)))
     point("journey.forget.directory")
     await parts.journal.end_departure(departure, left=True)
     point("journey.forget.after")
+
+
+def _delete_moved(files: Sequence[RegisteredFile]) -> None:
+    """Deletes the sources that were moved; those of this host's store are none."""
+    for file in files:
+        if not file.artifact_id and file.mode is FileMode.MOVE and not delete_source(file):
+            _log.warning("the source of %s changed meanwhile and is kept: %s", file.name, file.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from paglets.errors import InvalidArgumentError, PermissionDeniedError, Precondi
 from paglets.offloop import off_loop
 from paglets.values import FileMode, PagletFileRef
 
-__all__ = ["FileRoots", "RegisteredFile", "delete_source", "register", "require_unchanged"]
+__all__ = ["FileRoots", "RegisteredFile", "delete_source", "register", "require_all_unchanged", "require_unchanged"]
 
 _log = logging.getLogger(__name__)
 _READ_BYTES = 1024 * 1024
@@ -182,6 +183,12 @@ def require_unchanged(file: RegisteredFile) -> None:
             resource=Resource("file", file.name),
             metadata={"file": file.name},
         )
+
+
+def require_all_unchanged(files: Iterable[RegisteredFile]) -> None:
+    """Raises FILE_CHANGED for the first source that is not the file that was registered."""
+    for file in files:
+        require_unchanged(file)
 
 
 def delete_source(file: RegisteredFile) -> bool:

@@ -17,7 +17,6 @@ from paglets.core.paglet import Paglet
 from paglets.core.turn import Turn
 from paglets.directory.contract import Guard, JourneyRecord, PagletRow
 from paglets.errors import (
-    NotFoundError,
     PagletError,
     PreconditionError,
     Resource,
@@ -46,6 +45,7 @@ from paglets.wire.status import from_status, from_status_bytes, to_status
 __all__ = ["Landing"]
 
 _log = logging.getLogger(__name__)
+_NOWHERE = str(Path())
 
 
 class Landing:
@@ -101,7 +101,7 @@ class Landing:
         snapshot = transfer_pb2.Snapshot.FromString(incoming.kept.snapshot)
         paglet_type = self._parts.registry.get(row.type)
         state = await load_state(paglet_type, snapshot.state, snapshot.state_version)
-        files = [await self._file(artifact_id, file) for artifact_id, file in incoming.blobs()]
+        files = await self._files(incoming)
         resident = self._residents.build(
             row,
             paglet_type,
@@ -159,7 +159,7 @@ class Landing:
             state=snapshot.state,
             state_version=snapshot.state_version,
         )
-        files = [await self._file_if_there(artifact_id, file) for artifact_id, file in incoming.blobs()]
+        files = await self._files_that_are_there(incoming)
         kept = replace(incoming.kept, phase=ArrivalPhase.ARRIVED, snapshot=b"", status=status)
         book = self._residents.book(row.paglet_id, replies_of(snapshot))
         self._keep_outcome(incoming, book, status)
@@ -196,15 +196,19 @@ class Landing:
         )
         await self._send_on(row.paglet_id)
 
-    async def _file(self, artifact_id: str, file: transfer_pb2.TransferFile) -> RegisteredFile:
-        return delivered_file(file, artifact_id, await self._parts.store.blob_path(artifact_id))
+    async def _files(self, incoming: Incoming) -> list[RegisteredFile]:
+        """The registrations of what came. Raises ARTIFACT_NOT_FOUND if somebody deleted a file's bytes meanwhile."""
+        files = await self._files_that_are_there(incoming)
+        for file in files:
+            if file.path == _NOWHERE:
+                await self._parts.store.blob_path(file.artifact_id)
+        return files
 
-    async def _file_if_there(self, artifact_id: str, file: transfer_pb2.TransferFile) -> RegisteredFile:
-        """The registration also of a file whose bytes somebody deleted meanwhile."""
-        try:
-            return await self._file(artifact_id, file)
-        except NotFoundError:
-            return delivered_file(file, artifact_id, Path())
+    async def _files_that_are_there(self, incoming: Incoming) -> list[RegisteredFile]:
+        """The registrations of what came, also of files whose bytes somebody deleted meanwhile."""
+        blobs = incoming.blobs()
+        here = await self._parts.store.stored_files([artifact_id for artifact_id, _ in blobs])
+        return [delivered_file(file, each, here[each][1] or Path() if each in here else Path()) for each, file in blobs]
 
     async def _first_turn(self, incoming: Incoming, resident: Resident) -> tuple[PagletError | None, Turn[Any] | None]:
         """Runs on_arrival, or on_clone; when that fails, rolls it back and tells the paglet.

@@ -16,7 +16,7 @@ from paglets.directory.contract import Guard, Intent, JourneyRecord
 from paglets.errors import ConflictError, PagletError
 from paglets.faults import point
 from paglets.host.activities import hook_limits
-from paglets.host.files import require_unchanged
+from paglets.host.files import require_all_unchanged
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
 from paglets.host.push import is_sealed, push_paglet
@@ -81,8 +81,7 @@ class Move:
             await self._last_turn()
             self.journey.patience.require_time()
         files = tuple(file for _, file in sorted(resident.files.items()))
-        for file in files:
-            await off_loop(require_unchanged, file)
+        await off_loop(require_all_unchanged, files)
         journey.departure = replace(journey.departure, files=files, came_from=resident.row.state)
         await self._parts.journal.put_departure(journey.departure, journey.own_request)
         if resident.own_request == journey.own_request:

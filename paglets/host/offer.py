@@ -182,26 +182,21 @@ async def admit(parts: HostParts, manifest: transfer_pb2.Manifest, data: bytes) 
 
 
 async def missing_blobs(parts: HostParts, incoming: Incoming) -> list[transfer_pb2.MissingBlob]:
-    """The files whose bytes are not here yet."""
+    """The files whose bytes are not here yet. Raises STORED_BLOB_CORRUPT for other bytes under the id of some."""
+    wanted = dict(incoming.blobs())
+    here = await parts.store.stored_files(list(wanted))
+    for artifact_id, (ref, _) in here.items():
+        if ref.digest != digest_from_message(wanted[artifact_id].digest):
+            raise DataLossError(
+                "STORED_BLOB_CORRUPT",
+                f"artifact {artifact_id} is not the file {wanted[artifact_id].name!r} it was pushed for",
+                metadata={"artifact_id": artifact_id},
+            )
     return [
         transfer_pb2.MissingBlob(digest=file.digest, artifact_id=artifact_id)
-        for artifact_id, file in incoming.blobs()
-        if not await _has(parts, artifact_id, file)
+        for artifact_id, file in wanted.items()
+        if artifact_id not in here
     ]
-
-
-async def _has(parts: HostParts, artifact_id: str, file: transfer_pb2.TransferFile) -> bool:
-    try:
-        found = await parts.store.ref(artifact_id)
-    except NotFoundError:
-        return False
-    if found.digest != digest_from_message(file.digest):
-        raise DataLossError(
-            "STORED_BLOB_CORRUPT",
-            f"artifact {artifact_id} is not the file {file.name!r} it was pushed for",
-            metadata={"artifact_id": artifact_id},
-        )
-    return True
 
 
 def snapshot_artifact(manifest: transfer_pb2.Manifest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from paglets.host.registry import TypeRegistry
 from paglets.host.storage import Storages
 from paglets.host.threads import Pool
 from paglets.host.work import WorkFolders
+from paglets.values import ArtifactRef
 
 __all__ = ["HostParts", "HostStore"]
 
@@ -29,6 +31,14 @@ class HostStore(ServedStore, Protocol):
 
     async def blob_path(self, artifact_id: str) -> Path:
         """Where the bytes of an artifact lie: to read, never to write. Raises ARTIFACT_NOT_FOUND."""
+        ...
+
+    async def stored_files(self, artifact_ids: Sequence[str]) -> dict[str, tuple[ArtifactRef, Path | None]]:
+        """Those of the artifacts that are here, each with where its bytes lie, if they have a file."""
+        ...
+
+    async def delete_all(self, artifact_ids: Sequence[str]) -> None:
+        """Deletes those of the artifacts that are here, many by one wait for the disk. Safe to repeat."""
         ...
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
-from pathlib import Path
+from collections.abc import AsyncGenerator
 
 from paglet.v1 import transfer_pb2
-from paglets.artifacts.store import ArtifactWrite
 from paglets.digest import Digest
-from paglets.errors import InvalidArgumentError, PagletError, PreconditionError, Resource
+from paglets.errors import InvalidArgumentError, PagletError
 from paglets.faults import point
-from paglets.host.files import RegisteredFile, require_unchanged
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
+from paglets.host.push_files import counted, push_files, staged
 from paglets.host.records import Departure
 from paglets.host.snapshot import file_artifact
-from paglets.offloop import off_loop
-from paglets.values import JourneyPhase, OwnerPolicy
+from paglets.values import JourneyPhase
 from paglets.wire.channel_options import MAX_MESSAGE_BYTES
 from paglets.wire.digest import digest_to_message
 
@@ -28,7 +25,6 @@ _PEER_S = 30.0
 _LOOK_S = 5.0
 _PIECE_BYTES = 1024 * 1024
 _INLINE_BYTES = 1280 * 1024  # a state that every turn keeps has 1 MiB at most: most need no artifact
-_OTHER_BYTES = frozenset({"DIGEST_MISMATCH", "SIZE_MISMATCH", "PREFIX_MISMATCH", "SOURCE_NOT_A_FILE"})
 
 
 async def push_paglet(parts: HostParts, journey: Journey, manifest: transfer_pb2.Manifest, snapshot: bytes) -> None:
@@ -52,12 +48,9 @@ async def push_paglet(parts: HostParts, journey: Journey, manifest: transfer_pb2
     journey.bytes_done = 0
     missing = {blob.artifact_id for blob in prepared.missing}
     journey.bytes_total = sum(blob.digest.size_bytes for blob in prepared.missing)
-    for index, file in enumerate(departure.files):
-        artifact_id = file_artifact(departure.transfer_id, index)
-        if artifact_id in missing:
-            await _push_file(parts, journey, file, artifact_id)
-            missing.discard(artifact_id)
-    for artifact_id in missing:
+    files = {file_artifact(departure.transfer_id, index): file for index, file in enumerate(departure.files)}
+    await push_files(parts, journey, {each: file for each, file in files.items() if each in missing})
+    for artifact_id in missing.difference(files):
         await _push_snapshot(parts, journey, artifact_id, snapshot)
     point("journey.push.after")
 
@@ -99,56 +92,13 @@ async def is_unknown(parts: HostParts, departure: Departure) -> bool:
     return False
 
 
-async def _push_file(parts: HostParts, journey: Journey, file: RegisteredFile, artifact_id: str) -> None:
-    """Pushes a registered file straight from where it lies. Raises FILE_CHANGED when it is not what was registered."""
-    await off_loop(require_unchanged, file)
-    store = await parts.peers.store(journey.departure.target)
-    write = _staged(journey, artifact_id, file.content, file.name)
-    try:
-        await store.create_from_path(write, Path(file.path), progress=_counted(journey))
-    except (InvalidArgumentError, PreconditionError, OSError) as error:
-        await off_loop(require_unchanged, file)
-        if isinstance(error, PagletError) and error.reason not in _OTHER_BYTES:
-            raise
-        raise PreconditionError(
-            "FILE_CHANGED",
-            f"registered file {file.name!r} no longer has the bytes it was registered with: {error}",
-            resource=Resource("file", file.name),
-            metadata={"file": file.name},
-        ) from error
-
-
 async def _push_snapshot(parts: HostParts, journey: Journey, artifact_id: str, snapshot: bytes) -> None:
     store = await parts.peers.store(journey.departure.target)
-    write = _staged(journey, artifact_id, Digest.of(snapshot), "snapshot")
-    await store.create_from_chunks(write, _pieces(snapshot), progress=_counted(journey))
+    write = staged(journey, artifact_id, Digest.of(snapshot), "snapshot")
+    await store.create_from_chunks(write, _pieces(snapshot), progress=counted(journey))
 
 
 async def _pieces(data: bytes) -> AsyncGenerator[bytes]:
     """Bytes in parts, each of which fits into a message."""
     for start in range(0, len(data), _PIECE_BYTES):
         yield data[start : start + _PIECE_BYTES]
-
-
-def _staged(journey: Journey, artifact_id: str, digest: Digest, name: str) -> ArtifactWrite:
-    """Bytes that a transfer brings, under ids that any attempt of it takes again."""
-    return ArtifactWrite(
-        upload_id=artifact_id,
-        artifact_id=artifact_id,
-        name=name,
-        owner=journey.departure.paglet_id,
-        owner_policy=OwnerPolicy.DELETE_WITH_OWNER,
-        size_bytes=digest.size_bytes,
-        expected_digest=digest,
-        as_file=True,  # paglets are told the paths of their files
-    )
-
-
-def _counted(journey: Journey) -> Callable[[int], None]:
-    """Adds what one artifact has done so far to what the journey had done before."""
-    before = journey.bytes_done
-
-    def count(done: int) -> None:
-        journey.bytes_done = before + done
-
-    return count

@@ -8,10 +8,9 @@ from __future__ import annotations
 import logging
 
 from paglets.directory.contract import PagletRow
-from paglets.errors import NotFoundError
 from paglets.host.parts import HostParts
 from paglets.host.records import StoredPaglet
-from paglets.values import OwnerPolicy, PagletState
+from paglets.values import ArtifactRef, OwnerPolicy, PagletState
 
 __all__ = ["drop_ended", "drop_kept", "is_another"]
 
@@ -24,17 +23,13 @@ async def drop_kept(parts: HostParts, paglet_id: str, up_to_epoch: int, *, tombs
     The journal alone knows their names: once the id is used again, nobody deletes what its owner had before. Safe to
     repeat.
     """
-    for file in await parts.journal.files_until(paglet_id, up_to_epoch):
-        if file.artifact_id and await _goes_with(parts, paglet_id, file.artifact_id):
-            await parts.store.delete(file.artifact_id)
+    files = await parts.journal.files_until(paglet_id, up_to_epoch)
+    here = await parts.store.stored_files([file.artifact_id for file in files if file.artifact_id])
+    await parts.store.delete_all([each for each, (ref, _) in here.items() if _goes_with(ref, paglet_id)])
     await parts.journal.forget_paglet(paglet_id, up_to_epoch, tombstone_epoch=tombstone_epoch)
 
 
-async def _goes_with(parts: HostParts, paglet_id: str, artifact_id: str) -> bool:
-    try:
-        found = await parts.store.ref(artifact_id)
-    except NotFoundError:
-        return False
+def _goes_with(found: ArtifactRef, paglet_id: str) -> bool:
     return found.owner == paglet_id and found.owner_policy is OwnerPolicy.DELETE_WITH_OWNER
 
 

@@ -133,6 +133,7 @@ def _small_write_to_message(item: SmallWrite) -> artifact_pb2.SmallArtifact:
         ttl=None if write.ttl_s is None else duration_to_message(write.ttl_s, "ttl"),
         owner_policy=policy_to_message(write.owner_policy),
         data=item.data,
+        as_file=write.as_file,
     )
 
 
@@ -148,6 +149,7 @@ def _small_write_from_message(message: artifact_pb2.SmallArtifact) -> SmallWrite
         labels=dict(message.labels),
         ttl_s=duration_from_message(message.ttl) if message.HasField("ttl") else None,
         expected_digest=digest_from_message(message.expected_digest) if message.HasField("expected_digest") else None,
+        as_file=message.as_file,
     )
     return SmallWrite(write, message.data)
 

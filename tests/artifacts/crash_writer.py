@@ -1,7 +1,8 @@
 """Works on a store until it is killed, and says what was acknowledged.
 
 `python -m tests.artifacts.crash_writer FOLDER MODE`: `steps` takes every step of a store twice, one after the other;
-`storm` has many writers at once, for ever; `open` only opens the store and waits until it has recovered.
+`filed` stores two batches of files; `storm` has many writers at once, for ever; `open` only opens the store and waits
+until it has recovered.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from paglets import faults
 from paglets.artifacts.local import LocalArtifactStore
-from paglets.artifacts.store import ArtifactWrite
+from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, SmallWrite
 from paglets.digest import Digest
 from paglets.errors import InvalidArgumentError
 from tests.artifacts.support import Clock, settings
@@ -34,6 +35,16 @@ async def _pieces(data: bytes) -> AsyncIterator[bytes]:
 async def _put(store: LocalArtifactStore, artifact_id: str, data: bytes) -> None:
     await store.create_from_chunks(ArtifactWrite(artifact_id=artifact_id, upload_id=artifact_id), _pieces(data))
     say("stored", artifact_id, Digest.of(data).hex)
+
+
+async def _put_all(store: LocalArtifactStore, data: dict[str, bytes]) -> None:
+    """A batch of files."""
+    items = [
+        SmallWrite(ArtifactWrite(artifact_id=name, upload_id=name, as_file=True), each) for name, each in data.items()
+    ]
+    for result in await store.create_batch(items):
+        assert isinstance(result, ArtifactWriteResult)
+        say("stored", result.ref.artifact_id, result.ref.digest.hex)
 
 
 async def _delete(store: LocalArtifactStore, artifact_id: str) -> None:
@@ -82,6 +93,8 @@ async def _storm(store: LocalArtifactStore) -> None:
     async def writer() -> None:
         while True:
             number = next(numbers)
+            if number % 5 == 0:
+                await _put_all(store, {f"b-{os.getpid()}-{number}-{each}": os.urandom(each * 999) for each in range(9)})
             size = (number * 7919) % 200_000
             await _put(store, f"a-{os.getpid()}-{number}", os.urandom(8) + bytes(size))
             if number % 3 == 0:
@@ -104,6 +117,9 @@ async def main(root: Path, mode: str) -> None:
     elif mode == "steps":
         for number in range(2):
             await _round(store, clock, number, root.parent / "out")
+    elif mode == "filed":
+        for number in range(2):
+            await _put_all(store, {f"filed-{number}-{each}": os.urandom(1 + each * 999) for each in range(9)})
     await store.close()
     say("done")
 

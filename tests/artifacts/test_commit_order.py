@@ -154,6 +154,24 @@ async def test_order_of_a_batch(root: Path, recorder: Recorder) -> None:
     assert calls == [VISIBLE] * 20 + [COMMIT]
 
 
+async def test_order_of_a_batch_of_files(root: Path, recorder: Recorder) -> None:
+    """Intents, files, their folders, then all of them visible: two transactions, however many there are."""
+    async with opened(root) as store:
+        recorder.calls.clear()
+        writes = [ArtifactWrite(upload_id=f"u{n}", as_file=True) for n in range(20)]
+        await store.create_batch([SmallWrite(write, write.upload_id.encode()) for write in writes])
+        recorder.note("reply")
+    calls = [what for what, _, _ in recorder.calls]
+    calls = calls[: calls.index("reply")]
+    folders = calls.count("fsync") - 1
+    assert 1 < folders <= 20
+    assert calls == [
+        *([INTENT] * 20 + [COMMIT]),
+        *(["fsync"] + ["fdatasync"] * 20 + ["fsync"] * folders),  # it is the first file of all, and its folder's
+        *([VISIBLE] * 20 + [COMMIT]),
+    ]
+
+
 async def test_known_bytes_touch_no_blob(root: Path, recorder: Recorder) -> None:
     """Bytes that are here already are not published again: one row more, and the part is gone before it."""
     async with opened(root) as store:

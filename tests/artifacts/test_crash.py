@@ -132,6 +132,17 @@ async def test_killed_at_a_step(tmp_path: Path, step: Step) -> None:
     await check(tmp_path / "store", told)
 
 
+@pytest.mark.parametrize("step", [Step.INTENT_AFTER, Step.SYNC_AFTER, Step.FOLDER_AFTER, Step.COMMIT_AFTER])
+async def test_killed_at_a_step_of_a_batch(tmp_path: Path, step: Step) -> None:
+    """Killed while files of a second batch become artifacts, and then by the recovery of some of them."""
+    told, again = Told(), Step.ROLL_FORWARD_AFTER if step is not Step.COMMIT_AFTER else ""
+    assert run(tmp_path / "store", "filed", told, fault=f"{step}:2") == -signal.SIGKILL
+    if again:
+        assert run(tmp_path / "store", "open", told, fault=f"{again}:4") == -signal.SIGKILL
+    assert len(told.stored) == 9
+    await check(tmp_path / "store", told)
+
+
 @pytest.mark.parametrize(("first", "second"), RECOVERY_STEPS)
 async def test_killed_again_while_recovering(tmp_path: Path, first: str, second: str) -> None:
     """Killed, and killed again by the recovery from that."""

@@ -10,10 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from paglets.artifacts.store import SMALL_FILE_BYTES, ArtifactWrite, ArtifactWriteResult
+from paglets.client.artifact_upload import Progress
+from paglets.client.artifacts import RemoteArtifactStore
 from paglets.digest import Digest, Hasher
 from paglets.errors import Code, PagletError, PreconditionError
 from paglets.testing import eventually
 from paglets.values import FileMode
+from tests.artifacts.support import armed
 from tests.host.conftest import Mesh, Site, site
 from tests.host.probe import Probe
 from tests.host.stage import STAGE
@@ -148,6 +152,52 @@ async def test_file_3_staging_is_all_or_nothing(strict: Mesh) -> None:
     await strict.alpha.client.dispatch("probe", "beta")
     assert await stored(strict.beta) == ["a.txt"]
     assert (strict.alpha.files / "b.txt").exists()
+
+
+async def test_file_3_small_ones_share_messages(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many small files go along, only a large one is sent by itself; so it is on the way back."""
+    alone, real = list[str](), RemoteArtifactStore.create_from_path
+
+    async def note(
+        store: RemoteArtifactStore, write: ArtifactWrite, source: Path, *, progress: Progress | None = None
+    ) -> ArtifactWriteResult:
+        alone.append(write.name)
+        return await real(store, write, source, progress=progress)
+
+    monkeypatch.setattr(RemoteArtifactStore, "create_from_path", note)
+    paglet = await probe_at(mesh.alpha)
+    contents = {f"small-{number}": b"%d" % number for number in range(300)}
+    contents |= {"large": b"x" * (SMALL_FILE_BYTES + 1), "empty": b"", "least": b"x" * SMALL_FILE_BYTES}
+    for name, content in contents.items():
+        (mesh.alpha.files / name).write_bytes(content)
+        await paglet.register_file(name, mode=FileMode.MOVE)
+    for here, there in ((mesh.alpha, mesh.beta), (mesh.beta, mesh.alpha)):
+        await mesh.alpha.client.dispatch("probe", there.host.parts.name)
+        assert {file.name: file.path.read_bytes() for file in probe(there).registered_files()} == contents
+        await _holds(here, [])
+    assert list(mesh.alpha.files.iterdir()) == []
+    assert alone == ["large"] * 2
+
+
+@pytest.mark.parametrize("how", ["other", "longer", "gone"])
+async def test_file_3_one_of_many_changes_on_the_way(mesh: Mesh, how: str) -> None:
+    """A file that is not what was registered, when it is to be sent, ends the journey by its name; nothing is left."""
+    paglet = await probe_at(mesh.alpha, "a.txt", "b.txt", "c.txt")
+    for name in ("a.txt", "b.txt", "c.txt"):
+        await paglet.register_file(name, mode=FileMode.MOVE)
+    changing = mesh.alpha.files / "b.txt"
+
+    def meddle(name: str) -> None:
+        if name == "journey.prepare.after":
+            changing.unlink()
+            if how != "gone":
+                changing.write_bytes(CONTENT[::-1] + b"more" * (how == "longer"))
+
+    with armed(meddle), pytest.raises(PreconditionError) as refused:
+        await mesh.alpha.client.dispatch("probe", "beta")
+    assert (refused.value.reason, refused.value.metadata["file"]) == ("FILE_CHANGED", "b.txt")
+    await _holds(mesh.beta, [])
+    assert [file.name for file in probe(mesh.alpha).registered_files()] == ["a.txt", "b.txt", "c.txt"]
 
 
 async def test_file_3_is_the_arriving_paglets(mesh: Mesh) -> None:

@@ -558,6 +558,7 @@ class SmallArtifact(_message.Message):
     TTL_FIELD_NUMBER: _builtins.int
     OWNER_POLICY_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
+    AS_FILE_FIELD_NUMBER: _builtins.int
     upload_id: _builtins.str
     """Makes the item safe to repeat, for a day: an id; empty for none."""
     artifact_id: _builtins.str
@@ -573,7 +574,11 @@ class SmallArtifact(_message.Message):
     owner_policy: Global___OwnerPolicy.ValueType
     """What the owner's disposal does."""
     data: _builtins.bytes
-    """All bytes; at most 16 KiB."""
+    """All bytes; at most 16 KiB, or 256 KiB `as_file`."""
+    as_file: _builtins.bool
+    """Whether the host shall keep the bytes in a file, however few they are. Hosts ask for that among themselves; it is of no
+    use to others.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The artifact's labels: at most 64, at most 4096 bytes in all; a key is not empty."""
@@ -600,10 +605,11 @@ class SmallArtifact(_message.Message):
         ttl: _duration_pb2.Duration | None = ...,
         owner_policy: Global___OwnerPolicy.ValueType = ...,
         data: _builtins.bytes = ...,
+        as_file: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expected_digest", b"expected_digest", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "content_encoding", b"content_encoding", "content_type", b"content_type", "data", b"data", "expected_digest", b"expected_digest", "labels", b"labels", "name", b"name", "owner", b"owner", "owner_policy", b"owner_policy", "ttl", b"ttl", "upload_id", b"upload_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_id", b"artifact_id", "as_file", b"as_file", "content_encoding", b"content_encoding", "content_type", b"content_type", "data", b"data", "expected_digest", b"expected_digest", "labels", b"labels", "name", b"name", "owner", b"owner", "owner_policy", b"owner_policy", "ttl", b"ttl", "upload_id", b"upload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

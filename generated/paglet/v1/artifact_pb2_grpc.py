@@ -163,12 +163,13 @@ class ArtifactServiceServicer(object):
         has its own result, in the order of the items: it is durable, or its error says why it is not there, and keeps no other
         from being stored.
 
-        Up to 1000 items of up to 16 KiB each, in a message of less than 4 MiB: 1000 of 4000 bytes with short names do.
+        Up to 1000 items of up to 16 KiB each, or 256 KiB of those that want a file, in a message of less than 4 MiB: 1000 of
+        4000 bytes with short names do.
 
         Safe to repeat where every item has an upload_id: what was stored answers WRITE_OUTCOME_ALREADY_COMMITTED. Without, a
         call whose answer was lost may have stored all, some, or none.
 
-        Errors of items: as of WriteArtifact; ARTIFACT_TOO_LARGE for one of more than 16 KiB (use WriteArtifact),
+        Errors of items: as of WriteArtifact; ARTIFACT_TOO_LARGE for one of more than that (use WriteArtifact),
         UPLOAD_IN_PROGRESS for the upload_id of one that WriteArtifact has begun. Errors of the call, with which nothing is
         stored: INVALID_ARGUMENT (MALFORMED_REQUEST for too many items), RESOURCE_EXHAUSTED (DISK_FULL), UNAVAILABLE
         (SHUTTING_DOWN).
