@@ -7,13 +7,16 @@ import errno
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from paglets.artifacts import uploads
+from paglets.artifacts.blobs import BlobFolder
 from paglets.artifacts.local import LocalArtifactStore
+from paglets.artifacts.references import Blob
 from paglets.artifacts.steps import Step
 from paglets.artifacts.store import SMALL_FILE_BYTES, ArtifactStore, ArtifactWrite, ArtifactWriteResult, SmallWrite
 from paglets.errors import ExhaustedError, PagletError
@@ -160,6 +163,34 @@ async def test_what_a_recovery_finds_is_made_durable(
         assert path is not None
         assert path.name in synced
     assert_consistent(copy)
+
+
+async def test_a_batch_waits_for_the_recovery(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who repeats a batch right after a start is told of what came before, and need not send it once more."""
+    copy, items, going_on = tmp_path / "copy", [filed("a", b"bytes")], threading.Event()
+    prove = BlobFolder.prove
+
+    def die(name: str) -> None:
+        if name == Step.SYNC_AFTER:
+            shutil.copytree(root, copy)
+
+    def prove_later(folder: BlobFolder, upload_id: str, blob: Blob) -> bool:
+        going_on.wait()
+        return prove(folder, upload_id, blob)
+
+    async with opened(root) as store:
+        with armed(die):
+            await store.create_batch(items)
+    monkeypatch.setattr(BlobFolder, "prove", prove_later)
+    store = await LocalArtifactStore.open(copy, "alpha", settings())
+    try:
+        batch = asyncio.create_task(store.create_batch(items))
+        await asyncio.wait((batch,), timeout=0.2)
+        going_on.set()
+        assert told(await batch) == ["already-committed"]
+    finally:
+        going_on.set()
+        await store.close()
 
 
 @pytest.mark.parametrize("step", [Step.INTENT_AFTER, Step.SYNC_AFTER, Step.FOLDER_AFTER])
