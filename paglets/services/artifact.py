@@ -41,8 +41,8 @@ from paglets.wire.artifact_pull import progress_to_message, pull_from_request
 from paglets.wire.artifact_query import query_from_message
 from paglets.wire.artifact_update import changes_from_message
 from paglets.wire.artifact_watch import notice_to_message
-from paglets.wire.chunk_codec import WriteFrame, decode_write
-from paglets.wire.frames import COMMITTED_SIZE_KEY, WRITER_EPOCH_KEY, WriteFrames, read_chunk
+from paglets.wire.chunk_codec import Chunk, ReadFrame, WriteFrame, decode_write, encode_read
+from paglets.wire.frames import COMMITTED_SIZE_KEY, WRITER_EPOCH_KEY, WriteFrames
 from paglets.wire.metadata import FROM_KEY
 from paglets.wire.times import duration_from_message, time_to_message
 
@@ -53,8 +53,9 @@ _SERVICE = artifact_pb2.DESCRIPTOR.services_by_name["ArtifactService"].full_name
 
 
 def add_artifacts(services: GuardedServices, servicer: ArtifactServicer) -> None:
-    """Adds the service with chunks that are not copied when they come in."""
+    """Adds the service with chunks that are not copied when they come in, and once when they leave."""
     services.parse_by(f"/{_SERVICE}/WriteArtifact", decode_write)
+    services.encode_by(f"/{_SERVICE}/ReadArtifact", encode_read)
     services.add(artifact_pb2_grpc.add_ArtifactServiceServicer_to_server, servicer)
 
 
@@ -148,9 +149,9 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
             raise refusals.upload_not_found(request.upload_id, self._host)
         return artifact_pb2.CancelUploadResponse()
 
-    async def ReadArtifact(
+    async def ReadArtifact(  # pyright: ignore[reportIncompatibleMethodOverride] - a chunk is encoded by `encode_read`
         self, request: artifact_pb2.ReadArtifactRequest, context: ServerContext
-    ) -> AsyncIterator[artifact_pb2.ReadArtifactResponse]:
+    ) -> AsyncIterator[ReadFrame]:
         """Streams an artifact or a range of it; of a whole one, ends well only if its bytes are right."""
         artifact_id, offset, length = read_from_request(request)
         with self._counted("reads") as open_reads:
@@ -160,7 +161,7 @@ class ArtifactServicer(artifact_pb2_grpc.ArtifactServiceServicer):
                 self._check_ticket(request.read_ticket, reader.ref, context)
                 yield read_header(reader.ref, reader.byte_range, size)
                 async for piece in reader:
-                    yield read_chunk(offset, piece)
+                    yield Chunk(offset, piece)
                     offset += len(piece)
 
     async def GetArtifact(

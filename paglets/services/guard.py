@@ -119,6 +119,7 @@ class GuardedServices(grpc.GenericRpcHandler):
         self._handlers: dict[str, Handler] = {}
         self._names: list[str] = []
         self._parsers: dict[str, Callable[[bytes], object]] = {}
+        self._encoders: dict[str, Callable[[Any], bytes]] = {}
 
     @property
     def service_names(self) -> tuple[str, ...]:
@@ -132,6 +133,10 @@ class GuardedServices(grpc.GenericRpcHandler):
         """
         self._parsers[method] = parse
 
+    def encode_by(self, method: str, encode: Callable[[Any], bytes]) -> None:
+        """Has the answers of a method encoded by `encode` and not as generated code would. Call it before `add`."""
+        self._encoders[method] = encode
+
     def add(self, adder: Callable[[ServicerT, Any], None], servicer: ServicerT) -> None:
         """Adds a servicer by the `add_..._to_server` that protoc generated for it."""
         adder(servicer, self)
@@ -142,8 +147,9 @@ class GuardedServices(grpc.GenericRpcHandler):
         for name, handler in method_handlers.items():
             method = f"/{service_name}/{name}"
             parse = self._parsers.get(method) or handler.request_deserializer or bytes
+            encode = self._encoders.get(method) or handler.response_serializer or bytes
             self._bare[method], self._handlers[method] = _bare_and_guarded(
-                handler, parse, method, self._stall_timeout_s
+                handler, parse, encode, method, self._stall_timeout_s
             )
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
@@ -168,10 +174,13 @@ class GuardedServices(grpc.GenericRpcHandler):
 
 
 def _bare_and_guarded(
-    handler: Handler, parse: Callable[[bytes], object], method: str, stall_timeout_s: float
+    handler: Handler,
+    parse: Callable[[bytes], object],
+    encode: Callable[[Any], bytes],
+    method: str,
+    stall_timeout_s: float,
 ) -> tuple[Handler, Handler]:
     """The same handler, taking its requests as bytes: as it is, and with a guard around what it does."""
-    encode = handler.response_serializer
     # The stubs type a handler's behaviours for threads; in an asyncio server they are coroutines and async generators.
     behavior: Any = handler.unary_unary or handler.stream_unary or handler.unary_stream or handler.stream_stream
     make: Any = {
@@ -189,7 +198,7 @@ def _bare_and_guarded(
 
     bare: Any = stream if handler.request_streaming else single
     if handler.response_streaming and not inspect.iscoroutinefunction(behavior):
-        guarded = make(guard_stream(bare, method, encode or bytes, stall_timeout_s), None, None)
+        guarded = make(guard_stream(bare, method, encode, stall_timeout_s), None, None)
     else:  # it returns its answer, or sends its answers itself
         guarded = make(guard_single(bare, method), None, encode)
     return make(bare, None, encode), guarded

@@ -18,11 +18,9 @@ __all__ = [
     "COMMITTED_SIZE_KEY",
     "MAX_CHUNK_BYTES",
     "MESSAGE_BYTES",
-    "READ_BYTES",
     "WRITER_EPOCH_KEY",
     "ReadFrames",
     "WriteFrames",
-    "read_chunk",
 ]
 
 COMMITTED_SIZE_KEY: Final = "paglet-committed-size"
@@ -35,19 +33,9 @@ MAX_CHUNK_BYTES: Final = 2 * 1024 * 1024
 """The most that a chunk may carry."""
 
 MESSAGE_BYTES: Final = 2 * 1024 * 1024
-"""What a chunk of an upload carries when we send it."""
-
-READ_BYTES: Final = 1024 * 1024
-"""What a chunk of a read carries at most when we send it."""
+"""What a chunk carries at most when we send it."""
 
 _STALLED_RETRY_S = 1.0
-
-
-def read_chunk(offset: int, data: bytes) -> artifact_pb2.ReadArtifactResponse:
-    """A frame of a read with bytes."""
-    frame = artifact_pb2.ReadArtifactResponse()
-    frame.chunk.offset, frame.chunk.data = offset, data  # in place: a message in a message is copied
-    return frame
 
 
 class WriteFrames:

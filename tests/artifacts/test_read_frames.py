@@ -8,7 +8,8 @@ import pytest
 
 from paglet.v1 import artifact_pb2, types_pb2
 from paglets.errors import CallerError
-from paglets.wire.frames import ReadFrames, read_chunk
+from paglets.wire.chunk_codec import Chunk, ReadFrame
+from paglets.wire.frames import ReadFrames
 from tests.artifacts.support import refused
 
 Frame = artifact_pb2.ReadArtifactResponse
@@ -21,10 +22,10 @@ def header(artifact_id: str = "a", *, offset: int = 2, length: int = 8, message_
     return Frame(header=told)
 
 
-async def taken(*frames: Frame, length: int | None = None) -> bytes:
+async def taken(*frames: ReadFrame, length: int | None = None) -> bytes:
     """The bytes of a read of `a` from its third byte on."""
 
-    async def stream() -> AsyncIterator[Frame]:
+    async def stream() -> AsyncIterator[ReadFrame]:
         for frame in frames:
             yield frame
 
@@ -38,8 +39,8 @@ async def taken(*frames: Frame, length: int | None = None) -> bytes:
 
 async def test_a_read() -> None:
     """A header that says what was asked for, then chunks one after the other, the last one smaller."""
-    assert await taken(header(), read_chunk(2, b"2345"), read_chunk(6, b"6789")) == b"23456789"
-    assert await taken(header(length=3), read_chunk(2, b"234"), length=3) == b"234"
+    assert await taken(header(), Chunk(2, b"2345"), Chunk(6, b"6789")) == b"23456789"
+    assert await taken(header(length=3), Chunk(2, b"234"), length=3) == b"234"
     assert await taken(header()) == b""
 
 
@@ -48,22 +49,22 @@ async def test_a_read() -> None:
     [
         ([], None),
         ([Frame()], None),
-        ([read_chunk(2, b"2")], None),
+        ([Chunk(2, b"2")], None),
         ([header("b")], None),
         ([header(offset=0)], None),
         ([header(offset=0, length=10)], None),
         ([header(length=7)], None),
         ([header(length=7)], 6),
         ([header()], 6),
-        ([header(), read_chunk(2, b"23456")], None),
-        ([header(), read_chunk(0, b"01")], None),
-        ([header(), read_chunk(2, b"")], None),
-        ([header(message_bytes=0), read_chunk(2, b"2")], None),
-        ([header(), read_chunk(2, b"23"), read_chunk(2, b"23")], None),
-        ([header(), read_chunk(2, b"23"), header()], None),
+        ([header(), Chunk(2, b"23456")], None),
+        ([header(), Chunk(0, b"01")], None),
+        ([header(), Chunk(2, b"")], None),
+        ([header(message_bytes=0), Chunk(2, b"2")], None),
+        ([header(), Chunk(2, b"23"), Chunk(2, b"23")], None),
+        ([header(), Chunk(2, b"23"), header()], None),
     ],
 )
-async def test_what_is_none(frames: list[Frame], length: int | None) -> None:
+async def test_what_is_none(frames: list[ReadFrame], length: int | None) -> None:
     """Another artifact, another range, larger or other chunks than were announced: nothing of it is believed."""
     error = await refused(taken(*frames, length=length))
     assert (type(error), error.reason) == (CallerError, "TRANSPORT")

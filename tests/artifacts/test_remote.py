@@ -35,14 +35,12 @@ from paglets.services.guard import GuardedServices, ServerContext
 from paglets.values import ArtifactRef
 from paglets.wire.artifact import result_to_message
 from paglets.wire.channel_options import SERVER_OPTIONS
-from paglets.wire.chunk_codec import Chunk, WriteFrame
-from paglets.wire.frames import read_chunk
+from paglets.wire.chunk_codec import Chunk, ReadFrame, WriteFrame
 from tests.artifacts.conftest import MAX_ARTIFACT_BYTES
 from tests.artifacts.support import assert_consistent, eventually, names_in, opened, pieces, put, read_all, refused
 
 MIB = 1024 * 1024
 Frames = AsyncIterator[WriteFrame]
-ReadFrame = artifact_pb2.ReadArtifactResponse
 
 
 @asynccontextmanager
@@ -147,7 +145,7 @@ async def test_progress(local: LocalArtifactStore, tmp_path: Path) -> None:
         ref = (await store.create_from_path(ArtifactWrite(), source, progress=there.append)).ref
         await store.export_to_path(ref.artifact_id, target, progress=back.append)
     assert there == [2 * MIB, 4 * MIB, len(data)]
-    assert back == [MIB, 2 * MIB, 3 * MIB, 4 * MIB, len(data)]
+    assert back == there
 
 
 async def test_repetition_sends_no_bytes(local: LocalArtifactStore) -> None:
@@ -313,13 +311,13 @@ class Lying(ArtifactServicer):
     ("frames", "kind", "reason"),
     [
         ([], DataLossError, "STORED_BLOB_CORRUPT"),
-        ([read_chunk(0, b"tru")], DataLossError, "STORED_BLOB_CORRUPT"),
-        ([read_chunk(0, b"true"), read_chunk(4, b"r")], DataLossError, "STORED_BLOB_CORRUPT"),
-        ([read_chunk(0, b"lies")], DataLossError, "STORED_BLOB_CORRUPT"),
-        ([read_chunk(1, b"rue")], CallerError, "TRANSPORT"),
-        ([read_chunk(0, b"tr"), read_chunk(0, b"ue")], CallerError, "TRANSPORT"),
-        ([read_chunk(0, b"tr"), ReadFrame(), read_chunk(2, b"ue")], CallerError, "TRANSPORT"),
-        ([ReadFrame(header=artifact_pb2.ReadHeader())], CallerError, "TRANSPORT"),
+        ([Chunk(0, b"tru")], DataLossError, "STORED_BLOB_CORRUPT"),
+        ([Chunk(0, b"true"), Chunk(4, b"r")], DataLossError, "STORED_BLOB_CORRUPT"),
+        ([Chunk(0, b"lies")], DataLossError, "STORED_BLOB_CORRUPT"),
+        ([Chunk(1, b"rue")], CallerError, "TRANSPORT"),
+        ([Chunk(0, b"tr"), Chunk(0, b"ue")], CallerError, "TRANSPORT"),
+        ([Chunk(0, b"tr"), artifact_pb2.ReadArtifactResponse(), Chunk(2, b"ue")], CallerError, "TRANSPORT"),
+        ([artifact_pb2.ReadArtifactResponse(header=artifact_pb2.ReadHeader())], CallerError, "TRANSPORT"),
     ],
 )
 async def test_lying_host(
@@ -347,10 +345,10 @@ async def test_no_more_is_taken_than_was_announced(local: LocalArtifactStore) ->
             async for frame in super().ReadArtifact(request, context):
                 yield frame
             for offset in itertools.count(4):
-                yield read_chunk(offset, b"r")
+                yield Chunk(offset, b"r")
 
     taken = b""
-    async with host(Endless(local, [read_chunk(0, b"true")])) as store, store.open_reader(artifact_id) as reader:
+    async with host(Endless(local, [Chunk(0, b"true")])) as store, store.open_reader(artifact_id) as reader:
 
         async def take() -> None:
             nonlocal taken
@@ -362,7 +360,7 @@ async def test_no_more_is_taken_than_was_announced(local: LocalArtifactStore) ->
     assert (error.reason, taken) == ("STORED_BLOB_CORRUPT", b"true")
 
 
-@pytest.mark.parametrize("frames", [[], [read_chunk(0, b"true")]])
+@pytest.mark.parametrize("frames", [[], [Chunk(0, b"true")]])
 async def test_host_without_a_header(local: LocalArtifactStore, frames: list[ReadFrame]) -> None:
     """A read that does not begin with its header is none."""
     async with host(Lying(local, frames, with_header=False)) as store:

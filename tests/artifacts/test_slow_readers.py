@@ -20,7 +20,7 @@ from paglets.artifacts.store import ArtifactWrite
 from paglets.client.artifacts import RemoteArtifactStore
 from paglets.client.channel import open_channel
 from paglets.services.message_size import FULL_SIZE_READS
-from paglets.wire.frames import READ_BYTES
+from paglets.wire.frames import MESSAGE_BYTES
 from tests.artifacts.serve import serving
 from tests.artifacts.support import eventually, opened, pieces
 from tests.artifacts.test_wire import refusal
@@ -180,7 +180,7 @@ async def test_messages_shrink_as_readers_crowd(root: Path) -> None:
         for _ in range(FULL_SIZE_READS + 1):
             calls.append(read(stub))
             announced.append(await begin(calls[-1]))
-        assert announced == [READ_BYTES] * FULL_SIZE_READS + [READ_BYTES // 2]
+        assert announced == [MESSAGE_BYTES] * FULL_SIZE_READS + [MESSAGE_BYTES // 2]
         for call, size in zip(calls, announced, strict=True):
             for _ in range(3):
                 frame = await call.read()

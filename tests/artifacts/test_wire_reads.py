@@ -10,7 +10,7 @@ from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.client.channel import open_channel
 from paglets.errors import DataLossError
-from paglets.wire.frames import READ_BYTES
+from paglets.wire.frames import MESSAGE_BYTES
 from tests.artifacts.serve import serving
 from tests.artifacts.support import put
 from tests.artifacts.test_wire import Stub, refusal
@@ -40,10 +40,10 @@ async def read(stub: Stub, offset: int, limit: int) -> list[artifact_pb2.ReadArt
 async def test_range(stub: Stub, offset: int, limit: int, length: int) -> None:
     """The header says where the bytes begin, how many come and in which chunks; then just those come."""
     first, *rest = await read(stub, offset, limit)
-    assert (first.header.offset, first.header.length, first.header.message_bytes) == (offset, length, READ_BYTES)
+    assert (first.header.offset, first.header.length, first.header.message_bytes) == (offset, length, MESSAGE_BYTES)
     assert first.header.artifact.digest.size_bytes == len(DATA)
     assert b"".join(frame.chunk.data for frame in rest) == DATA[offset : offset + length]
-    assert [frame.chunk.offset for frame in rest] == list(range(offset, offset + length, READ_BYTES))
+    assert [frame.chunk.offset for frame in rest] == list(range(offset, offset + length, MESSAGE_BYTES))
 
 
 @pytest.mark.parametrize(("offset", "limit"), [(len(DATA) + 1, 0), (len(DATA), 1), (1, len(DATA)), (2**63 - 1, 1)])
