@@ -51,7 +51,7 @@ class BlobFolder:
     def path(self, blob: Blob) -> Path:
         """Where a blob's file is."""
         name = blob.digest.hex()
-        return self._blobs / name[:2] / f"{name}.{blob.generation}"
+        return self._blobs.joinpath(name[:2], f"{name}.{blob.generation}")
 
     def open_part(self, upload_id: str, most_held: int, hasher: Hasher | None = None) -> LatePart:
         """Begins the part of an upload, or goes on with the one whose bytes `hasher` was given."""
@@ -84,10 +84,11 @@ class BlobFolder:
 
     def keep(self, files: Sequence[tuple[Blob, bytes]]) -> None:
         """Makes the files of some new blobs, durably. Raises `OSError`, with some of them made."""
-        folders = {self.path(blob).parent for blob, _ in files}
+        paths = {self.path(blob): data for blob, data in files}
+        folders = {path.parent for path in paths}
         self._have(folders)
         with ExitStack() as opened:
-            _for_all(os.fdatasync, [_written(opened, self.path(blob), data) for blob, data in files])
+            _for_all(os.fdatasync, [_written(opened, path, data) for path, data in paths.items()])
         passed(Step.SYNC_AFTER)
         _for_all(fsync_folder, folders)
         passed(Step.FOLDER_AFTER)

@@ -85,7 +85,7 @@ class ArtifactWrite:
 SMALL_BYTES: Final = 16 * 1024
 """How many bytes an artifact may have that is written, or read, as one of many."""
 
-SMALL_FILE_BYTES: Final = 256 * 1024
+SMALL_FILE_BYTES: Final = 1024 * 1024
 """How many one may have that is written as one of many, and as a file."""
 
 MAX_BATCH_ITEMS: Final = 1000

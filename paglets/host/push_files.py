@@ -6,12 +6,13 @@ else a journey consists of.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from paglets.artifacts.store import SMALL_FILE_BYTES, ArtifactWrite, ArtifactWriteResult, SmallWrite
 from paglets.digest import Digest
-from paglets.errors import InvalidArgumentError, PagletError, PreconditionError, Resource
+from paglets.errors import DeadlineError, InvalidArgumentError, PagletError, PreconditionError, Resource
 from paglets.host.files import RegisteredFile, require_unchanged
 from paglets.host.journey import Journey
 from paglets.host.parts import HostParts
@@ -20,6 +21,7 @@ from paglets.values import OwnerPolicy
 
 __all__ = ["counted", "push_files", "staged"]
 
+_log = logging.getLogger(__name__)
 _BATCH_BYTES = 2 * 1024 * 1024  # as much is in memory, and on its way
 _BATCH_FILES = 250  # so that also a slow disk has them in the time of a call
 _OTHER_BYTES = frozenset({"DIGEST_MISMATCH", "SIZE_MISMATCH", "PREFIX_MISMATCH", "SOURCE_NOT_A_FILE"})
@@ -31,9 +33,12 @@ async def push_files(parts: HostParts, journey: Journey, files: Mapping[str, Reg
     Raises FILE_CHANGED when one is not what was registered, and what the target, or the way to it, refuses with.
     """
     left = dict(files)
-    for some in _batches({each: file for each, file in files.items() if file.size_bytes <= SMALL_FILE_BYTES}):
-        for artifact_id in await _push_small(parts, journey, some):
-            del left[artifact_id]
+    try:
+        for some in _batches({each: file for each, file in files.items() if file.size_bytes <= SMALL_FILE_BYTES}):
+            for artifact_id in await _push_small(parts, journey, some):
+                del left[artifact_id]
+    except DeadlineError as error:  # a stream may take as long as it moves
+        _log.info("the way to host %s is slow: %s", journey.departure.target, error)
     for artifact_id, file in left.items():
         await _push_file(parts, journey, file, artifact_id)
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, closing
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from paglets.artifacts.store import SMALL_FILE_BYTES, ArtifactWrite, ArtifactWriteResult
+from paglets.artifacts.store import SMALL_FILE_BYTES, ArtifactWrite, ArtifactWriteResult, SmallWrite
 from paglets.client.artifact_upload import Progress
 from paglets.client.artifacts import RemoteArtifactStore
 from paglets.digest import Digest, Hasher
-from paglets.errors import Code, PagletError, PreconditionError
+from paglets.errors import Code, DeadlineError, PagletError, PreconditionError
+from paglets.host import push_files
 from paglets.testing import eventually
 from paglets.values import FileMode
 from tests.artifacts.support import armed
@@ -166,7 +169,7 @@ async def test_file_3_small_ones_share_messages(mesh: Mesh, monkeypatch: pytest.
 
     monkeypatch.setattr(RemoteArtifactStore, "create_from_path", note)
     paglet = await probe_at(mesh.alpha)
-    contents = {f"small-{number}": b"%d" % number for number in range(300)}
+    contents = {f"small-{number}": b"%d" % number for number in range(20)}
     contents |= {"large": b"x" * (SMALL_FILE_BYTES + 1), "empty": b"", "least": b"x" * SMALL_FILE_BYTES}
     for name, content in contents.items():
         (mesh.alpha.files / name).write_bytes(content)
@@ -177,6 +180,25 @@ async def test_file_3_small_ones_share_messages(mesh: Mesh, monkeypatch: pytest.
         await _holds(here, [])
     assert list(mesh.alpha.files.iterdir()) == []
     assert alone == ["large"] * 2
+
+
+async def test_file_3_over_a_slow_way(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A way that takes too long for a message of many files has each by a stream, which may take longer."""
+    tried = list[int]()
+
+    async def too_slow(_: RemoteArtifactStore, items: Sequence[SmallWrite]) -> NoReturn:
+        tried.append(len(items))
+        raise DeadlineError("DEADLINE_EXCEEDED", "the deadline is over")
+
+    monkeypatch.setattr(RemoteArtifactStore, "create_batch", too_slow)
+    monkeypatch.setattr(push_files, "_BATCH_FILES", 2)
+    names = [f"{number}.txt" for number in range(5)]
+    paglet = await probe_at(mesh.alpha, *names)
+    for name in names:
+        await paglet.register_file(name)
+    await mesh.alpha.client.dispatch("probe", "beta")
+    assert {file.path.read_bytes() for file in probe(mesh.beta).registered_files()} == {CONTENT}
+    assert tried == [2]
 
 
 @pytest.mark.parametrize("how", ["other", "longer", "gone"])

@@ -574,7 +574,7 @@ class SmallArtifact(_message.Message):
     owner_policy: Global___OwnerPolicy.ValueType
     """What the owner's disposal does."""
     data: _builtins.bytes
-    """All bytes; at most 16 KiB, or 256 KiB `as_file`."""
+    """All bytes; at most 16 KiB, or 1 MiB `as_file`."""
     as_file: _builtins.bool
     """Whether the host shall keep the bytes in a file, however few they are. Hosts ask for that among themselves; it is of no
     use to others.

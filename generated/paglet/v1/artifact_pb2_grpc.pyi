@@ -71,7 +71,7 @@ class ArtifactServiceStub:
     has its own result, in the order of the items: it is durable, or its error says why it is not there, and keeps no other
     from being stored.
 
-    Up to 1000 items of up to 16 KiB each, or 256 KiB of those that want a file, in a message of less than 4 MiB: 1000 of
+    Up to 1000 items of up to 16 KiB each, or 1 MiB of those that want a file, in a message of less than 4 MiB: 1000 of
     4000 bytes with short names do.
 
     Safe to repeat where every item has an upload_id: what was stored answers WRITE_OUTCOME_ALREADY_COMMITTED. Without, a
@@ -261,7 +261,7 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     has its own result, in the order of the items: it is durable, or its error says why it is not there, and keeps no other
     from being stored.
 
-    Up to 1000 items of up to 16 KiB each, or 256 KiB of those that want a file, in a message of less than 4 MiB: 1000 of
+    Up to 1000 items of up to 16 KiB each, or 1 MiB of those that want a file, in a message of less than 4 MiB: 1000 of
     4000 bytes with short names do.
 
     Safe to repeat where every item has an upload_id: what was stored answers WRITE_OUTCOME_ALREADY_COMMITTED. Without, a
@@ -460,7 +460,7 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         has its own result, in the order of the items: it is durable, or its error says why it is not there, and keeps no other
         from being stored.
 
-        Up to 1000 items of up to 16 KiB each, or 256 KiB of those that want a file, in a message of less than 4 MiB: 1000 of
+        Up to 1000 items of up to 16 KiB each, or 1 MiB of those that want a file, in a message of less than 4 MiB: 1000 of
         4000 bytes with short names do.
 
         Safe to repeat where every item has an upload_id: what was stored answers WRITE_OUTCOME_ALREADY_COMMITTED. Without, a
