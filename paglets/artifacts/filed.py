@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from paglets.artifacts import partials, refusals, uploads
 from paglets.artifacts.disk import unbroken
@@ -58,17 +58,21 @@ async def _store(rooms: StoreRooms, items: Sequence[ProvenWrite]) -> list[Artifa
     )
     passed(Step.INTENT_AFTER)
     intents = [each for each in begun if isinstance(each, Intent)]
-    data = {item.write.upload_id: item.data for item in items}
+    new = [(each.blob, item.data) for each, item in zip(begun, items, strict=True) if _is_new(each)]
     try:
         with refusals.full_disk_told():
-            files = [(intent.blob, data[intent.upload_id]) for intent in intents if not intent.held]
-            await rooms.disk.run(partial(rooms.blobs.keep, files))
+            await rooms.disk.run(partial(rooms.blobs.keep, new))
     except BaseException:
         for intent in intents:
             await rooms.janitor.discard(intent.upload_id)
         raise
     ended = iter(await _committed(rooms, intents))
     return [next(ended) if isinstance(each, Intent) else each for each in begun]
+
+
+def _is_new(begun: Intent | ArtifactWriteResult | PagletError) -> TypeGuard[Intent]:
+    """Whether it is an upload whose bytes are not here yet."""
+    return isinstance(begun, Intent) and not begun.held
 
 
 def _intend(rows: sqlite3.Connection, item: ProvenWrite, moment: Moment) -> Intent | ArtifactWriteResult:

@@ -20,6 +20,7 @@ from paglets.artifacts.references import Blob
 from paglets.artifacts.steps import Step
 from paglets.artifacts.store import SMALL_FILE_BYTES, ArtifactStore, ArtifactWrite, ArtifactWriteResult, SmallWrite
 from paglets.errors import ExhaustedError, PagletError
+from paglets.values import new_id
 from tests.artifacts.support import (
     INLINE_BYTES,
     Clock,
@@ -63,6 +64,16 @@ async def test_each_has_its_result(store: ArtifactStore) -> None:
     assert [await read_all(store, each) for each in "abde"] == [large, b"", b"in the catalogue", b"e"]
     assert told(await store.create_batch(items[:2])) == ["already-committed"] * 2
     assert told(await store.create_batch([filed("a", b"other")])) == ["REQUEST_ID_REUSED"]
+
+
+async def test_an_upload_id_that_comes_twice(store: ArtifactStore) -> None:
+    """The first of them has its own bytes; the others are told how that stands, whatever bytes they have."""
+    first, other, third = new_id(), new_id(), new_id()
+    again = SmallWrite(ArtifactWrite(upload_id=first, artifact_id=other, as_file=True), b"other")
+    results = await store.create_batch([filed(first, b"1"), filed(first, b"1"), again, filed(third, b"3")])
+    assert told(results) == ["committed", "UPLOAD_IN_PROGRESS", "UPLOAD_IN_PROGRESS", "committed"]
+    assert [await read_all(store, each) for each in (first, third)] == [b"1", b"3"]
+    assert (await refused(store.ref(other))).reason == "ARTIFACT_NOT_FOUND"
 
 
 async def test_each_has_a_file(root: Path) -> None:
