@@ -13,10 +13,12 @@ from paglets.config import HostSettings
 from paglets.errors import InvalidArgumentError, PreconditionError
 from paglets.testing import local_host
 from paglets.values import PagletState, TransferTicket
+from paglets.version import __version__
 from tests.host.conftest import Mesh, site
 from tests.host.probe_service import PROBE
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_MODULE, PROBE_TYPE, ask
+from tests.host.worker import WORKER_TYPE
 
 
 def settings(name: str, folder: Path, **more: object) -> HostSettings:
@@ -36,6 +38,23 @@ async def test_mesh_7_tags_and_properties_are_told(tmp_path: Path) -> None:
         await site(stack, tmp_path, "beta", join=alpha.running.address)
         known = await alpha.client.host("beta")
         assert (known.tags, known.properties) == ((), {})
+
+
+async def test_mesh_1_every_host_tells_of_all(mesh: Mesh) -> None:
+    """The hosts, in the order of their names, each with its address and version, are the same at any of them."""
+    for at in (mesh.alpha, mesh.beta):
+        found = [(host.name, host.address, host.online, host.version) for host in await at.client.hosts()]
+        names = {"alpha": mesh.alpha, "beta": mesh.beta}
+        assert found == [(name, there.running.address, True, __version__) for name, there in names.items()]
+        own = await at.client.host()
+        assert (own.name, own.online) == (at.host.name, True)
+
+
+async def test_tick_5_types_are_told(mesh: Mesh) -> None:
+    """Which types a host has is known at every host, before anything moves to it."""
+    mine = (await mesh.beta.client.host("beta")).types
+    assert (await mesh.alpha.client.host("beta")).types == mine
+    assert {PROBE_TYPE, WORKER_TYPE} < set(mine)
 
 
 async def test_mesh_7_tags_are_told_in_one_form(tmp_path: Path) -> None:
