@@ -35,7 +35,8 @@ __all__ = ["WAKING_POINTS", "Dormant"]
 _log = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 60.0
 _TRY_AGAIN_S = 60.0
-_AT_ONCE = 200
+_AT_ONCE = 20
+_PLACE_S = 1.0
 _OF_ANOTHER = frozenset({PagletState.DISPOSED, PagletState.CLONING, PagletState.ARRIVING})
 """What a paglet that rests is not: it has ended, or a later life of its id comes."""
 
@@ -111,9 +112,10 @@ class Dormant:
         self._doubtful.discard(paglet_id)
         self._give_up(paglet_id)
 
-    def _give_up(self, paglet_id: str) -> None:
-        """Neither a start nor posts bring the paglet back any more."""
-        self._wanted.pop(paglet_id, None)
+    def _give_up(self, paglet_id: str, reason: str = "") -> None:
+        """What was the `reason`, or anything, does not bring the paglet back any more."""
+        if reason in {"", self._wanted.get(paglet_id)}:
+            self._wanted.pop(paglet_id, None)
         self._later.pop(paglet_id, None)
 
     def rearranged(self, paglet_id: str) -> None:
@@ -149,17 +151,30 @@ class Dormant:
             self._timed.set()
 
     async def _wake_if_wanted(self, paglet_id: str, reason: str) -> None:
-        """Brings a paglet back that a start is to bring back, or posts; one that fails is tried again in a while."""
-        if not await self._is_wanted(paglet_id, reason):
-            self._give_up(paglet_id)
-        elif paglet_id in self._inactive:
-            self._wanted[paglet_id] = reason
-            await self._wake_alone(paglet_id, reason)
+        """Brings a paglet back if a start, posts or its time are to; one that fails is tried again in a while."""
+        async with self._places:  # for a while: who takes long keeps no place from others
+            if paglet_id not in self._inactive or not await self._is_wanted(paglet_id, reason):
+                self._give_up(paglet_id, reason)
+                return
+            if reason != "time":  # which the journal knows
+                self._wanted[paglet_id] = reason
+            self._later[paglet_id] = self._now() + _TRY_AGAIN_S  # a change that comes meanwhile takes it away again
+            coming = self._tasks.begin(attempt(self.wake(paglet_id, reason), f"the activation of paglet {paglet_id}"))
+            await asyncio.wait([coming], timeout=_PLACE_S)
+        try:
+            await coming
+        except PagletError as error:
+            if paglet_id in self._inactive:
+                _log.error("paglet %s stays inactive: %s", paglet_id, error)
+            else:
+                self._give_up(paglet_id, reason)
 
     async def _is_wanted(self, paglet_id: str, reason: str) -> bool:
         policy = await self._parts.journal.dormant.policy(paglet_id)
         if reason == "startup":
             return policy.activate_on_startup
+        if reason == "time":
+            return policy.activate_at is not None and policy.activate_at <= time.time()
         return policy.activate_on_message and await self._parts.journal.posts.wait_for(paglet_id)
 
     async def wake(self, paglet_id: str, reason: str) -> Resident:
@@ -273,7 +288,7 @@ class Dormant:
             due, coming = await self._parts.journal.dormant.times(time.time())
             for paglet_id in due:  # of one that rests only in the journal yet it is for others to decide
                 if paglet_id in self._inactive and self._may_try(paglet_id):
-                    self._tasks.start(self._wake_alone(paglet_id, "time"))
+                    self._tasks.start(self._wake_if_wanted(paglet_id, "time"))
             again = [at - self._now() for at in self._later.values() if at > began]
             pause_s = min([_LONGEST_WAIT_S, *again, *(at - time.time() for at in coming)])
             with suppress(TimeoutError):  # never long: somebody may set the clock
@@ -281,26 +296,11 @@ class Dormant:
                     await self._timed.wait()
 
     def _may_try(self, paglet_id: str) -> bool:
-        """Whether a paglet may be brought back now, and not in a while, since that was tried; it counts as tried then.
-
-        A change that comes meanwhile takes that away again.
-        """
+        """Whether a paglet may be tried now, and not in a while, since it was; it counts as tried then."""
         if self._later.get(paglet_id, 0.0) > self._now():
             return False
         self._later[paglet_id] = self._now() + _TRY_AGAIN_S
         return True
-
-    async def _wake_alone(self, paglet_id: str, reason: str) -> None:
-        """Brings a paglet back that nobody waits for; one that fails stays as it is, and is tried again in a while."""
-        async with self._places:
-            self._later[paglet_id] = self._now() + _TRY_AGAIN_S
-            try:
-                await attempt(self.wake(paglet_id, reason), f"the activation of paglet {paglet_id}")
-            except PagletError as error:
-                if paglet_id in self._inactive:
-                    _log.error("paglet %s stays inactive: %s", paglet_id, error)
-                else:
-                    self._give_up(paglet_id)
 
     @staticmethod
     def _now() -> float:

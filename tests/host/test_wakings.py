@@ -43,6 +43,8 @@ async def test_life_10_who_takes_long_keeps_no_other(tmp_path: Path, monkeypatch
         await STAGE.at(found.paglet_id)
 
     monkeypatch.setattr(Probe, "on_activation", on_activation)
+    monkeypatch.setattr(dormant, "_AT_ONCE", 1)
+    monkeypatch.setattr(dormant, "_PLACE_S", 0.05)
     async with AsyncExitStack() as first:
         alpha = await site(first, tmp_path, "alpha")
         for paglet_id in ("a-slow", "b-quick"):
