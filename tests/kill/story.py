@@ -29,7 +29,7 @@ from tests.kill.writers import PACE_S, Writers
 
 __all__ = ["Story", "begun_story", "quiet"]
 
-_SIZE = 300_000
+_SIZES = (300_000, 1_300_000)  # small ones travel together, large ones alone
 
 
 @dataclass(kw_only=True)
@@ -197,7 +197,8 @@ async def begun_story(
     """
     paglet_id = new_id()
     copied, moved = mesh.files / f"copied-{paglet_id}", mesh.files / f"moved-{paglet_id}"
-    content = {path: random.randbytes(_SIZE) for path in (copied, moved)}
+    size = random.choice(_SIZES)
+    content = {path: random.randbytes(size) for path in (copied, moved)}
     for path, data in content.items():
         path.write_bytes(data)
     async with AsyncExitStack() as stack:
