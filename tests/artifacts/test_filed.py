@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,12 @@ from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.references import Blob
 from paglets.artifacts.steps import Step
 from paglets.artifacts.store import SMALL_FILE_BYTES, ArtifactStore, ArtifactWrite, ArtifactWriteResult, SmallWrite
+<<<<<<< HEAD
 from paglets.errors import ExhaustedError, PagletError
 from paglets.values import new_id
+=======
+from paglets.errors import ExhaustedError, PagletError, UnavailableError
+>>>>>>> 00bb5f1 (Hold a store that closes in the middle of a batch of files to its promise)
 from tests.artifacts.support import (
     INLINE_BYTES,
     Clock,
@@ -236,6 +241,27 @@ async def test_a_caller_who_leaves_changes_nothing(local: LocalArtifactStore) ->
         with pytest.raises(asyncio.CancelledError):
             await batch
     assert await read_all(local, "a") == b"a"
+
+
+@pytest.mark.parametrize("step", [Step.INTENT_AFTER, Step.SYNC_AFTER, Step.FOLDER_AFTER])
+async def test_a_store_that_closes_meanwhile(root: Path, step: Step) -> None:
+    """Whatever its caller is told, what was begun is finished or dropped by the next start, and can be sent again."""
+    items, closing = [filed(each, each.encode() * 9) for each in "abc"], list[asyncio.Task[None]]()
+    loop = asyncio.get_running_loop()
+    async with opened(root) as store:
+
+        def close(name: str) -> None:
+            if name == step and not closing:
+                loop.call_soon_threadsafe(lambda: closing.append(asyncio.ensure_future(store.close())))
+
+        with armed(close), suppress(UnavailableError):
+            assert set(told(await store.create_batch(items))) == {"committed"}
+        await asyncio.gather(*closing)
+    async with opened(root) as store:
+        assert set(told(await store.create_batch(items))) <= {"committed", "already-committed"}
+        assert [await read_all(store, each) for each in "abc"] == [item.data for item in items]
+        await store.sweep()
+    assert_consistent(root)
 
 
 async def test_batches_race(root: Path) -> None:

@@ -23,6 +23,7 @@ from paglets.cli.checks.finding import Finding
 from paglets.cli.checks.listener import explained
 from paglets.cli.checks.member import member
 from paglets.cli.checks.mesh import clock
+from paglets.client.channel import open_channel
 from paglets.config import HostSettings, StoreSettings
 from paglets.digest import Digest
 from paglets.errors import PagletError
@@ -63,6 +64,20 @@ async def listener(handler: Handler) -> AsyncGenerator[str]:
     for meeting in meetings:  # gRPC closes a connection that nobody has answered yet after 5 s only
         meeting.cancel()
     await asyncio.gather(*meetings, return_exceptions=True)
+
+
+@asynccontextmanager
+async def grpc_server(health: HealthServicer | None, *, rpcs: int | None = None) -> AsyncGenerator[str]:
+    """A gRPC server with no other service than that one."""
+    server = grpc.aio.server(maximum_concurrent_rpcs=rpcs)
+    if health is not None:
+        health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        yield address
+    finally:
+        await server.stop(None)
 
 
 async def _web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -174,27 +189,17 @@ async def test_where_nothing_is(address: str, said: str) -> None:
 )
 async def test_grpc_server_that_is_no_host_or_does_not_serve(services: list[str] | None, said: str) -> None:
     """One without a health service, or without our own services, is no host; one may not serve yet."""
-    server = grpc.aio.server()
-    if services is not None:
-        health = HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(health, server)
-        if services:
-            health.serve(services)
-    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    await server.start()
-    (found,) = await all_of(asked_host(address, _PATIENCE_S))
-    await server.stop(None)
+    health = None if services is None else HealthServicer()
+    if health is not None and services:
+        health.serve(services)
+    async with grpc_server(health) as address:
+        (found,) = await all_of(asked_host(address, _PATIENCE_S))
     assert (found.status, found.found) == ("failed", said.format(address))
 
 
 async def test_host_that_has_too_much_to_do() -> None:
     """It is a host all the same: what it says is told."""
-    server = grpc.aio.server(maximum_concurrent_rpcs=1)
-    health = HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    await server.start()
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with grpc_server(HealthServicer(), rpcs=1) as address, open_channel(address) as channel:
         watch = channel.unary_stream(
             "/grpc.health.v1.Health/Watch",
             health_pb2.HealthCheckRequest.SerializeToString,
@@ -203,16 +208,14 @@ async def test_host_that_has_too_much_to_do() -> None:
         await watch.read()
         (found,) = await all_of(asked_host(address, _PATIENCE_S))
         watch.cancel()
-    await server.stop(None)
     assert (found.status, found.found) == ("failed", f"{address} answers by an error: Concurrent RPC limit exceeded!")
 
 
 @pytest.mark.slow
 def test_mesh_that_is_well(mesh: Mesh) -> None:
     """Each host is told of, in the order of their names, and the exit code is 0."""
-    ran = mesh.cli(
-        "doctor", "--json", "--listen", mesh.alpha, "--name", "alpha", "--data", str(mesh.cli.home / "alpha")
-    )
+    alpha = ("--name", "alpha", "--listen", mesh.alpha, "--data", str(mesh.cli.home / "alpha"))
+    ran = mesh.cli("doctor", "--json", *alpha, env={"no_grpc_proxy": "127.0.0.1"})
     assert (ran.code, ran.err) == (0, "")
     assert [line["check"] for line in ran.records if line["status"] != "ok"] == []
     checks = [line["check"] for line in ran.records]
