@@ -20,12 +20,8 @@ from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.references import Blob
 from paglets.artifacts.steps import Step
 from paglets.artifacts.store import SMALL_FILE_BYTES, ArtifactStore, ArtifactWrite, ArtifactWriteResult, SmallWrite
-<<<<<<< HEAD
-from paglets.errors import ExhaustedError, PagletError
-from paglets.values import new_id
-=======
 from paglets.errors import ExhaustedError, PagletError, UnavailableError
->>>>>>> 00bb5f1 (Hold a store that closes in the middle of a batch of files to its promise)
+from paglets.values import new_id
 from tests.artifacts.support import (
     INLINE_BYTES,
     Clock,
