@@ -16,8 +16,6 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 
-from google.protobuf.any_pb2 import Any as AnyMessage
-
 from paglet.examples.mesh_search.v1.mesh_search_pb2 import DESCRIPTOR, Found, SearchRequest, SearchResponse
 from paglets.errors import InvalidArgumentError
 from paglets.patterns.fanout import MeshFanoutMixin
@@ -39,7 +37,7 @@ class SearchState(MeshFanoutState):
     """The book of a fan-out is all that a search keeps."""
 
 
-class MeshSearch(MeshFanoutMixin[SearchState], OperationPaglet[SearchState]):
+class MeshSearch(MeshFanoutMixin[SearchState, SearchRequest, SearchResponse], OperationPaglet[SearchState]):
     """Looks for files, or for lines in them."""
 
     Services = (DESCRIPTOR.services_by_name["MeshSearchService"],)
@@ -51,18 +49,16 @@ class MeshSearch(MeshFanoutMixin[SearchState], OperationPaglet[SearchState]):
             raise InvalidArgumentError("MALFORMED_REQUEST", "max_found is 0 or more", field="max_found")
         timeout_s = duration_from_message(request.timeout) or _TIMEOUT_S
         async with aclosing(self.fan_out_results(request, hosts=request.hosts, timeout_s=timeout_s)) as results:
-            async for _, result in results:
-                response = SearchResponse()
-                result.Unpack(response)
+            async for _, response in results:
                 yield response
         for host, error in self.state.errors.items():
             yield SearchResponse(host=host, error=error)
 
-    async def run_child(self, request: AnyMessage) -> None:
+    async def run_child(self, request: SearchRequest) -> None:
         """Looks on one host, and reports a hundred at a time."""
-        wanted = SearchRequest()
-        request.Unpack(wanted)
-        found = islice(_look(self.context.resolve_source(wanted.path or "."), wanted), wanted.max_found or _MAX_FOUND)
+        found = islice(
+            _look(self.context.resolve_source(request.path or "."), request), request.max_found or _MAX_FOUND
+        )
         while batch := await asyncio.to_thread(lambda: list(islice(found, _BATCH))):
             await self.report_to_parent(SearchResponse(host=self.context.host, found=batch))
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
-from google.protobuf.any_pb2 import Any as AnyMessage
 
 from paglet.examples.performance.v1.performance_pb2 import DESCRIPTOR, MeasureRequest, MeasureResponse
 from paglets.errors import InvalidArgumentError
@@ -41,7 +40,9 @@ class PerformanceState(MeshFanoutState):
     """The book of a fan-out is all that is kept."""
 
 
-class Performance(MeshFanoutMixin[PerformanceState], OperationPaglet[PerformanceState]):
+class Performance(
+    MeshFanoutMixin[PerformanceState, MeasureRequest, MeasureResponse], OperationPaglet[PerformanceState]
+):
     """Measures hosts."""
 
     Services = (DESCRIPTOR.services_by_name["PerformanceService"],)
@@ -52,18 +53,14 @@ class Performance(MeshFanoutMixin[PerformanceState], OperationPaglet[Performance
             raise InvalidArgumentError("HANDLER_FAILED", "at most a minute, and 1 GiB of a disk, are measured")
         timeout_s = duration_from_message(request.timeout) or _TIMEOUT_S
         async with aclosing(self.fan_out_results(request, hosts=request.hosts, timeout_s=timeout_s)) as results:
-            async for _, result in results:
-                response = MeasureResponse()
-                result.Unpack(response)
+            async for _, response in results:
                 yield response
         for host, error in self.state.errors.items():
             yield MeasureResponse(host=host, error=error)
 
-    async def run_child(self, request: AnyMessage) -> MeasureResponse:
+    async def run_child(self, request: MeasureRequest) -> MeasureResponse:
         """Measures one host."""
-        wanted = MeasureRequest()
-        request.Unpack(wanted)
-        return await asyncio.to_thread(_measured, self.context.host, await self.work_folder(), wanted)
+        return await asyncio.to_thread(_measured, self.context.host, await self.work_folder(), request)
 
 
 def _measured(host: str, folder: Path, request: MeasureRequest) -> MeasureResponse:

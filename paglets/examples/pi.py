@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import reduce
 from math import isqrt
 
-from google.protobuf.any_pb2 import Any as AnyMessage
-
 from paglet.examples.pi.v1.pi_pb2 import DESCRIPTOR, ComputeRequest, ComputeResponse, Part, Parts
 from paglets.errors import InvalidArgumentError
 from paglets.patterns.fanout import MeshFanoutMixin
@@ -35,7 +33,7 @@ class PiState(MeshFanoutState):
     """The book of a fan-out is all that is kept."""
 
 
-class Pi(MeshFanoutMixin[PiState], OperationPaglet[PiState]):
+class Pi(MeshFanoutMixin[PiState, Parts, Part], OperationPaglet[PiState]):
     """Computes digits of Pi."""
 
     Services = (DESCRIPTOR.services_by_name["PiService"],)
@@ -47,18 +45,16 @@ class Pi(MeshFanoutMixin[PiState], OperationPaglet[PiState]):
         parts = _shared_out(request.digits, request.hosts or await self.fanout_available_hosts())
         timeout_s = duration_from_message(request.timeout) or _TIMEOUT_S
         async with aclosing(self.fan_out_results(parts, hosts=list(parts.of_host), timeout_s=timeout_s)) as results:
-            async for host, result in results:
-                result.Unpack(parts.of_host[host])
+            async for host, part in results:
+                parts.of_host[host].CopyFrom(part)
                 yield ComputeResponse(host_done=host)
         text = await asyncio.to_thread(_joined, parts, request.digits)
         for start in range(0, len(text), _AT_ONCE):
             yield ComputeResponse(digits=text[start : start + _AT_ONCE])
 
-    async def run_child(self, request: AnyMessage) -> Part:
+    async def run_child(self, request: Parts) -> Part:
         """Sums the part of this host."""
-        parts = Parts()
-        request.Unpack(parts)
-        return await asyncio.to_thread(_summed, parts.of_host[self.context.host])
+        return await asyncio.to_thread(_summed, request.of_host[self.context.host])
 
 
 def _shared_out(digits: int, hosts: Sequence[str]) -> Parts:

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any, ClassVar, Generic, TypeVar
 
 import typing_extensions
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -21,8 +22,10 @@ from paglet.v1 import fanout_pb2
 from paglets.core.events import ActivationEvent, CloneEvent, MobilityEvent
 from paglets.core.paglet import Paglet, PatternService
 from paglets.errors import InvalidArgumentError, PagletError, PreconditionError, Resource
+from paglets.patterns.declared import declare_message
 from paglets.patterns.fanout_results import WaitingResults
 from paglets.patterns.fanout_state import FanoutRole, MeshFanoutState
+from paglets.patterns.task_messages import unpack_request
 from paglets.patterns.task_state import error_text
 from paglets.values import PagletProxyRef, TransferTicket, clone_id, new_id
 from paglets.wire.times import duration_from_message, duration_to_message
@@ -30,6 +33,9 @@ from paglets.wire.times import duration_from_message, duration_to_message
 __all__ = ["FanoutOperations", "MeshFanoutMixin"]
 
 FanoutStateT = typing_extensions.TypeVar("FanoutStateT", bound=MeshFanoutState, default=MeshFanoutState)
+ChildRequestT = typing_extensions.TypeVar("ChildRequestT", bound=Message, default=AnyMessage)
+ChildResultT = typing_extensions.TypeVar("ChildResultT", bound=Message, default=AnyMessage)
+MessageT = TypeVar("MessageT", bound=Message)
 
 _SERVICE = fanout_pb2.DESCRIPTOR.services_by_name["FanoutService"]
 _REPORT = f"{_SERVICE.full_name}/Report"
@@ -54,8 +60,12 @@ class FanoutOperations(PatternService["MeshFanoutMixin[MeshFanoutState]"]):
         return fanout_pb2.FanoutServiceReportResponse()
 
 
-class MeshFanoutMixin(Paglet[FanoutStateT]):
+class MeshFanoutMixin(Paglet[FanoutStateT], Generic[FanoutStateT, ChildRequestT, ChildResultT]):
     """A paglet that does work on many hosts at once; name it before other bases, so that its hooks see all.
+
+    `class Search(MeshFanoutMixin[SearchState, SearchRequest, SearchResponse], OperationPaglet[SearchState])` says what
+    its children are asked and what they find; a message of another type is an error of its host. Without the two both
+    are of any type, and come as an `Any`.
 
     `await self.fan_out(request, timeout_s=...)` in the background does the whole of it, and
     `async for host, result in self.fan_out_results(...)` gives what is found as it comes. `run_child` is the work, done
@@ -68,19 +78,26 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
     """
 
     Patterns = (FanoutOperations,)
+    ChildRequest: ClassVar[type[Any]] = AnyMessage
+    ChildResult: ClassVar[type[Any]] = AnyMessage
     _spreading = False
     _heard: WaitingResults | None = None
 
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        declare_message(cls, MeshFanoutMixin, 1, "ChildRequest")
+        declare_message(cls, MeshFanoutMixin, 2, "ChildResult")
+
     # What an author writes.
 
-    async def run_child(self, request: AnyMessage) -> Message | None:
+    async def run_child(self, request: ChildRequestT) -> Message | None:
         """The work of a child, in its background: `request` is what the parent gave to `fan_out`.
 
         What it returns is the last result; `report_to_parent` sends others before. An exception is the host's error.
         """
         raise NotImplementedError(f"{type(self).__qualname__} does not define run_child")
 
-    async def on_child_result(self, host: str, result: AnyMessage) -> None:
+    async def on_child_result(self, host: str, result: ChildResultT) -> None:
         """Called in a turn of the parent for each result: in the order of a child's reports, while it is waited for.
 
         For what is to be kept in the state; else `fan_out_results` is simpler.
@@ -102,7 +119,7 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
 
     async def fan_out_results(
         self, request: Message, *, hosts: Sequence[str] = (), timeout_s: float, include_self: bool = True
-    ) -> AsyncGenerator[tuple[str, AnyMessage]]:
+    ) -> AsyncGenerator[tuple[str, ChildResultT]]:
         """As `fan_out`, but gives what the children find as it comes, with the host that it is from.
 
         Results that nobody takes wait in memory, 16 MiB of them; a host that finds more is heard no longer, which is
@@ -113,8 +130,8 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
             work = asyncio.create_task(self._fan_out(request, hosts, timeout_s, include_self=include_self))
             work.add_done_callback(lambda _: heard.end())
             try:
-                while (result := await heard.take()) is not None:
-                    yield result
+                while (found := await heard.take()) is not None:
+                    yield found[0], self._result(found[1])
                 await work
             finally:
                 self._heard = None
@@ -243,15 +260,23 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
         state = self.state
         if report.fanout_id != state.fanout_id or report.host not in state.pending:
             return
-        for result in report.results:
+        for packed in report.results:
+            try:
+                result = self._result(packed)
+            except InvalidArgumentError as error:
+                state.record_error(report.host, error_text(error))
+                return
             await self.on_child_result(report.host, result)
-            if self._heard is not None and not self._heard.put(report.host, result):
+            if self._heard is not None and not self._heard.put(report.host, packed):
                 state.record_error(report.host, _NOT_TAKEN)
                 return
         if report.error:
             state.record_error(report.host, report.error)
         elif report.done:
             state.record_done(report.host)
+
+    def _result(self, packed: AnyMessage) -> ChildResultT:
+        return _unpacked(packed, self.ChildResult, f"the parent, a {type(self).__qualname__},")
 
     # The child.
 
@@ -272,7 +297,8 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
 
     async def _work(self, request: AnyMessage) -> None:
         try:
-            result = await self.run_child(request)
+            wanted = _unpacked(request, self.ChildRequest, f"a child of {type(self).__qualname__}")
+            result = await self.run_child(wanted)
             await self._report(() if result is None else (result,), done=True)  # fails for one that cannot be sent
         except Exception as error:
             await self._report((), error=error_text(error))
@@ -315,3 +341,10 @@ class MeshFanoutMixin(Paglet[FanoutStateT]):
         """And is counted by the clock here."""
         await super().on_arrival(event)
         self.state.counted_at = time.time()
+
+
+def _unpacked(packed: AnyMessage, wanted: type[MessageT], taker: str) -> MessageT:
+    """The message inside, or the `Any` itself where that is wanted. Raises MALFORMED_REQUEST for another type."""
+    if wanted.DESCRIPTOR is AnyMessage.DESCRIPTOR:
+        return wanted.FromString(packed.SerializeToString())
+    return unpack_request(packed, wanted, taker)

@@ -10,12 +10,13 @@ from contextlib import aclosing
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
-from google.protobuf.wrappers_pb2 import StringValue
+from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 
 from paglet.v1 import fanout_pb2
 from paglets.core.events import ActivationEvent, CloneEvent, MobilityEvent
 from paglets.core.timers import Timer
 from paglets.errors import InvalidArgumentError, UnavailableError
+from paglets.patterns.fanout import MeshFanoutMixin
 from paglets.patterns.fanout_state import FanoutRole, MeshFanoutState
 from paglets.testing import eventually
 from tests.fake_home import FakeHome
@@ -136,6 +137,40 @@ async def test_fan_4_reports(home: FakeHome) -> None:
     await _report(home, "gamma", "c", error="broken")
     assert spreader.state.found == ["beta: a", "beta: b", "gamma: c"]
     assert (spreader.state.done, spreader.state.errors) == (["beta"], {"gamma": "broken"})
+
+
+class _Typed(MeshFanoutMixin[MeshFanoutState, StringValue, Int64Value]):
+    """Has texts measured."""
+
+    State = MeshFanoutState
+
+    async def run_child(self, request: StringValue) -> Int64Value:
+        """How long it is."""
+        return Int64Value(value=len(request.value))
+
+
+async def test_messages_are_of_the_types_that_the_class_names() -> None:
+    """A child is given its request and the parent its results, unpacked; a result of another type fails its host."""
+    home = FakeHome(_Typed)
+    parent = home.paglet
+    assert isinstance(parent, _Typed)
+
+    async def is_pending() -> bool:
+        return "alpha" in parent.state.pending
+
+    async with aclosing(parent.fan_out_results(StringValue(), hosts=["alpha"], timeout_s=60.0)) as results:
+        first = asyncio.ensure_future(anext(results))
+        await eventually(is_pending, what="the child")
+        for result in (Int64Value(value=4), StringValue(value="four")):
+            report = fanout_pb2.FanoutServiceReportRequest(fanout_id=parent.state.fanout_id, host="alpha")
+            report.results.add().Pack(result)
+            await home.answer(REPORT, report)
+        assert await first == ("alpha", Int64Value(value=4))
+        assert [found async for found in results] == []
+    assert parent.state.done == []
+    (error,) = parent.state.errors.values()
+    assert "takes google.protobuf.Int64Value, got type.googleapis.com/google.protobuf.StringValue" in error
+    await home.quiesce()
 
 
 class _Forgetful(Spreader):
