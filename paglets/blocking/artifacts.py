@@ -109,5 +109,7 @@ class LocalArtifactStore(OpenFace[local.LocalArtifactStore], ArtifactStore[local
         super().__init__(partial(local.LocalArtifactStore.open, root, host, settings))
 
     blob_path = waiting(local.LocalArtifactStore.blob_path)
+    stored_files = waiting(local.LocalArtifactStore.stored_files)
+    delete_all = waiting(local.LocalArtifactStore.delete_all)
     sweep = waiting(local.LocalArtifactStore.sweep)
     settled = waiting(local.LocalArtifactStore.settled)
