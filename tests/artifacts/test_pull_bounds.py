@@ -25,7 +25,7 @@ from tests.artifacts.relay import Relay
 from tests.artifacts.support import armed, eventually, pieces, refused
 
 MIB = 1024**2
-DATA = bytes(range(256)) * 8192
+DATA = bytes(range(256)) * 24576  # three messages
 NOWHERE = PullRequest(pull_id="n", source_address="127.0.0.1:1", source_artifact_id="a")
 Target: TypeAlias = tuple[RunningHost, RemoteArtifactStore]
 
