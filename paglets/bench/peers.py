@@ -1,7 +1,7 @@
-"""What others move files by, where it is installed: nginx with curl, and an rsync daemon. Neither waits for the disk.
+"""What others move files by, where it is installed: nginx with curl, and an rsync daemon.
 
-They get the page cache and loopback as everybody else does. curl and nginx hash nothing; rsync checks what it has moved
-by a digest of its own choice.
+They get the page cache and loopback as everybody else does. curl and nginx hash nothing, and do not wait for the disk;
+rsync checks what it has moved by a digest of its own choice, and waits if it is told to, which it knows from 3.2.4 on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ __all__ = ["Peer", "open_peers"]
 _MIB = 1024 * 1024
 _START_S, _AGAIN_S = 20.0, 0.05
 _NGINX = "nginx and curl, unsynced"
-_RSYNC = "rsync daemon, unsynced"
+_RSYNC = "rsync daemon"
+_FSYNC = "--fsync"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,14 +130,22 @@ async def _rsync(rsync: str, folder: Path) -> AsyncGenerator[Peer, None]:
         f"[files]\npath = {files}\nread only = no\nuid = {os.geteuid()}\ngid = {os.getegid()}\n"
     )
     address = (f"--port={port}", "--address=127.0.0.1")
+    move = (rsync, "--whole-file", *await _syncing(rsync))
     async with _serving("rsync", (rsync, "--daemon", "--no-detach", f"--config={config}", *address), port):
         yield Peer(
-            name=_RSYNC,
-            put=lambda source, url: (rsync, "--whole-file", str(source), url),
-            get=lambda url, landed: (rsync, "--whole-file", url, str(landed)),
+            name=_RSYNC if _FSYNC in move else f"{_RSYNC}, unsynced",
+            put=lambda source, url: (*move, str(source), url),
+            get=lambda url, landed: (*move, url, str(landed)),
             url=f"rsync://127.0.0.1:{port}/files",
             files=files,
         )
+
+
+async def _syncing(rsync: str) -> Sequence[str]:
+    """What has rsync wait for the disk before it says that it is done; nothing where it knows no such option."""
+    asked = await asyncio.create_subprocess_exec(rsync, "--help", stdout=asyncio.subprocess.PIPE)
+    told, _ = await asked.communicate()
+    return (_FSYNC,) if _FSYNC.encode() in told else ()
 
 
 def _folders(folder: Path) -> Path:
