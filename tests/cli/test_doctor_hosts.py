@@ -46,24 +46,26 @@ _COUNTER = "paglets.examples.counter.Counter"
 @asynccontextmanager
 async def listener(handler: Handler) -> AsyncGenerator[str]:
     """Something that listens, and does that with who connects."""
-    meetings = set[asyncio.Task[None]]()
+    meetings = dict[asyncio.StreamWriter, asyncio.Task[None]]()
 
     async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            try:
-                await handler(reader, writer)
-            finally:
-                writer.close()
-                await writer.wait_closed()
+        try:
+            await handler(reader, writer)
+        finally:
+            writer.close()
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        meetings.add(asyncio.create_task(met(reader, writer)))
+        meetings[writer] = asyncio.create_task(met(reader, writer))
 
     async with await asyncio.start_server(begin, "127.0.0.1", 0) as server:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    for meeting in meetings:  # gRPC closes a connection that nobody has answered yet after 5 s only
+    for meeting in meetings.values():  # gRPC closes a connection that nobody has answered yet after 5 s only
         meeting.cancel()
-    await asyncio.gather(*meetings, return_exceptions=True)
+    await asyncio.gather(*meetings.values(), return_exceptions=True)
+    for writer in meetings:  # also of a meeting that was cancelled before it had begun
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
 
 
 @asynccontextmanager
