@@ -51,7 +51,7 @@ NEIGHBOURS = frozenset(
 KNOWS: Mapping[str, frozenset[str]] = {
     "core": frozenset(
         {"discovery", "errors", "offloop", "operations", "values", "state", "artifacts.store"}
-        | {"digest"}  # whether a file in the way is the one that a turn wrote when it was run before
+        | {"digest", "artifacts.kept"}  # whether a file in the way is the one that a turn wrote when it was run before
         | {"wire.artifact"}  # requests carry artifacts as messages, which paglets take as they come
         | {"wire.stubs"}  # paglets call others by generated stubs
     ),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from paglets.artifacts.appending import begin_to_write
+from paglets.artifacts.kept import hashed, is_kept, measure
 from paglets.artifacts.late_part import LatePart
 from paglets.artifacts.part import BLOB_MODE
 from paglets.artifacts.references import Blob
@@ -22,11 +23,10 @@ from paglets.artifacts.steps import Step, passed
 from paglets.digest import Digest, Hasher
 from paglets.sqlite import fsync_folder, keep_folder
 
-__all__ = ["BlobFolder", "boot_id", "measure"]
+__all__ = ["BlobFolder", "boot_id"]
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_MEASURE_BYTES = 1024 * 1024
 _MANY, _SYNCING_THREADS = 4, 8
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -60,7 +60,7 @@ class BlobFolder:
 
     def measure_part(self, upload_id: str) -> Hasher:
         """The state of the hash of a part's bytes; of none if there is no part."""
-        return _hashed(self._part_path(upload_id)) or Hasher()
+        return hashed(self._part_path(upload_id)) or Hasher()
 
     def part_status(self, upload_id: str) -> os.stat_result | None:
         """What the file system knows of a part; None if there is none."""
@@ -112,9 +112,7 @@ class BlobFolder:
     def prove(self, upload_id: str, blob: Blob) -> bool:
         """Whether the bytes of a blob are all there, published or still a part; a proven part is published again."""
         expected = Digest(blob.digest, blob.size_bytes)
-        if measure(self.path(blob)) == expected:
-            _sync(self.path(blob))
-            fsync_folder(self.path(blob).parent)
+        if is_kept(self.path(blob), expected):
             return True
         if measure(self._part_path(upload_id)) != expected:
             return False
@@ -193,35 +191,9 @@ def _written(opened: ExitStack, path: Path, data: bytes) -> int:
     return descriptor
 
 
-def _sync(path: Path) -> None:
-    """Makes the bytes of a file durable, of which a dead process may have left some to the page cache."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fdatasync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def measure(path: Path) -> Digest | None:
-    """The digest of a file's bytes; None when there is no such file."""
-    hasher = _hashed(path)
-    return None if hasher is None else hasher.digest()
-
-
 def boot_id() -> str:
     """Names this run of the machine: what is not durable may be lost between two of them."""
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
         return ""
-
-
-def _hashed(path: Path) -> Hasher | None:
-    hasher = Hasher()
-    try:
-        with path.open("rb", buffering=0) as file:
-            while piece := file.read(_MEASURE_BYTES):
-                hasher.update(piece)
-    except FileNotFoundError:
-        return None
-    return hasher

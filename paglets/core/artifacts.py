@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from paglet.v1 import artifact_pb2
+from paglets.artifacts.kept import is_kept
 from paglets.artifacts.store import ArtifactChanges, ArtifactStore, ArtifactWrite
 from paglets.core.context import Context
 from paglets.core.sending import sent_artifact
-from paglets.core.sources import has_digest, not_a_file, safe_name
+from paglets.core.sources import not_a_file, safe_name
 from paglets.core.storing import store_file
 from paglets.core.turn import is_repeatable, repeatable_id
 from paglets.digest import Digest
@@ -62,8 +63,13 @@ async def download(context: Context, artifact: AnyArtifact, target: str, *, move
 
 
 async def written_before(destination: Path, digest: Digest) -> bool:
-    """Whether a turn that may be a rerun finds the very file that it is to write."""
-    return is_repeatable() and await off_loop(has_digest, destination, digest)
+    """Whether a turn that may be a rerun finds the very file that it is to write, which is durable then."""
+    if not is_repeatable():
+        return False
+    try:
+        return await off_loop(is_kept, destination, digest)
+    except OSError:  # what cannot be read is another one
+        return False
 
 
 async def delete(context: Context, artifact: AnyArtifact) -> bool:

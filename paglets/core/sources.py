@@ -1,4 +1,4 @@
-"""Files of the host's user: whether one is what it should be, and what one may be called."""
+"""Files of the host's user: whether one is still the one that was read, and what one may be called."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from paglets.digest import Digest, Hasher
 from paglets.errors import InvalidArgumentError, Resource
 from paglets.values import FileMode
 
-__all__ = ["SourceMark", "checked_mode", "has_digest", "not_a_file", "safe_name"]
-
-_READ_BYTES = 1024 * 1024
+__all__ = ["SourceMark", "checked_mode", "not_a_file", "safe_name"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,20 +48,6 @@ class SourceMark:
         if self.is_of(path):
             path.unlink(missing_ok=True)
         return not path.exists()
-
-
-def has_digest(path: Path, digest: Digest) -> bool:
-    """Whether a file holds exactly these bytes; False for one that cannot be read, or is no plain file. Blocking."""
-    hasher = Hasher()
-    try:
-        if not path.is_file() or path.stat().st_size != digest.size_bytes:
-            return False
-        with path.open("rb") as file:
-            while data := file.read(_READ_BYTES):
-                hasher.update(data)
-    except OSError:
-        return False
-    return hasher.digest() == digest
 
 
 def not_a_file(path: Path, why: str) -> InvalidArgumentError:

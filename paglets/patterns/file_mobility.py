@@ -12,9 +12,9 @@ import anyio
 import typing_extensions
 
 from paglet.v1.file_transfer_pb2 import FileTransferRequest, FileTransferResult
+from paglets.artifacts.kept import is_kept
 from paglets.artifacts.placement import unwritable_told
 from paglets.core.events import ArrivalTarget, CloneEvent, MobilityEvent
-from paglets.core.sources import has_digest
 from paglets.digest import Digest
 from paglets.errors import AlreadyExistsError, InvalidArgumentError, PagletError, PreconditionError, Resource
 from paglets.offloop import off_loop
@@ -181,7 +181,7 @@ class FileMobilityMixin(NotificationMixin[FileStateT]):
         try:
             await self.context.save_file(self.registered_file_name, destination, overwrite=arrival.overwrite)
         except AlreadyExistsError:
-            if attempt == 1 or not await off_loop(has_digest, destination, arrival.digest):
+            if attempt == 1 or not await off_loop(is_kept, destination, arrival.digest):
                 raise
         return destination
 

@@ -137,7 +137,14 @@ def test_artifacts(client: Client, tmp_path: Path) -> None:
     store, data = client.artifacts, bytes(range(256)) * 1500
     chunks = (data[at : at + 777] for at in range(0, len(data), 777))
     told: list[int] = []
-    ref = store.create_from_chunks(ArtifactWrite(name="chunks"), chunks, progress=told.append).ref
+    where: set[str] = set()
+
+    def tell(done: int) -> None:
+        told.append(done)
+        where.add(threading.current_thread().name)
+
+    ref = store.create_from_chunks(ArtifactWrite(name="chunks"), chunks, progress=tell).ref
+    assert where == {"paglets-blocking"}
     hasher = Hasher()
     hasher.update(data)
     assert (ref.digest, told[-1]) == (hasher.digest(), len(data))

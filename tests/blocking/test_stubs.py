@@ -16,36 +16,20 @@ from tests.cli.running import until
 from tests.host.stage import STAGE
 from tests.host.streamer import SERVICE, Streamer
 
+Text = StringValue
+_TEXTS = (StringValue.SerializeToString, StringValue.FromString)
+
 
 class StreamerStub:
     """Some rpcs of the streamer, one of each kind, as a compiler makes them."""
 
     def __init__(self, channel: grpc.Channel) -> None:
-        self.Hold: grpc.UnaryUnaryMultiCallable[StringValue, StringValue] = channel.unary_unary(
-            f"/{SERVICE}/Hold",
-            request_serializer=StringValue.SerializeToString,
-            response_deserializer=StringValue.FromString,
-        )
-        self.Follow: grpc.UnaryStreamMultiCallable[StringValue, StringValue] = channel.unary_stream(
-            f"/{SERVICE}/Follow",
-            request_serializer=StringValue.SerializeToString,
-            response_deserializer=StringValue.FromString,
-        )
-        self.Fail: grpc.UnaryStreamMultiCallable[StringValue, StringValue] = channel.unary_stream(
-            f"/{SERVICE}/Fail",
-            request_serializer=StringValue.SerializeToString,
-            response_deserializer=StringValue.FromString,
-        )
-        self.Collect: grpc.StreamUnaryMultiCallable[StringValue, StringValue] = channel.stream_unary(
-            f"/{SERVICE}/Collect",
-            request_serializer=StringValue.SerializeToString,
-            response_deserializer=StringValue.FromString,
-        )
-        self.Chat: grpc.StreamStreamMultiCallable[StringValue, StringValue] = channel.stream_stream(
-            f"/{SERVICE}/Chat",
-            request_serializer=StringValue.SerializeToString,
-            response_deserializer=StringValue.FromString,
-        )
+        path = f"/{SERVICE}/"
+        self.Hold: grpc.UnaryUnaryMultiCallable[Text, Text] = channel.unary_unary(f"{path}Hold", *_TEXTS)
+        self.Follow: grpc.UnaryStreamMultiCallable[Text, Text] = channel.unary_stream(f"{path}Follow", *_TEXTS)
+        self.Fail: grpc.UnaryStreamMultiCallable[Text, Text] = channel.unary_stream(f"{path}Fail", *_TEXTS)
+        self.Collect: grpc.StreamUnaryMultiCallable[Text, Text] = channel.stream_unary(f"{path}Collect", *_TEXTS)
+        self.Chat: grpc.StreamStreamMultiCallable[Text, Text] = channel.stream_stream(f"{path}Chat", *_TEXTS)
 
 
 @pytest.fixture
