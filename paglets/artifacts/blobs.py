@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
-from paglets.artifacts.appending import begin_to_write
 from paglets.artifacts.kept import hashed, is_kept, measure
 from paglets.artifacts.late_part import LatePart
 from paglets.artifacts.part import BLOB_MODE
@@ -180,14 +179,13 @@ def _for_all(sync: Callable[[T], None], these: Collection[T]) -> None:
 
 
 def _written(opened: ExitStack, path: Path, data: bytes) -> int:
-    """A new file with these bytes, which are on their way to the disk; closed with the stack."""
+    """A new file with these bytes; closed with the stack."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, BLOB_MODE)
     opened.callback(os.close, descriptor)
     os.fchmod(descriptor, BLOB_MODE)
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
-    begin_to_write(descriptor, len(data))
     return descriptor
 
 

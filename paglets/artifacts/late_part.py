@@ -71,9 +71,13 @@ class LatePart:
             self._held.clear()
         return self._part
 
-    def keep(self) -> None:
-        """Makes the bytes so far durable; more may follow."""
-        self.file().keep()
+    def rest(self) -> None:
+        """Sees to it that all bytes are in the file, and that the disk did not lose any of what it was given."""
+        self.file().settle()
+
+    def keep(self, least: int) -> int:
+        """Makes the first `least` bytes durable if they are not; more may follow. Says how many are."""
+        return self.file().keep(least)
 
     def sync(self) -> None:
         """Makes the bytes durable, and the file read-only. Nothing is appended after that."""

@@ -88,21 +88,28 @@ class Part:
         """What the bytes so far are."""
         return self.hasher.digest()
 
-    def keep(self) -> None:
-        """Makes the bytes so far durable; more may follow."""
+    def settle(self) -> None:
+        """Waits until nothing is being made durable any more. Raises EIO if the disk lost some of it."""
+        self._file.settle()
+
+    def keep(self, least: int) -> int:
+        """Makes the first `least` bytes durable if they are not; more may follow. Says how many are."""
         with self._final_errors():
-            os.fdatasync(self._descriptor)
+            if self._file.durable_bytes < least:
+                self._file.sync()
+            return self._file.durable_bytes
 
     def sync(self) -> None:
         """Makes the bytes durable, and the file read-only. Nothing is appended after that."""
         with self._final_errors():
             os.fchmod(self._descriptor, BLOB_MODE)
-            os.fdatasync(self._descriptor)
+            self._file.sync()
 
     def close(self) -> None:
         """Lets go of the file. Closing again does nothing."""
         if self._hashing is not None:
             self._hashing.shutdown()
+        self._file.close()
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)

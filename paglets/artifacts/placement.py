@@ -102,6 +102,8 @@ class PrivateFile:
     def place(self) -> None:
         """Makes the bytes durable and gives them their name, durably. Raises DESTINATION_EXISTS."""
         with unwritable_told(self._target):
+            if self._file is not None:
+                self._file.settle()
             os.fsync(self._descriptor)
         passed(Step.EXPORT_SYNC_AFTER)
         with unwritable_told(self._target):
@@ -151,6 +153,8 @@ class PrivateFile:
         """Closes the file and removes it unless it was placed. Safe to repeat."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
+            if self._file is not None:
+                self._file.close()
             os.close(descriptor)
             if self._hidden is not None:
                 with unwritable_told(self._target):

@@ -25,6 +25,7 @@ from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult
 from paglets.digest import Digest, Hasher
 from paglets.errors import ExhaustedError, PagletError
+from paglets.offloop import off_loop
 
 __all__ = ["LocalUpload"]
 
@@ -94,8 +95,9 @@ class LocalUpload:
         async with self._lock:
             part, end = self._receiving(), offset + len(data)
             self._check_next(offset, end)
-            if self._next - self._durable >= self._rooms.settings.sync_step_bytes:
-                await unbroken(self._keep())
+            step = self._rooms.settings.sync_step_bytes
+            if self._next - self._durable >= step:  # by now the disk has half of it, and nobody waits
+                await unbroken(self._keep(self._next - step // 2))
             if not self._allowance.covers(end):
                 await unbroken(self._allowance.cover(end, self._next))
             self._next = end
@@ -127,7 +129,7 @@ class LocalUpload:
         """Makes the bytes so far durable and leaves; an upload without any stays, too."""
         async with self._lock:
             self._receiving()
-            await unbroken(self._keep())
+            await unbroken(self._keep(self._next))
             await unbroken(self._rest())
             return self._next
 
@@ -202,12 +204,12 @@ class LocalUpload:
             self._failed = appending.exception()
         passed(Step.WRITE_AFTER)
 
-    async def _keep(self) -> None:
-        """Makes what came so far survive a loss of power. A sync that failed must not be asked again."""
-        rooms, size = self._rooms, self._next
+    async def _keep(self, least: int) -> None:
+        """Makes the first `least` bytes survive a loss of power. A sync that failed must not be asked again."""
+        rooms = self._rooms
         try:
             with refusals.full_disk_told():
-                await rooms.disk.run(self._part.keep)
+                size = await rooms.disk.run(partial(self._part.keep, least))
         except BaseException:
             self._hopeless = True
             raise
@@ -224,20 +226,20 @@ class LocalUpload:
             if isinstance(error, OSError) and refusals.full_disk_in(error) is None:
                 drop = True
             if not (self._publication.decided or drop or self._hopeless):
-                drop = not await self._in_file()
+                drop = not await self._left_in_file()
             if self._publication.decided:
                 self._end(None)
             elif drop or self._hopeless:
-                self._part.close()
+                await off_loop(self._part.close)
                 await self._rooms.janitor.discard(self._write.upload_id)
                 self._end(None)
             else:
                 await self._rest(known=error is None)
 
-    async def _in_file(self) -> bool:
-        """Sees to it that the next writer finds what came."""
+    async def _left_in_file(self) -> bool:
+        """Sees to it that the next writer finds what came, and that the disk has not lost any of it."""
         try:
-            await self._rooms.disk.run(self._part.file)
+            await self._rooms.disk.run(self._part.rest)
         except OSError:
             _log.exception("upload %s: what came of it cannot be kept", self._write.upload_id)
             return False

@@ -5,21 +5,22 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paglets.artifacts import appending
-from paglets.artifacts.appending import STEP_BYTES, Appending, sync_range
+from paglets.artifacts.appending import STEP_BYTES, Appending
 from tests.artifacts.appended import assert_there_at_once
+from tests.artifacts.support import PATIENCE_S
+from tests.cli.running import until
 
 MIB = 1024 * 1024
-BEHIND_BYTES = 8 * MIB
-BEGIN, WAIT = 2, 7  # of sync_file_range: SYNC_FILE_RANGE_WRITE alone, and with waiting before and after it
-SIZES = st.sampled_from([1, 4095, 4096, STEP_BYTES - 1, STEP_BYTES, STEP_BYTES + 1, 5 * MIB + 4097])
+SIZES = st.sampled_from([1, 4095, 4096, 5 * MIB + 4097, STEP_BYTES - 1, STEP_BYTES, STEP_BYTES + 1])
 
 
 @contextmanager
@@ -27,25 +28,31 @@ def opened(path: Path) -> Generator[Appending]:
     """The end of a new file."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        yield Appending(descriptor)
+        file = Appending(descriptor)
+        yield file
+        file.close()
     finally:
         os.close(descriptor)
 
 
-class Ranges:
-    """Notes what of a file the disk is told to write, or answers with an error, and what the cache is to forget."""
+class Disk:
+    """Answers syncs when it is let, and notes what of a file the page cache is to forget."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, error: int = 0) -> None:
-        self.asked: list[tuple[int, int, int]] = []
+        self.syncs = 0
         self.forgotten: list[tuple[int, int]] = []
+        self.begun, self.ready = Event(), Event()
         self._error = error
         self._forget = os.posix_fadvise
-        monkeypatch.setattr(appending, "sync_range", self._sync)
+        monkeypatch.setattr(os, "fdatasync", self._sync)
         monkeypatch.setattr(os, "posix_fadvise", self._advise)
 
-    def _sync(self, _descriptor: int, start: int, size: int, how: int) -> int:
-        self.asked.append((start, size, how))
-        return self._error
+    def _sync(self, _descriptor: int) -> None:
+        self.syncs += 1
+        self.begun.set()
+        assert self.ready.wait(PATIENCE_S)
+        if self._error:
+            raise OSError(self._error, os.strerror(self._error))
 
     def _advise(self, descriptor: int, start: int, size: int, advice: int) -> None:
         assert advice == os.POSIX_FADV_DONTNEED
@@ -75,48 +82,61 @@ def test_a_short_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_disk_writes_all_the_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told to begin with each step; what is eight steps old is waited for, and then forgotten by the cache."""
-    ranges = Ranges(monkeypatch)
+    """Each step is made durable behind the writer, one sync at a time; what is durable the cache forgets."""
+    disk = Disk(monkeypatch)
     with opened(tmp_path / "file") as file:
         file.append(bytes(STEP_BYTES - 1))
-        assert ranges.asked == []
+        assert disk.syncs == 0
         file.append(b"x")
-        assert ranges.asked == [(0, STEP_BYTES, BEGIN)]
-        for _ in range(7):
-            file.append(bytes(STEP_BYTES))
-        assert [how for _, _, how in ranges.asked] == [BEGIN] * 8
+        assert disk.begun.wait(PATIENCE_S)
         file.append(bytes(2 * STEP_BYTES))
-    assert ranges.asked[8:] == [(BEHIND_BYTES, 2 * STEP_BYTES, BEGIN), (0, 2 * STEP_BYTES, WAIT)]
-    assert ranges.forgotten == [(0, 2 * STEP_BYTES)]
+        assert (disk.syncs, file.durable_bytes, disk.forgotten) == (1, 0, [])
+        disk.ready.set()
+        file.settle()
+        assert (file.durable_bytes, disk.forgotten) == (STEP_BYTES, [(0, STEP_BYTES)])
+        file.append(b"x")
+        file.settle()
+        assert (disk.syncs, file.durable_bytes) == (2, 3 * STEP_BYTES + 1)
+        assert disk.forgotten[1:] == [(STEP_BYTES, 2 * STEP_BYTES + 1)]
 
 
-def test_the_system_is_asked_rightly(tmp_path: Path) -> None:
-    """The system's own call takes a descriptor, where to begin and how much, both of 64 bits, and what to do."""
-    with (tmp_path / "file").open("wb") as file:
-        assert sync_range(file.fileno(), 2**40, MIB, BEGIN) == 0
-        assert sync_range(file.fileno(), 0, MIB, WAIT) == 0
-        assert sync_range(file.fileno(), 0, MIB, 8) == errno.EINVAL
-        assert sync_range(file.fileno(), -(2**40), MIB, BEGIN) == errno.EINVAL
-    assert sync_range(-1, 0, MIB, BEGIN) == errno.EBADF
+def test_a_writer_waits_for_a_slow_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four steps, 64 MiB, may be in the page cache alone, and then the next piece has to wait."""
+    disk = Disk(monkeypatch)
+    with opened(tmp_path / "file") as file, ThreadPoolExecutor(1) as writer:
+        file.append(bytes(STEP_BYTES))
+        file.append(bytes(3 * STEP_BYTES - 1))
+        last = writer.submit(file.append, b"x")
+        until(lambda: file.size_bytes == 4 * STEP_BYTES, "the last piece is in the file")
+        assert not last.done()
+        disk.ready.set()
+        last.result(PATIENCE_S)
+        assert file.durable_bytes == STEP_BYTES
 
 
-@pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ESPIPE])
-def test_a_system_without_ranges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
-    """Where the disk cannot be told, the file is written as ever, and nothing is forgotten that may not be written."""
-    ranges, data = Ranges(monkeypatch, error=error), os.urandom(2 * BEHIND_BYTES)
+def test_a_sync_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for the one that is under way, and makes the rest durable."""
+    disk = Disk(monkeypatch)
+    disk.ready.set()
     with opened(tmp_path / "file") as file:
-        file.append(data)
-    assert (tmp_path / "file").read_bytes() == data
-    assert (len(ranges.asked), ranges.forgotten) == (1, [])
+        file.append(bytes(STEP_BYTES))
+        file.append(b"x")
+        file.sync()
+        assert (disk.syncs, file.durable_bytes) == (2, STEP_BYTES + 1)
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
 def test_an_error_of_the_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
-    """What the disk could not write of earlier pieces is told by a later one: no sync tells it again.
+    """What the disk could not write of earlier pieces is told by all that follows: no other sync tells it again.
 
     A full disk is told as another failure is: unlike one that takes no more, it has lost what it had taken.
     """
-    Ranges(monkeypatch, error=error)
-    with opened(tmp_path / "file") as file, pytest.raises(OSError, match=os.strerror(error)) as raised:
+    disk = Disk(monkeypatch, error=error)
+    with opened(tmp_path / "file") as file:
         file.append(bytes(STEP_BYTES))
-    assert raised.value.errno == errno.EIO
+        disk.ready.set()
+        for step in (file.settle, file.sync, lambda: file.append(bytes(STEP_BYTES))):
+            with pytest.raises(OSError, match=os.strerror(error)) as raised:
+                step()
+            assert raised.value.errno == errno.EIO
+        assert (disk.syncs, file.durable_bytes, disk.forgotten) == (1, 0, [])
