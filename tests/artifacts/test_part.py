@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from paglets.artifacts.appending import STEP_BYTES
 from paglets.artifacts.part import Part
 from paglets.digest import Digest, Hasher
 
@@ -60,6 +61,19 @@ def test_nothing_to_reopen(tmp_path: Path) -> None:
     assert part.keep(3) == 3
     part.close()
     assert (tmp_path / "p").read_bytes() == b"new"
+
+
+def test_nobody_waits_for_what_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was made durable behind the writer is not synced again; more than that is."""
+    part = Part.create(tmp_path / "p")
+    part.append(bytes(STEP_BYTES))
+    part.settle()
+    syncs: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", syncs.append)
+    part.append(b"more")
+    assert (part.keep(STEP_BYTES), len(syncs)) == (STEP_BYTES, 0)
+    assert (part.keep(STEP_BYTES + 1), len(syncs)) == (STEP_BYTES + 4, 1)
+    part.close()
 
 
 @pytest.mark.parametrize("call", ["pwrite", "fdatasync"])
