@@ -16,6 +16,7 @@ from paglets.cli.nouns import Nouns, check_settings
 from paglets.cli.session import Session
 from paglets.cli.settings import config_option
 from paglets.errors import PagletError
+from paglets.loop import interrupt
 
 __all__ = ["main", "run"]
 
@@ -86,17 +87,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def main() -> NoReturn:
     """Runs the process's command line and ends the process with its exit code.
 
-    SIGTERM interrupts a command as Ctrl-C does, so that it ends what it began; those that run hosts have their own way.
+    SIGTERM interrupts a command as Ctrl-C does, so that it ends what it began; also one that a shell started in the
+    background, where Ctrl-C is ignored. Those that run hosts have their own way.
     """
     terminated = False
 
-    def terminate(number: int, frame: FrameType | None) -> None:
+    def terminate(_number: int, _frame: FrameType | None) -> None:
         nonlocal terminated
         terminated = True
-        interrupt = signal.getsignal(signal.SIGINT)
-        if not callable(interrupt):  # shells have SIGINT ignored by what they start in the background
+        if not interrupt():
             raise KeyboardInterrupt
-        interrupt(number, frame)
 
     signal.signal(signal.SIGTERM, terminate)
     code = run()

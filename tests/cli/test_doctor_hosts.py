@@ -46,26 +46,38 @@ _COUNTER = "paglets.examples.counter.Counter"
 @asynccontextmanager
 async def listener(handler: Handler) -> AsyncGenerator[str]:
     """Something that listens, and does that with who connects."""
-    meetings = dict[asyncio.StreamWriter, asyncio.Task[None]]()
+    meetings = dict[socket.socket, asyncio.Task[None]]()
 
-    async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def meet(connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection)
         try:
             await handler(reader, writer)
         finally:
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
-    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        meetings[writer] = asyncio.create_task(met(reader, writer))
+    def accept(
+        listening: socket.socket,
+    ) -> None:  # asyncio's own server does it in a task that nobody knows
+        with suppress(BlockingIOError):
+            connection, _ = listening.accept()
+            connection.settimeout(0)
+            meetings[connection] = asyncio.create_task(meet(connection))
 
-    async with await asyncio.start_server(begin, "127.0.0.1", 0) as server:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    for meeting in meetings.values():  # gRPC closes a connection that nobody has answered yet after 5 s only
-        meeting.cancel()
-    await asyncio.gather(*meetings.values(), return_exceptions=True)
-    for writer in meetings:  # also of a meeting that was cancelled before it had begun
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(listening, accept, listening)
+        try:
+            yield f"127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            loop.remove_reader(listening)
+            for meeting in meetings.values():  # gRPC closes a connection that nobody has answered yet after 5 s only
+                meeting.cancel()
+            await asyncio.gather(*meetings.values(), return_exceptions=True)
+            for connection in meetings:  # also of a meeting that was cancelled before it had begun
+                connection.close()
 
 
 @asynccontextmanager

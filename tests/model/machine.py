@@ -203,7 +203,7 @@ class Steps(RuleBasedStateMachine):
         try:
             await eventually(fits, PATIENCE_S, "what the model allows")
         except (TimeoutError, AssertionError) as error:
-            raise AssertionError(f"{asked}, {self.real.points}: {told}") from error
+            raise AssertionError(f"{asked}, {self.real.points}: {told}; {error}") from error
 
 
 async def look_for_steps(examples: int, seed: int) -> None:
