@@ -8,6 +8,7 @@ from tests.model.world import (
     ACTIVE,
     CLONING,
     DISPOSED,
+    GONE,
     INACTIVE,
     UNBORN,
     UP,
@@ -85,6 +86,8 @@ def lives(model: Model, world: World, host: int) -> Steps:
             yield Step(f"activate.load at {host}", at(world, host, mem=Mem("activating", row.epoch)))
         elif found.rests and row is not None and row == Row(host, row.epoch, ACTIVE):
             yield from _take_back(model, world, host, row)
+        elif _has_ended(world, host):
+            yield Step(f"activate.load at {host}, it has ended", at(world, host, kept=None, rests=False))
         return
     match found.mem.step:
         case "newborn":
@@ -109,6 +112,13 @@ def lives(model: Model, world: World, host: int) -> Steps:
 
 def _sleeps(world: World, host: int) -> bool:
     return world.row is not None and world.row.owner == host and world.row.state == INACTIVE
+
+
+def _has_ended(world: World, host: int) -> bool:
+    """Whether what a host has laid down is over, or another's, as it finds out when it looks."""
+    found, row = world.hosts[host], world.row
+    rests = found.ready and not found.leaving and found.kept is not None and found.kept.policy
+    return rests and row is not None and (row.owner != host or row.state in GONE)
 
 
 def _woken(world: World, host: int, mem: Mem) -> World:

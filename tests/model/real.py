@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -14,6 +15,7 @@ from paglets.config import HostSettings
 from paglets.directory.contract import JourneyRecord, PagletRow, RowWrite
 from paglets.directory.sqlite import SqliteDirectory
 from paglets.errors import ConflictError, UnavailableError
+from paglets.host.tasks import Tasks
 from paglets.values import PagletState, new_id
 from tests.host.conftest import Site, site
 from tests.host.probe import Probe
@@ -26,6 +28,7 @@ __all__ = ["NAMES", "Cut", "Real"]
 NAMES = ("alpha", "beta")
 _PATIENCE_S = 20.0
 _APPLY = SqliteDirectory.apply
+_BEGIN = Tasks.begin
 
 
 class Cut:
@@ -78,6 +81,7 @@ class Real:
         self._create_id = ""
         self._requests: list[str] = []
         self._number = requests
+        self._works = set[asyncio.Task[Any]]()
 
     async def open(self) -> None:
         """Starts both."""
@@ -117,6 +121,13 @@ class Real:
             return await self.cut.apply(directory, writes, journeys, forget)
         return await _APPLY(directory, writes, journeys=journeys, forget=forget, above=above)
 
+    def begin_work(self, tasks: Tasks, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Stands where the hosts' own is: whose outcome a caller wants is under way until it is there."""
+        task = _BEGIN(tasks, work)
+        self._works.add(task)
+        task.add_done_callback(self._works.discard)
+        return task
+
     async def land(self, cut: Cut) -> None:
         """The write that was kept comes now."""
         assert cut.late is not None
@@ -132,6 +143,7 @@ class Real:
         """Another paglet from here on, of which nobody has heard."""
         self.paglet_id, self._create_id = new_id(), new_id()
         self._requests = [new_id() for _ in range(self._number)]
+        self.points.clear()
 
     async def create(self, at: int) -> None:
         """Asks with the same request id, however often."""
@@ -167,7 +179,15 @@ class Real:
     # What they look like.
 
     async def look(self) -> tuple[Seen | None, int]:
-        """What can be seen, and the row's epoch; None while something is under way."""
+        """What can be seen, and the row's epoch; None while something is under way.
+
+        Nothing is awaited after `points` are found to be still as they were: those that are there came before.
+        """
+        passed = len(self.points)
+        seen, epoch = await self._look()
+        return (seen, epoch) if len(self.points) == passed and not self._works else (None, 0)
+
+    async def _look(self) -> tuple[Seen | None, int]:
         row = await self._sites[0].host.parts.directory.get(self.paglet_id)
         kept, live = list[tuple[tuple[int, ...], int] | None](), list[bool]()
         for found in self._sites:
