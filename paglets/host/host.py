@@ -95,7 +95,7 @@ class Host:
         self._membership = Membership(parts, self.residents, uid=uid, version=version, services=self.residency.records)
         self.posting = Posting(parts, self.dormant, desks, self._started)
         self.dead_letters = DeadLetters(parts, desks, self.dormant.wake_for_posts)
-        self._comeback = Comeback(parts, self.residents, self.dormant, self._tasks)
+        self.comeback = Comeback(parts, self.residents, self.dormant, self._tasks)
         self.requests = Requests(
             parts,
             self.residents,
@@ -114,7 +114,7 @@ class Host:
             departures=self.departures,
             clones=self.clones,
             arrivals=self.arrivals,
-            comeback=self._comeback,
+            comeback=self.comeback,
             dormant=self.dormant,
             tasks=self._tasks,
         )
@@ -142,7 +142,7 @@ class Host:
             departures=self.departures,
             clones=self.clones,
             arrivals=self.arrivals,
-            comeback=self._comeback,
+            comeback=self.comeback,
             dormant=self.dormant,
             tasks=self._tasks,
         ).run()
@@ -170,7 +170,7 @@ class Host:
 
     async def _bring_back(self) -> None:
         """Brings back what a start does, one batch after another, then whatever has its time."""
-        await self._comeback.run()
+        await self.comeback.run()
         await self.dormant.keep_time()
 
     async def _watch_rows(self) -> None:
@@ -227,7 +227,7 @@ class Host:
 
         One that a restart has not brought back yet is brought now; a transfer that may bring it here is waited for.
         """
-        found = self.residents.get(paglet_id) or await self._comeback.resident(paglet_id)
+        found = self.residents.get(paglet_id) or await self.comeback.resident(paglet_id)
         if found is not None:
             return found
         incoming = self.arrivals.of_paglet(paglet_id)

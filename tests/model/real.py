@@ -192,7 +192,8 @@ class Real:
         kept, live = list[tuple[tuple[int, ...], int] | None](), list[bool]()
         for found in self._sites:
             journal = found.host.parts.journal
-            if await journal.departures() or await journal.arrivals():
+            is_coming = found.host.comeback.knows(self.paglet_id)
+            if is_coming or await journal.departures() or await journal.arrivals():
                 return None, 0
             kept.append(await self._kept(found))
             resident = found.host.residents.get(self.paglet_id)
