@@ -30,10 +30,11 @@ class Appending:
 
     def __init__(self, descriptor: int, size_bytes: int = 0) -> None:
         self._descriptor = descriptor
-        self._size = self._durable = size_bytes
+        self._size = size_bytes
+        self._durable = 0  # whoever wrote what is there may have been killed before any sync
         self._thread: ThreadPoolExecutor | None = None
         self._syncing: Future[None] | None = None
-        self._syncing_to = size_bytes
+        self._syncing_to = 0
 
     @property
     def size_bytes(self) -> int:
@@ -42,7 +43,7 @@ class Appending:
 
     @property
     def durable_bytes(self) -> int:
-        """How many bytes from the first on were made durable since this was made, with those from before it."""
+        """How many bytes from the first on were made durable since this was made, by whomever they were written."""
         return self._durable
 
     def append(self, data: bytes | memoryview) -> None:

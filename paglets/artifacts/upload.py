@@ -45,7 +45,8 @@ class LocalUpload:
         self._allowance = allowance
         self._publication = Publication(rooms, write)
         self._lock = asyncio.Lock()
-        self._committed_size = self._next = self._durable = part.hasher.size_bytes
+        self._committed_size = self._next = part.hasher.size_bytes
+        self._durable = 0  # whoever left them may not have waited for the disk
         self._publishing = False
         self._hopeless = False
         self._failed: BaseException | None = None

@@ -76,6 +76,18 @@ def test_nobody_waits_for_what_is_durable(tmp_path: Path, monkeypatch: pytest.Mo
     part.close()
 
 
+def test_what_somebody_left_is_not_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever left it may have been killed before any sync: to keep it takes one."""
+    first = Part.create(tmp_path / "p")
+    first.append(b"left")
+    first.close()
+    part = Part.reopen(tmp_path / "p", first.hasher)
+    syncs: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", syncs.append)
+    assert (part.keep(4), len(syncs)) == (4, 1)
+    part.close()
+
+
 @pytest.mark.parametrize("call", ["pwrite", "fdatasync"])
 def test_an_error_is_final(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     """What failed once is not tried again, and whatever is asked afterwards fails as well."""

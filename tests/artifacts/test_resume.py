@@ -364,8 +364,17 @@ def _forget_durable(root: Path) -> None:
     rows.close()
 
 
-async def test_a_pause_is_durable(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a pause says is synced first, and noted."""
+def _durable(root: Path) -> int:
+    """What is noted of the one upload to survive a loss of power."""
+    with sqlite3.connect(root / "artifacts.db") as rows:
+        (size,) = rows.execute("SELECT durable FROM uploads").fetchone()
+    rows.close()
+    return size
+
+
+@pytest.mark.parametrize("left", [False, True])
+async def test_a_pause_is_durable(root: Path, monkeypatch: pytest.MonkeyPatch, *, left: bool) -> None:
+    """What a pause says is synced first, and noted; also what another writer had left, who waited for no disk."""
     synced: list[int] = []
     fdatasync = os.fdatasync
 
@@ -375,10 +384,27 @@ async def test_a_pause_is_durable(root: Path, monkeypatch: pytest.MonkeyPatch) -
 
     async with opened(root) as store:
         upload = await begun(store)
+        if left:
+            await upload.leave()
+            upload = await store.open_upload(WRITE)
+            assert isinstance(upload, LocalUpload)
         monkeypatch.setattr(os, "fdatasync", look)
         assert await upload.pause() == len(HALF)
         assert synced == [len(HALF)]
         assert bytes_on_disk(root) == len(HALF)
+        assert _durable(root) == len(HALF)
+        await cancel_all(store)
+    assert_consistent(root)
+
+
+async def test_what_comes_in_many_sittings_is_durable_too(root: Path) -> None:
+    """A writer who is cut off again and again before a whole step has come loses no more than a step either."""
+    step = 2 * len(HALF)
+    async with opened(root, bounds=settings(sync_step_bytes=step)) as store:
+        for number in range(10):
+            async with await store.open_upload(WRITE) as upload:
+                await upload.write(number * len(HALF), HALF)
+        assert _durable(root) >= 10 * len(HALF) - step - len(HALF)
         await cancel_all(store)
     assert_consistent(root)
 
