@@ -25,7 +25,6 @@ from paglets.artifacts.steps import Step, passed
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult
 from paglets.digest import Digest, Hasher
 from paglets.errors import ExhaustedError, PagletError
-from paglets.offloop import off_loop
 
 __all__ = ["LocalUpload"]
 
@@ -223,19 +222,26 @@ class LocalUpload:
         async with self._lock:
             if self._ended:
                 return
-            error = self._failed
-            if isinstance(error, OSError) and refusals.full_disk_in(error) is None:
-                drop = True
-            if not (self._publication.decided or drop or self._hopeless):
-                drop = not await self._left_in_file()
-            if self._publication.decided:
-                self._end(None)
-            elif drop or self._hopeless:
-                await off_loop(self._part.close)
-                await self._rooms.janitor.discard(self._write.upload_id)
-                self._end(None)
-            else:
-                await self._rest(known=error is None)
+            try:
+                await self._leave_or_drop(drop=drop)
+            finally:
+                if not self._ended:  # e.g. the store was closed while this was opened
+                    self._end(None)
+
+    async def _leave_or_drop(self, *, drop: bool) -> None:
+        error = self._failed
+        if isinstance(error, OSError) and refusals.full_disk_in(error) is None:
+            drop = True
+        if not (self._publication.decided or drop or self._hopeless):
+            drop = not await self._left_in_file()
+        if self._publication.decided:
+            self._end(None)
+        elif drop or self._hopeless:
+            await self._rooms.disk.run(self._part.close)  # a slow disk holds up no threads but the store's
+            await self._rooms.janitor.discard(self._write.upload_id)
+            self._end(None)
+        else:
+            await self._rest(known=error is None)
 
     async def _left_in_file(self) -> bool:
         """Sees to it that the next writer finds what came, and that the disk has not lost any of it."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from paglets.artifacts import janitor
-from paglets.artifacts.appending import STEP_BYTES
+from paglets.artifacts.appending import STEP_BYTES, Appending
 from paglets.artifacts.ledger import Ledger
 from paglets.artifacts.local import LocalArtifactStore
 from paglets.artifacts.refusals import disk_full
@@ -120,6 +120,42 @@ async def _write_until_told(upload: Upload, offset: int) -> None:
     """Adds pieces to an upload until it raises what the disk has answered; 64 MiB is what it may be behind."""
     for start in range(offset, offset + 80 * MIB, MIB):
         await upload.write(start, bytes(MIB))
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+async def test_a_slow_disk_takes_no_threads_of_the_house(
+    root: Path, monkeypatch: pytest.MonkeyPatch, *, dropped: bool
+) -> None:
+    """However an upload ends, who waits until its bytes are on the disk is a thread of the store, never the loop."""
+    begun, ready, waiting = threading.Event(), threading.Event(), list[str]()
+    settle, close, fdatasync = Appending.settle, Appending.close, os.fdatasync
+
+    def sync(descriptor: int) -> None:
+        begun.set()
+        assert ready.wait(PATIENCE_S)
+        fdatasync(descriptor)
+
+    def noting(wait: Callable[[Appending], None]) -> Callable[[Appending], None]:
+        def call(file: Appending) -> None:
+            if not ready.is_set():
+                waiting.append(threading.current_thread().name)
+                ready.set()
+            wait(file)
+
+        return call
+
+    async with opened(root) as store:
+        upload = await store.open_upload(ArtifactWrite(upload_id="u"))
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fdatasync", sync)
+            patched.setattr(Appending, "settle", noting(settle))
+            patched.setattr(Appending, "close", noting(close))
+            await upload.write(0, bytes(STEP_BYTES))
+            assert await asyncio.to_thread(begun.wait, PATIENCE_S)
+            await (upload.drop() if dropped else upload.leave())
+        assert [name.partition("_")[0] for name in waiting] == ["artifacts"]
+        await cancel_all(store)
+    assert_consistent(root)
 
 
 class Hole:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from paglets.artifacts.steps import Step
 from paglets.artifacts.store import ArtifactWrite
 from paglets.digest import Digest
-from tests.artifacts.support import assert_consistent, cancel_all, opened, pieces, read_all, refused, settings
+from tests.artifacts.support import armed, assert_consistent, cancel_all, opened, pieces, read_all, refused, settings
 
 PARTIALS = 64
 DATA = [os.urandom(50_000) for _ in range(PARTIALS)]
@@ -49,6 +50,26 @@ async def test_closed_while_many_are_written(root: Path) -> None:
         for number, data in enumerate(DATA):
             assert await read_all(store, f"a{number}") == data
     assert descriptors_of(root) == []
+    assert_consistent(root)
+
+
+async def test_closed_while_one_is_opened(root: Path) -> None:
+    """An upload that finds its way in while its store closes is refused every step, and leaves no open file."""
+    async with opened(root) as store:
+        closing = list[asyncio.Task[None]]()
+
+        def close(step: str) -> None:
+            if step == Step.ADMIT_AFTER:
+                closing.append(asyncio.create_task(store.close()))
+
+        with armed(close):
+            upload = await store.open_upload(write(0))
+        await asyncio.gather(*closing)
+        for end in (upload.write(0, DATA[0]), upload.leave()):
+            assert (await refused(end)).reason == "SHUTTING_DOWN"
+    assert descriptors_of(root) == []
+    async with opened(root) as store:
+        assert await cancel_all(store) == 1
     assert_consistent(root)
 
 
