@@ -57,6 +57,10 @@ class Disk:
         """Runs work in a thread. A cancellation is raised when the work has ended."""
         return await unbroken(self.begin(work))
 
+    async def release(self, work: Callable[[], object]) -> None:
+        """Runs work that lets go of what other work used: in a thread of the house where its own have ended."""
+        await unbroken(off_loop(work) if self._closed else self.begin(work))
+
     async def close(self) -> None:
         """Waits for what was begun and ends the threads."""
         self._closed = True

@@ -11,10 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from paglets.artifacts import refusals
-from paglets.artifacts.disk import Disk, unbroken
+from paglets.artifacts.disk import Disk
 from paglets.artifacts.placement import PrivateFile
 from paglets.artifacts.reader import BlobReader, FileReader
-from paglets.offloop import off_loop
 
 __all__ = ["copy_blob", "landing"]
 
@@ -32,7 +31,7 @@ async def landing(disk: Disk, target: Path, *, overwrite: bool) -> AsyncGenerato
             yield file
             await disk.run(file.place)
     finally:
-        await unbroken(off_loop(file.discard))  # also when the disk's threads have ended
+        await disk.release(file.discard)
 
 
 async def copy_blob(disk: Disk, reader: BlobReader, blob: FileReader, file: PrivateFile) -> None:

@@ -237,7 +237,7 @@ class LocalUpload:
         if self._publication.decided:
             self._end(None)
         elif drop or self._hopeless:
-            await self._rooms.disk.run(self._part.close)  # a slow disk holds up no threads but the store's
+            await self._rooms.disk.release(self._part.close)
             await self._rooms.janitor.discard(self._write.upload_id)
             self._end(None)
         else:

@@ -17,6 +17,7 @@ from paglets.artifacts import janitor
 from paglets.artifacts.appending import STEP_BYTES, Appending
 from paglets.artifacts.ledger import Ledger
 from paglets.artifacts.local import LocalArtifactStore
+from paglets.artifacts.placement import PrivateFile
 from paglets.artifacts.refusals import disk_full
 from paglets.artifacts.store import ArtifactStore, ArtifactWrite, Upload, UploadState, WriteOutcome
 from paglets.config import StoreSettings
@@ -122,40 +123,70 @@ async def _write_until_told(upload: Upload, offset: int) -> None:
         await upload.write(start, bytes(MIB))
 
 
+class SlowDisk:
+    """Answers no sync until somebody waits for one, and notes which thread that is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.waiting = threading.Event(), list[str]()
+        self._ready, self._fdatasync = threading.Event(), os.fdatasync
+        monkeypatch.setattr(os, "fdatasync", self._sync)
+        for name in ("settle", "close"):
+            monkeypatch.setattr(Appending, name, self._noting(getattr(Appending, name)))
+
+    def _sync(self, descriptor: int) -> None:
+        self.begun.set()
+        assert self._ready.wait(PATIENCE_S)
+        self._fdatasync(descriptor)
+
+    def _noting(self, wait: Callable[[Appending], None]) -> Callable[[Appending], None]:
+        def call(file: Appending) -> None:
+            if not self._ready.is_set():
+                self.waiting.append(threading.current_thread().name.partition("_")[0])
+                self._ready.set()
+            wait(file)
+
+        return call
+
+
 @pytest.mark.parametrize("dropped", [False, True])
 async def test_a_slow_disk_takes_no_threads_of_the_house(
     root: Path, monkeypatch: pytest.MonkeyPatch, *, dropped: bool
 ) -> None:
     """However an upload ends, who waits until its bytes are on the disk is a thread of the store, never the loop."""
-    begun, ready, waiting = threading.Event(), threading.Event(), list[str]()
-    settle, close, fdatasync = Appending.settle, Appending.close, os.fdatasync
-
-    def sync(descriptor: int) -> None:
-        begun.set()
-        assert ready.wait(PATIENCE_S)
-        fdatasync(descriptor)
-
-    def noting(wait: Callable[[Appending], None]) -> Callable[[Appending], None]:
-        def call(file: Appending) -> None:
-            if not ready.is_set():
-                waiting.append(threading.current_thread().name)
-                ready.set()
-            wait(file)
-
-        return call
-
     async with opened(root) as store:
         upload = await store.open_upload(ArtifactWrite(upload_id="u"))
         with monkeypatch.context() as patched:
-            patched.setattr(os, "fdatasync", sync)
-            patched.setattr(Appending, "settle", noting(settle))
-            patched.setattr(Appending, "close", noting(close))
+            disk = SlowDisk(patched)
             await upload.write(0, bytes(STEP_BYTES))
-            assert await asyncio.to_thread(begun.wait, PATIENCE_S)
+            assert await asyncio.to_thread(disk.begun.wait, PATIENCE_S)
             await (upload.drop() if dropped else upload.leave())
-        assert [name.partition("_")[0] for name in waiting] == ["artifacts"]
+        assert disk.waiting == ["artifacts"]
         await cancel_all(store)
     assert_consistent(root)
+
+
+async def test_a_failed_export_to_a_slow_disk(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It ends in a thread of the store, too, and leaves no file."""
+    append, folder = Appending.append, tmp_path / "out"
+
+    def fail(file: Appending, data: bytes | memoryview) -> None:
+        if file.size_bytes >= STEP_BYTES:
+            assert disk.begun.wait(PATIENCE_S)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        append(file, data)
+
+    def cannot_clone(_file: PrivateFile, _descriptor: int) -> bool:
+        return False
+
+    async with opened(root) as store:
+        artifact_id = await put(store, bytes(STEP_BYTES + 1))
+        monkeypatch.setattr(PrivateFile, "clone", cannot_clone)
+        monkeypatch.setattr(Appending, "append", fail)
+        with monkeypatch.context() as patched:
+            disk = SlowDisk(patched)
+            with pytest.raises(OSError, match="Input/output error"):
+                await store.export_to_path(artifact_id, folder / "file")
+        assert (disk.waiting, names_in(folder)) == (["artifacts"], set())
 
 
 class Hole:
