@@ -72,7 +72,7 @@ class LatePart:
         return self._part
 
     def rest(self) -> None:
-        """Sees to it that all bytes are in the file, and that the disk did not lose any of what it was given."""
+        """Sees to it that all bytes are in the file, and that no sync of them failed; the last had none yet."""
         self.file().settle()
 
     def keep(self, least: int) -> int:

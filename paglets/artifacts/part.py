@@ -29,7 +29,7 @@ _LARGE_BYTES = 256 * 1024
 class Part:
     """One file: `append`, in the end `sync`, at last `close`. Every method blocks; one thread at a time.
 
-    An `OSError` of the disk is final: what was asked of the part after it raises it again, and nothing is tried twice.
+    An `OSError` of the disk is final: what adds or syncs bytes after it raises it again, and nothing is tried twice.
     """
 
     def __init__(self, descriptor: int, hasher: Hasher) -> None:
@@ -89,7 +89,10 @@ class Part:
         return self.hasher.digest()
 
     def settle(self) -> None:
-        """Waits until nothing is being made durable any more. Raises EIO if the disk lost some of it."""
+        """Waits until nothing is being made durable any more. Raises EIO if the disk lost some of that.
+
+        It tells of nothing else: what came before a full disk is as good as ever, and may be gone on with.
+        """
         self._file.settle()
 
     def keep(self, least: int) -> int:

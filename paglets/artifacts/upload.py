@@ -96,7 +96,7 @@ class LocalUpload:
             part, end = self._receiving(), offset + len(data)
             self._check_next(offset, end)
             step = self._rooms.settings.sync_step_bytes
-            if self._next - self._durable >= step:  # by now the disk has half of it, and nobody waits
+            if self._next - self._durable >= step:  # by now a disk that keeps up has half of it, and nobody waits
                 await unbroken(self._keep(self._next - step // 2))
             if not self._allowance.covers(end):
                 await unbroken(self._allowance.cover(end, self._next))
@@ -244,7 +244,7 @@ class LocalUpload:
             await self._rest(known=error is None)
 
     async def _left_in_file(self) -> bool:
-        """Sees to it that the next writer finds what came, and that the disk has not lost any of it."""
+        """Sees to it that the next writer finds what came, and nothing that the disk is known to have lost."""
         try:
             await self._rooms.disk.run(self._part.rest)
         except OSError:
