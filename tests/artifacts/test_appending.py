@@ -39,7 +39,7 @@ class Disk:
     """Answers syncs when it is let, and notes what of a file the page cache is to forget."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, error: int = 0) -> None:
-        self.syncs = 0
+        self.syncs = self.ended = 0
         self.forgotten: list[tuple[int, int]] = []
         self.begun, self.ready = Event(), Event()
         self._error = error
@@ -51,6 +51,7 @@ class Disk:
         self.syncs += 1
         self.begun.set()
         assert self.ready.wait(PATIENCE_S)
+        self.ended += 1
         if self._error:
             raise OSError(self._error, os.strerror(self._error))
 
@@ -123,6 +124,21 @@ def test_a_sync_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file.append(b"x")
         file.sync()
         assert (disk.syncs, file.durable_bytes) == (2, STEP_BYTES + 1)
+
+
+@pytest.mark.parametrize("error", [0, errno.EIO])
+def test_closing_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """No sync is under way any more once it is closed, however that went: the descriptor may be another file's soon."""
+    disk = Disk(monkeypatch, error=error)
+    with opened(tmp_path / "file") as file, ThreadPoolExecutor(1) as closer:
+        file.append(bytes(STEP_BYTES))
+        assert disk.begun.wait(PATIENCE_S)
+        closing = closer.submit(file.close)
+        until(lambda: closing.running() or closing.done(), "it is being closed")
+        assert not closing.done()
+        disk.ready.set()
+        closing.result(PATIENCE_S)
+        assert disk.ended == 1
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])

@@ -117,6 +117,23 @@ async def test_a_disk_that_loses_what_it_took(
     assert_consistent(root)
 
 
+async def test_no_export_has_lost_bytes(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the disk lost of a file behind the writer is told before the file has its name: no other sync tells it."""
+    folder = tmp_path / "out"
+    async with opened(root) as store:
+        artifact_id = await put(store, bytes(STEP_BYTES))
+        monkeypatch.setattr(PrivateFile, "clone", cannot_clone)
+        monkeypatch.setattr(os, "fdatasync", failing(os.fdatasync, f"{folder}/", errno.EIO))
+        with pytest.raises(OSError, match="the disk did not keep"):
+            await store.export_to_path(artifact_id, folder / "file")
+        assert names_in(folder) == set()
+
+
+def cannot_clone(_file: PrivateFile, _descriptor: int) -> bool:
+    """A file system where files do not share their blocks."""
+    return False
+
+
 async def _write_until_told(upload: Upload, offset: int) -> None:
     """Adds pieces to an upload until it raises what the disk has answered; 64 MiB is what it may be behind."""
     for start in range(offset, offset + 80 * MIB, MIB):
@@ -174,9 +191,6 @@ async def test_a_failed_export_to_a_slow_disk(root: Path, monkeypatch: pytest.Mo
             assert disk.begun.wait(PATIENCE_S)
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         append(file, data)
-
-    def cannot_clone(_file: PrivateFile, _descriptor: int) -> bool:
-        return False
 
     async with opened(root) as store:
         artifact_id = await put(store, bytes(STEP_BYTES + 1))
