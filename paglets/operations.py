@@ -27,6 +27,7 @@ __all__ = [
     "query_of",
     "resident_id",
     "snake_case",
+    "streams",
 ]
 
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -116,13 +117,7 @@ class ServiceOperation:
     def require_unary(self) -> None:
         """Raises OPERATION_STREAMS for an operation that one request and one reply are not enough for."""
         if not self.is_unary:
-            raise InvalidArgumentError(
-                "OPERATION_STREAMS",
-                f"{self.full_name} takes or gives a stream, and this has one request and one reply: call it by its own"
-                " rpc, with the metadata paglet-id",
-                metadata={"operation": self.full_name},
-                field="operation",
-            )
+            raise streams(self.full_name, ", with the metadata paglet-id")
 
     def require_messages(self, request: type[Message], reply: type[Message] | None = None) -> None:
         """Raises CONTRACT_VIOLATED unless it takes such requests and gives such replies, told by their full names."""
@@ -183,6 +178,16 @@ class ServiceContract:
                 f"{self.name} has no operation {name!r}, it has {', '.join(known)}{near_name(method, known)}",
             )
         return ServiceOperation(found)
+
+
+def streams(name: str, how: str = "") -> InvalidArgumentError:
+    """What is said of an rpc that one request and one reply are not enough for; `how` else it is called."""
+    return InvalidArgumentError(
+        "OPERATION_STREAMS",
+        f"{name} takes or gives a stream, and this has one request and one reply: call it by its own rpc{how}",
+        metadata={"operation": name},
+        field="operation",
+    )
 
 
 def _violated(contract: str, operation: str, message: str) -> InvalidArgumentError:

@@ -20,6 +20,7 @@ import grpc
 from grpc_health.v1 import health_pb2_grpc
 
 from paglet.v1 import (
+    call_pb2_grpc,
     directory_pb2_grpc,
     lifecycle_pb2_grpc,
     mesh_pb2_grpc,
@@ -50,6 +51,7 @@ from paglets.host.work import WorkFolders
 from paglets.loop import run
 from paglets.offloop import await_off_loop, off_loop
 from paglets.services.artifact import ArtifactServicer, add_artifacts
+from paglets.services.carrying import CallServicer
 from paglets.services.directory import DirectoryServicer
 from paglets.services.door import Door
 from paglets.services.flights import Flights
@@ -170,9 +172,13 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
         )
         _add_services(services, host, router, health, watches, await ReadTickets.of(parts.journal))
         door = Door(host, router, services, flights)
+        carrying = CallServicer(
+            door.unary, max_calls=settings.max_concurrent_rpcs, max_calls_of_stream=settings.max_rpcs_of_connection
+        )
+        services.add(call_pb2_grpc.add_CallServiceServicer_to_server, carrying)
         server = await _listen(settings, host, door, services)
         await server.start()
-        stack.push_async_callback(_stop, server, parts, health, watches, router)
+        stack.push_async_callback(_stop, server, parts, health, watches, router, carrying)
         stack.push_async_callback(host.close)
         await host.recover()
         health.serve(services.service_names)
@@ -181,7 +187,12 @@ async def running_host(settings: HostSettings) -> AsyncGenerator[RunningHost]:
 
 
 async def _stop(
-    server: grpc.aio.Server, parts: HostParts, health: HealthServicer, watches: Watches, router: Router
+    server: grpc.aio.Server,
+    parts: HostParts,
+    health: HealthServicer,
+    watches: Watches,
+    router: Router,
+    carrying: CallServicer,
 ) -> None:
     """Ends the server: watches, of whatever, and streams that are passed on end at once; calls have the drain time."""
     stopping = asyncio.create_task(server.stop(parts.settings.drain_s))
@@ -189,6 +200,7 @@ async def _stop(
     parts.store.end_watches()
     watches.end()
     router.end_streams()
+    carrying.end()
     if isinstance(parts.directory, SqliteDirectory):
         await parts.directory.close()
     await stopping

@@ -26,6 +26,7 @@ from paglets.client.channel import open_channel
 from paglets.client.dead_letters import DeadLetters
 from paglets.client.host_watch import watch_hosts
 from paglets.client.journeys import journey_progress
+from paglets.client.multiplexed import MultiplexedChannel
 from paglets.client.paglet_watch import watch_paglets
 from paglets.client.proxy import PagletProxy
 from paglets.client.retry import RetryPolicy, bounded_timeout
@@ -69,12 +70,16 @@ class Client:
 
     Every call has the deadline `timeout_s` unless it says otherwise, and is made again while the host cannot be
     reached, with the same request id: it runs once. Errors are PagletErrors. Nothing is sent before the first call.
+
+    With `multiplexed` unary calls share one stream, which costs client and host much less: for a process that makes
+    thousands of small calls a second. They mean the same.
     """
 
-    def __init__(self, address: str, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, address: str, *, timeout_s: float = 30.0, multiplexed: bool = False) -> None:
         self.address = address
         self.policy = RetryPolicy(timeout_s=timeout_s)
-        self._channel = open_channel(address, calls_only=True)
+        channel = open_channel(address, calls_only=True)
+        self._channel = MultiplexedChannel(channel) if multiplexed else channel
         self._artifact_channel = open_channel(address)
         safe = SafeChannel(self._channel, policy=self.policy)
         self._lifecycle: lifecycle_pb2_grpc.LifecycleServiceAsyncStub = lifecycle_pb2_grpc.LifecycleServiceStub(safe)

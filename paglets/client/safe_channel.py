@@ -6,13 +6,13 @@ Generated stubs cannot tell it from gRPC's own. It never closes the channel that
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import grpc
 
 from paglets.client.multicallables import Pairs, StreamStream, StreamUnary, UnaryStream, UnaryUnary
 from paglets.client.retry import RetryPolicy
+from paglets.client.wrapped_channel import WrappedChannel
 
 __all__ = ["SafeChannel"]
 
@@ -20,7 +20,7 @@ RequestT = TypeVar("RequestT")
 ReplyT = TypeVar("ReplyT")
 
 
-class SafeChannel(grpc.aio.Channel):
+class SafeChannel(WrappedChannel):
     """Wraps `channel`: every call gets `metadata`; `policy` and `request_ids` are for unary ones.
 
     A streaming call gets the metadata and is otherwise gRPC's own, errors too: only its user knows how to go on with a
@@ -35,7 +35,7 @@ class SafeChannel(grpc.aio.Channel):
         request_ids: bool = False,
         policy: RetryPolicy | None = None,
     ) -> None:
-        self._channel = channel
+        super().__init__(channel)
         self._metadata = metadata
         self._request_ids = request_ids
         self._policy = policy or RetryPolicy()
@@ -83,26 +83,3 @@ class SafeChannel(grpc.aio.Channel):
         """An rpc of two streams."""
         inner = self._channel.stream_stream(method, request_serializer, response_deserializer)
         return StreamStream(inner, self._metadata)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        """Leaves the wrapped channel open."""
-
-    async def close(self, grace: float | None = None) -> None:
-        """Leaves the wrapped channel open."""
-
-    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:  # noqa: FBT001, FBT002 - gRPC's own
-        """The state of the wrapped channel."""
-        return self._channel.get_state(try_to_connect)
-
-    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        """Waits for another state of the wrapped channel."""
-        await self._channel.wait_for_state_change(last_observed_state)
-
-    async def channel_ready(self) -> None:
-        """Waits until the wrapped channel is connected."""
-        await self._channel.channel_ready()

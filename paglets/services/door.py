@@ -7,6 +7,7 @@ refuses.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
@@ -52,11 +53,19 @@ class Door(grpc.GenericRpcHandler):
             return None
         return self._unary_paths.get(path) or self._stream(path, self._operation)
 
-    def _unary(self, path: str) -> grpc.RpcMethodHandler[Any, Any]:
-        async def serve(request: bytes, context: ServerContext) -> bytes:
-            return await self._answer(path, request, context)
+    def unary(self, path: str, context: ServerContext) -> Callable[[bytes, ServerContext], Awaitable[bytes]]:
+        """What answers a unary call that did not come by an rpc of its own: a paglet, or the host itself.
 
-        return grpc.unary_unary_rpc_method_handler(guard_single(serve, path))
+        Raises OPERATION_STREAMS for an rpc of the host that streams.
+        """
+        if (own := self._own.unary(path)) is not None:
+            return own
+        if any(key == PAGLET_ID_KEY for key, _ in context.invocation_metadata() or ()):
+            return partial(self._answer, path)
+        raise _unknown(path)
+
+    def _unary(self, path: str) -> grpc.RpcMethodHandler[Any, Any]:
+        return grpc.unary_unary_rpc_method_handler(guard_single(partial(self._answer, path), path))
 
     async def _answer(self, path: str, request: bytes, context: ServerContext) -> bytes:
         meta = self._router.meta(context)
@@ -146,11 +155,15 @@ def _nobodys(path: str) -> grpc.RpcMethodHandler[Any, Any]:
     """The answer to a call that neither names a paglet nor is one of the host's own."""
 
     async def refuse(_request: bytes, _context: ServerContext) -> bytes:
-        name = path.removeprefix("/")
-        raise OperationNotFoundError(
-            "OPERATION_NOT_FOUND",
-            f"this host itself has no {name}; a call of a paglet needs the metadata {PAGLET_ID_KEY}",
-            metadata={"operation": name},
-        )
+        raise _unknown(path)
 
     return grpc.unary_unary_rpc_method_handler(guard_single(refuse, path))
+
+
+def _unknown(path: str) -> OperationNotFoundError:
+    name = path.removeprefix("/")
+    return OperationNotFoundError(
+        "OPERATION_NOT_FOUND",
+        f"this host itself has no {name}; a call of a paglet needs the metadata {PAGLET_ID_KEY}",
+        metadata={"operation": name},
+    )

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 
 from paglets.errors import InvalidArgumentError, PagletError, as_paglet_error
 from paglets.host.threads import is_cancelled
+from paglets.operations import streams
 from paglets.services.outlet import STALL_TIMEOUT_S, Outlet, ServerContext
 from paglets.wire.status import DETAILS_KEY, to_status
 
@@ -29,6 +30,7 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 ServicerT = TypeVar("ServicerT")
 RequestT = TypeVar("RequestT")
 ReplyT = TypeVar("ReplyT")
+ContextT = TypeVar("ContextT", bound=ServerContext)
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
@@ -71,11 +73,11 @@ def _is_ended(context: ServerContext) -> bool:
 
 
 def guard_single(
-    behavior: Callable[[RequestT, ServerContext], Awaitable[ReplyT]], method: str
-) -> Callable[[RequestT, ServerContext], Awaitable[ReplyT]]:
+    behavior: Callable[[RequestT, ContextT], Awaitable[ReplyT]], method: str
+) -> Callable[[RequestT, ContextT], Awaitable[ReplyT]]:
     """Guards a handler that answers with one message."""
 
-    async def guarded(request: RequestT, context: ServerContext) -> ReplyT:
+    async def guarded(request: RequestT, context: ContextT) -> ReplyT:
         try:
             return await behavior(request, context)
         except BaseException as error:
@@ -167,6 +169,25 @@ class GuardedServices(grpc.GenericRpcHandler):
     def handler(self, path: str) -> Handler | None:
         """The handler of a path, for a guard of the caller's own; None for one that is not ours."""
         return self._bare.get(path)
+
+    def unary(self, path: str) -> Callable[[bytes, ServerContext], Awaitable[bytes]] | None:
+        """Answers a unary rpc as bytes, for a guard of the caller's own; None for one that is not ours.
+
+        Raises OPERATION_STREAMS for one that is not unary.
+        """
+        handler = self._bare.get(path)
+        if handler is None:
+            return None
+        # The stubs type a handler's behaviours for threads; in an asyncio server they are coroutines.
+        behavior: Any = handler.unary_unary
+        encode = handler.response_serializer or bytes
+        if behavior is None:
+            raise streams(path.removeprefix("/"))
+
+        async def answer(request: bytes, context: ServerContext) -> bytes:
+            return encode(await behavior(request, context))
+
+        return answer
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """The handler of a method, None for one that is not ours."""

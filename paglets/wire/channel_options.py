@@ -31,8 +31,8 @@ CALL_AHEAD_BYTES = 256 * 1024
 MAX_METADATA_BYTES = 64 * 1024
 """What either end takes as headers or trailers of a call; the details of an error travel there."""
 
+_MAX_RECEIVED = "grpc.max_receive_message_length"
 _LIMITS = (
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     # Below the first, metadata always passes; between the two it is refused at random, so they are the same.
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
@@ -42,6 +42,8 @@ _LIMITS = (
 _AHEAD: Final = "grpc.http2.lookahead_bytes"
 _CLIENT = (
     *_LIMITS,
+    # The largest reply may come in a stream of calls, with its metadata.
+    (_MAX_RECEIVED, MAX_MESSAGE_BYTES + 2 * MAX_METADATA_BYTES),
     # An http_proxy in the environment is for the web; gRPC would use it even for 127.0.0.1.
     ("grpc.enable_http_proxy", 0),
     # Each channel has a connection of its own: large bytes do not hold up small calls.
@@ -65,6 +67,7 @@ CALL_OPTIONS: Final = (*_CLIENT, (_AHEAD, CALL_AHEAD_BYTES))
 
 SERVER_OPTIONS: Final = (
     *_LIMITS,
+    (_MAX_RECEIVED, MAX_MESSAGE_BYTES),
     (_AHEAD, HOST_AHEAD_BYTES),
     # Otherwise two servers share a port without a word, and the wrong one answers.
     ("grpc.so_reuseport", 0),

@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from paglet.examples.counter.v1 import counter_pb2, counter_pb2_grpc
 from paglet.v1 import (
     artifact_pb2,
+    call_pb2_grpc,
     lifecycle_pb2,
     lifecycle_pb2_grpc,
     mesh_pb2,
@@ -27,6 +28,7 @@ from paglet.v1 import (
     types_pb2,
 )
 from paglets.errors import PagletError
+from paglets.services.carrying import CallServicer, Find, Unary
 from paglets.services.guard import GuardedServices, Handler, ServerContext
 from paglets.wire.channel_options import SERVER_OPTIONS
 
@@ -277,6 +279,17 @@ def _reader(script: Script) -> Handler:
     )
 
 
+def _finder(services: GuardedServices) -> Find:
+    """Calls that come in a stream are answered as those that do not."""
+
+    def find(path: str, _context: ServerContext) -> Unary:
+        found = services.unary(path)
+        assert found is not None, path
+        return found
+
+    return find
+
+
 def paglet(paglet_id: str, *, host: str = "alpha", type: str = "shop.Cart") -> lifecycle_pb2.Paglet:
     """An active paglet."""
     return lifecycle_pb2.Paglet(
@@ -297,6 +310,8 @@ async def serving(script: Script, port: int = 0) -> AsyncGenerator[str]:
         services.add(adder, servicer)
     services.add_registered_method_handlers("paglet.v1.OperationService", {"InvokeOperation": _invoker(script)})
     services.add_registered_method_handlers("paglet.v1.ArtifactService", {"ReadArtifact": _reader(script)})
+    carrying = CallServicer(_finder(services), max_calls=100, max_calls_of_stream=100)
+    services.add(call_pb2_grpc.add_CallServiceServicer_to_server, carrying)
     server = grpc.aio.server(options=SERVER_OPTIONS, handlers=(services,))
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import product
 from pathlib import Path
+from typing import TypeAlias
 
 import grpc
 import pytest
@@ -28,8 +30,9 @@ from tests.services.house import MODULES, Offer, offers, services, types
 NOWHERE = "127.0.0.1:1"
 REPORT = "report.txt"
 UNARY = [offer for offer in offers() if offer.handler.operation.is_unary]
-ROUTES = [(generic, forwarded) for generic in (False, True) for forwarded in (False, True)]
-"""By the generic door or the native one; by way of another host or not."""
+Route: TypeAlias = tuple[bool, bool, bool]
+ROUTES: list[Route] = list(product((False, True), repeat=3))
+"""By the generic door or the native one; by way of another host or not; in a stream of calls or by an rpc of its own."""
 
 
 def packed(message: Message) -> AnyMessage:
@@ -71,15 +74,19 @@ SAMPLES: Mapping[str, Message] = {
 
 @dataclass(frozen=True)
 class Pair:
-    """Clients of two joined hosts; paglets are on the first."""
+    """Clients of two joined hosts, and those whose calls share a stream; paglets are on the first."""
 
     alpha: Client
     beta: Client
+    alpha_multiplexed: Client
+    beta_multiplexed: Client
 
-    async def call(self, paglet_id: str, offer: Offer, request_id: str, route: tuple[bool, bool]) -> tuple[bytes, bool]:
+    async def call(self, paglet_id: str, offer: Offer, request_id: str, route: Route) -> tuple[bytes, bool]:
         """The bytes of the reply, and whether they were given before."""
-        generic, forwarded = route
-        channel, operation = (self.beta if forwarded else self.alpha).channel, offer.handler.operation
+        generic, forwarded, carried = route
+        plain = self.beta if forwarded else self.alpha
+        multiplexed = self.beta_multiplexed if forwarded else self.alpha_multiplexed
+        channel, operation = (multiplexed if carried else plain).channel, offer.handler.operation
         request = SAMPLES[offer.name]
         if generic:
             by_name = door(channel).InvokeOperation(
@@ -108,7 +115,11 @@ async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pair]:
     async with AsyncExitStack() as stack:
         alpha = await stack.enter_async_context(local_host("alpha", allow=MODULES, file_roots=[root]))
         beta = await stack.enter_async_context(local_host("beta", allow=MODULES, join=alpha.address))
-        clients = [await stack.enter_async_context(Client(host.address)) for host in (alpha, beta)]
+        clients = [
+            await stack.enter_async_context(Client(host.address, multiplexed=carried))
+            for carried in (False, True)
+            for host in (alpha, beta)
+        ]
         yield Pair(*clients)
 
 
@@ -125,7 +136,7 @@ def test_every_pattern_is_hosted() -> None:
 
 @pytest.mark.parametrize("first", ROUTES, ids=str)
 @pytest.mark.parametrize("offer", UNARY, ids=lambda offer: offer.name)
-async def test_both_doors_give_the_same_bytes(pair: Pair, offer: Offer, first: tuple[bool, bool]) -> None:
+async def test_both_doors_give_the_same_bytes(pair: Pair, offer: Offer, first: Route) -> None:
     """Whichever way a request comes first, all ways give one answer; unless it only reads, it is run once."""
     paglet_id = (await pair.alpha.create(offer.paglet_type)).paglet_id
     replies = [await pair.call(paglet_id, offer, "r-1", first)]
