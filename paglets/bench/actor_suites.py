@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from paglets.bench.call_client import CallCommand, Calls
+from paglets.bench.call_client import By, CallCommand, Calls
 from paglets.bench.calling import Ask, counting
 from paglets.bench.journey_suites import Shuttle
 from paglets.bench.processes import Child, host_command, program
@@ -53,18 +53,23 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Contest:
-    """One thing that is measured, and of which peers: an actor of Dask is an object, and weighs next to nothing."""
+    """One thing that is measured, and of which peers: an actor of Dask is an object, and weighs next to nothing.
+
+    `ways` says how paglets do it, if there is more than one.
+    """
 
     what: _What
     name: str
     unit: str
     callers: int
     peers: Sequence[str] = ("ray", "dask")
+    ways: Sequence[str] = ("",)
 
 
+_CALLS = ("", " multiplexed")
 _CONTESTS = (
-    _Contest(what="create", name=f"create, {_MAKERS} callers", unit="a second", callers=_MAKERS),
-    _Contest(what="add", name=f"Add, {_CALLERS} callers", unit="calls/s", callers=_CALLERS),
+    _Contest(what="create", name=f"create, {_MAKERS} callers", unit="a second", callers=_MAKERS, ways=_CALLS),
+    _Contest(what="add", name=f"Add, {_CALLERS} callers", unit="calls/s", callers=_CALLERS, ways=_CALLS),
     _Contest(what="move", name="move, empty state", unit="moves/s", callers=1),
     _Contest(what="weigh", name="memory of one more", unit="KiB", callers=_WEIGHED, peers=("ray",)),
 )
@@ -90,29 +95,32 @@ async def actor_rows(stage: Stage, say: Say) -> list[Row]:
         counter = await stack.enter_async_context(counting(stage))
         shuttle = Shuttle(stage, alpha, beta)
         await shuttle.start()
-        ours: dict[_What, Measure] = {
-            "create": lambda: _create(stage, host),
+        ours: dict[str, Measure] = {
+            "create": lambda: _create(stage, host, "stub"),
+            "create multiplexed": lambda: _create(stage, host, "multiplexed"),
             "add": counter.measure(Ask(server=stage.alpha, method="add"), _CALLERS),
+            "add multiplexed": counter.measure(Ask(server=stage.alpha, method="add", by="multiplexed"), _CALLERS),
             "move": lambda: shuttle.moves_per_second(seconds),
             "weigh": lambda: _weigh(host),
         }
         measures: dict[str, Measure] = {}
         for contest in _CONTESTS:
-            measures[contest.what] = ours[contest.what]
+            measures |= {contest.what + way: ours[contest.what + way] for way in contest.ways}
             for peer in contest.peers:
                 if peer in peers:
                     measures[f"{contest.what} by {peer}"] = _asked(peers[peer], contest, seconds)
         found = await in_turn("actors", stage.settings.rounds, measures, say)
-    return [_row(contest, found) for contest in _CONTESTS if set(contest.peers) & peers.keys()]
+    shown = [contest for contest in _CONTESTS if set(contest.peers) & peers.keys()]
+    return [_row(contest, way, found) for contest in shown for way in contest.ways]
 
 
-def _row(contest: _Contest, found: dict[str, list[Sample]]) -> Row:
+def _row(contest: _Contest, way: str, found: dict[str, list[Sample]]) -> Row:
     theirs = ((peer, found.get(f"{contest.what} by {peer}")) for peer in contest.peers)
     return Row(
         suite="actors",
-        name=contest.name,
+        name=contest.name + way,
         unit=contest.unit,
-        samples=found[contest.what],
+        samples=found[contest.what + way],
         references=[Reference(f"{peer.capitalize()}, not durable", samples) for peer, samples in theirs if samples],
         less_is_better=contest.what == "weigh",
     )
@@ -135,10 +143,10 @@ def _asked(peer: Child, contest: _Contest, seconds: float) -> Measure:
     return sample
 
 
-async def _create(stage: Stage, host: Child) -> Sample:
+async def _create(stage: Stage, host: Child, by: By) -> Sample:
     client = stage.call_clients[0]
     command = CallCommand(
-        address=host.address, paglet_id="", method="create", callers=_MAKERS, seconds=stage.settings.seconds
+        address=host.address, paglet_id="", method="create", callers=_MAKERS, seconds=stage.settings.seconds, by=by
     )
     done, cpu_s = await with_cpu((host,), client.ask(command, Calls))
     return Sample(done.calls / done.seconds, cpu_s / done.calls)

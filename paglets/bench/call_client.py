@@ -20,8 +20,9 @@ from paglets.loop import run
 from paglets.values import new_id
 from paglets.wire.metadata import PAGLET_ID_KEY, REQUEST_ID_KEY
 
-__all__ = ["CallClient", "CallCommand", "Calls", "main"]
+__all__ = ["By", "CallClient", "CallCommand", "Calls", "main"]
 
+By: TypeAlias = Literal["stub", "stub with request ids", "proxy", "multiplexed"]
 _Stub: TypeAlias = "counter_pb2_grpc.CounterServiceAsyncStub"
 
 
@@ -32,7 +33,7 @@ class CallCommand:
     `create` makes another counter each time instead.
 
     `by` is what calls: a generated stub on a plain channel, with or without a request id for each call, or the SDK's
-    proxy, which gives one itself.
+    proxy, which gives one itself, and whose calls share a stream if it is `multiplexed`.
     """
 
     address: str
@@ -40,7 +41,7 @@ class CallCommand:
     method: Literal["add", "get", "create"]
     callers: int
     seconds: float
-    by: Literal["stub", "stub with request ids", "proxy"] = "stub"
+    by: By = "stub"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,20 +57,23 @@ class CallClient:
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
-        self._clients: dict[str, Client] = {}
+        self._clients: dict[tuple[str, bool], Client] = {}
 
     async def obey(self, command: CallCommand) -> Calls:
         """Calls until the time is over; the clock stops with the last answer."""
-        call = _caller(await self._client(command.address), command)
+        client = await self._client(command.address, multiplexed=command.by == "multiplexed")
+        call = _caller(client, command)
         await call()
         began = time.perf_counter()
         counts = await asyncio.gather(*(_until(began + command.seconds, call) for _ in range(command.callers)))
         return Calls(calls=sum(counts), seconds=time.perf_counter() - began)
 
-    async def _client(self, address: str) -> Client:
-        if address not in self._clients:
-            self._clients[address] = await self._stack.enter_async_context(Client(address))
-        return self._clients[address]
+    async def _client(self, address: str, *, multiplexed: bool) -> Client:
+        key = (address, multiplexed)
+        if key not in self._clients:
+            client = Client(address, multiplexed=multiplexed)
+            self._clients[key] = await self._stack.enter_async_context(client)
+        return self._clients[key]
 
 
 async def _until(end: float, call: Callable[[], Awaitable[object]]) -> int:
@@ -84,9 +88,10 @@ async def _until(end: float, call: Callable[[], Awaitable[object]]) -> int:
 def _caller(client: Client, command: CallCommand) -> Callable[[], Awaitable[object]]:
     """One call, as the command wants it."""
     stub: _Stub = counter_pb2_grpc.CounterServiceStub(client.channel)
-    if command.by == "proxy":
+    by_proxy = command.by in {"proxy", "multiplexed"}
+    if by_proxy:
         stub = client.proxy(command.paglet_id).stub(counter_pb2_grpc.CounterServiceStub)
-    own = () if command.by == "proxy" else ((PAGLET_ID_KEY, command.paglet_id),)
+    own = () if by_proxy else ((PAGLET_ID_KEY, command.paglet_id),)
     add, get = counter_pb2.AddRequest(amount=1), counter_pb2.GetRequest()
 
     def metadata() -> tuple[tuple[str, str], ...]:

@@ -23,6 +23,8 @@ _ROWS: Mapping[str, Sequence[str]] = {
     "Get by PagletProxy": ("bare gRPC Get", "Get"),
     "Add": ("bare gRPC Add", _DISK),
     "Add with request ids": ("bare gRPC Add", "Add"),
+    "Get multiplexed": ("bare gRPC Get", "Get by PagletProxy"),
+    "Add multiplexed": ("bare gRPC Add", "Add with request ids"),
 }
 
 
@@ -35,6 +37,8 @@ async def call_rows(stage: Stage, say: Say) -> list[Row]:
         "bare gRPC Add": Ask(server=stage.echo, method="add"),
         "Add": Ask(server=stage.alpha, method="add"),
         "Add with request ids": Ask(server=stage.alpha, method="add", by="stub with request ids"),
+        "Get multiplexed": Ask(server=stage.alpha, method="get", by="multiplexed"),
+        "Add multiplexed": Ask(server=stage.alpha, method="add", by="multiplexed"),
     }
 
     async def disk() -> Sample:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from paglet.examples.counter.v1 import counter_pb2, counter_pb2_grpc
-from paglets.bench.call_client import CallCommand, Calls
+from paglets.bench.call_client import By, CallCommand, Calls
 from paglets.bench.processes import Child, ProgramFailedError
 from paglets.bench.rounds import Measure, with_cpu
 from paglets.bench.samples import Sample
@@ -26,7 +26,7 @@ class Ask:
 
     server: Child
     method: Literal["add", "get"]
-    by: Literal["stub", "stub with request ids", "proxy"] = "stub"
+    by: By = "stub"
     served_by: Sequence[Child] = ()
 
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Literal
 
-from paglets.bench.call_client import CallCommand, Calls
+from paglets.bench.call_client import By, CallCommand, Calls
 from paglets.bench.call_suites import syncs_per_second
 from paglets.bench.processes import Child, host_command, program
 from paglets.bench.rounds import Say, in_turn, with_cpu
@@ -18,7 +18,8 @@ from paglets.examples.counter import Counter
 __all__ = ["life_rows"]
 
 _MAKERS = 16
-_CREATE, _ADD, _REST, _DISK = "create", "bare gRPC Add", "deactivate and activate", "fdatasync of 4 KiB"
+_CREATE, _MULTIPLEXED, _REST = "create", "create multiplexed", "deactivate and activate"
+_ADD, _DISK = "bare gRPC Add", "fdatasync of 4 KiB"
 
 
 async def life_rows(stage: Stage, say: Say) -> list[Row]:
@@ -32,6 +33,7 @@ async def life_rows(stage: Stage, say: Say) -> list[Row]:
 
         measures = {
             _CREATE: lambda: _calls(stage, host, paglet_id, "create"),
+            _MULTIPLEXED: lambda: _calls(stage, host, paglet_id, "create", by="multiplexed"),
             _ADD: lambda: _calls(stage, stage.echo, paglet_id, "add"),
             _REST: lambda: _rests(host, client, paglet_id, stage.settings.seconds),
             _DISK: disk,
@@ -39,18 +41,23 @@ async def life_rows(stage: Stage, say: Say) -> list[Row]:
         found = await in_turn("life", stage.settings.rounds, measures, say)
     disks = Reference(_DISK, found[_DISK])
     return [
-        Row(
-            suite="life",
-            name=f"{_CREATE}, {_MAKERS} callers",
-            unit="paglets/s",
-            samples=found[_CREATE],
-            references=[Reference(_ADD, found[_ADD]), disks],
+        *(
+            Row(
+                suite="life",
+                name=f"{name}, {_MAKERS} callers",
+                unit="paglets/s",
+                samples=found[name],
+                references=[Reference(_ADD, found[_ADD]), disks],
+            )
+            for name in (_CREATE, _MULTIPLEXED)
         ),
         Row(suite="life", name=_REST, unit="pairs/s", samples=found[_REST], references=[disks]),
     ]
 
 
-async def _calls(stage: Stage, server: Child, paglet_id: str, method: Literal["add", "create"]) -> Sample:
+async def _calls(
+    stage: Stage, server: Child, paglet_id: str, method: Literal["add", "create"], *, by: By = "stub"
+) -> Sample:
     client = stage.call_clients[0]
     command = CallCommand(
         address=server.address,
@@ -58,6 +65,7 @@ async def _calls(stage: Stage, server: Child, paglet_id: str, method: Literal["a
         method=method,
         callers=_MAKERS,
         seconds=stage.settings.seconds,
+        by=by,
     )
     done, cpu_s = await with_cpu((server,), client.ask(command, Calls))
     return Sample(done.calls / done.seconds, cpu_s / done.calls)

@@ -92,11 +92,13 @@ class Client(OpenFace[client.Client]):
 
     Every call has the deadline `timeout_s` unless it says otherwise, and is made again while the host cannot be
     reached, with the same request id: it runs once. Errors are PagletErrors. Nothing is sent before the first call.
+
+    With `multiplexed` unary calls share one stream, as those of the coroutines' client do: for many threads that call.
     """
 
-    def __init__(self, address: str, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, address: str, *, timeout_s: float = 30.0, multiplexed: bool = False) -> None:
         async def connect() -> client.Client:
-            return client.Client(address, timeout_s=timeout_s)
+            return client.Client(address, timeout_s=timeout_s, multiplexed=multiplexed)
 
         super().__init__(connect)
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-__all__ = ["CallEnd", "replies_of"]
+__all__ = ["CallEnd", "is_mask", "replies_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class CallEnd:
 
         UNAVAILABLE if it masks a broken connection.
         """
-        if not _is_mask(found):
+        if not is_mask(found):
             return found
         try:
             async with asyncio.timeout(_WAIT_S):
@@ -80,7 +80,7 @@ class CallEnd:
             trailing_metadata=trailing,
             details=_at_once(call.details()),
         )
-        if not _is_mask(error):
+        if not is_mask(error):
             self._sent = error
 
 
@@ -101,7 +101,8 @@ async def replies_of(call: grpc.aio.StreamStreamCall[Any, T]) -> AsyncGenerator[
         call.cancel()
 
 
-def _is_mask(error: grpc.aio.AioRpcError) -> bool:
+def is_mask(error: grpc.aio.AioRpcError) -> bool:
+    """Whether an error only says that something could not be sent, since the call had ended."""
     return error.code() is grpc.StatusCode.INTERNAL and error.details() == _MASK
 
 

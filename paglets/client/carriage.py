@@ -14,7 +14,7 @@ import grpc
 
 from paglet.v1 import call_pb2 as pb
 from paglet.v1 import call_pb2_grpc
-from paglets.client.call_end import replies_of
+from paglets.client.call_end import is_mask
 from paglets.client.carried_call import CarriedCall
 
 __all__ = ["Carriage"]
@@ -35,13 +35,12 @@ class Carriage:
         self._unsent: deque[pb.CarriedCall] = deque()
         self._given_up: list[int] = []
         self._wanted = asyncio.Event()
-        self._sending = asyncio.create_task(self._send())
-        self._receiving = asyncio.create_task(self._receive())
+        self._tasks = [asyncio.create_task(self._send()), asyncio.create_task(self._receive())]
 
     @property
     def is_open(self) -> bool:
         """Whether calls may be begun."""
-        return not (self._sending.done() or self._receiving.done())
+        return not any(task.done() for task in self._tasks)
 
     @property
     def under_way(self) -> int:
@@ -58,12 +57,16 @@ class Carriage:
         self._wanted.set()
 
     async def close(self) -> None:
-        """Cancels what is under way, as closing a channel does, and ends the stream."""
+        """Cancels what is under way, as closing a channel does, and ends the stream; nothing else may be done then.
+
+        gRPC keeps the connection for as long as there is a call: here none may be left for the garbage collector.
+        """
         for call in list(self._calls.values()):
             call.cancel()
-        self._sending.cancel()
-        self._receiving.cancel()
-        await asyncio.gather(self._sending, self._receiving, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()  # what they were cancelled by has their frames, which have this
 
     def _ended(self, number: int) -> None:
         if self._calls.pop(number, None) is not None:  # its user gave it up, or its time is over
@@ -98,14 +101,16 @@ class Carriage:
         """Hands the answers out; when the stream has ended, nothing that it had is left waiting."""
         code, details = grpc.StatusCode.UNAVAILABLE, "the stream of calls ended before the call was answered"
         try:
-            async for response in replies_of(self._stream):
+            async for response in self._stream:
                 for answer in response.answers:
                     call = self._calls.pop(answer.number, None)
                     if call is not None:
                         call.take(answer)
         except grpc.aio.AioRpcError as error:
-            code, details = error.code(), error.details() or ""
+            if not is_mask(error):
+                code, details = error.code(), error.details() or ""
         finally:
-            self._sending.cancel()
+            self._stream.cancel()
+            self._tasks[0].cancel()
             while self._calls:
                 self._calls.popitem()[1].fail(code, details)

@@ -17,12 +17,18 @@ _PATIENCE_S = 20.0
 _AT_ONCE_S = 10.0  # one that is held and not refused would wait for the 30 s of its client
 
 
-@pytest.fixture(params=["127.0.0.1:0", "unix:"])
+@pytest.fixture(params=[("127.0.0.1:0", False), ("127.0.0.1:0", True), ("unix:", False)], ids=str)
 async def full(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Client, Client]]:
-    """A host that takes two connections, and the clients that have them."""
-    listen = request.param if request.param != "unix:" else f"unix:{tmp_path}/paglets.sock"
+    """A host that takes two connections, and the clients that have them: plain ones, or whose calls share a stream."""
+    listen, multiplexed = request.param
+    if listen == "unix:":
+        listen = f"unix:{tmp_path}/paglets.sock"
     settings = HostSettings(name="alpha", data=tmp_path / "data", listen=listen, drain_s=1.0, max_connections=2)
-    async with local_host(settings=settings) as alpha, Client(alpha.address) as first, Client(alpha.address) as second:
+    async with (
+        local_host(settings=settings) as alpha,
+        Client(alpha.address, multiplexed=multiplexed) as first,
+        Client(alpha.address, multiplexed=multiplexed) as second,
+    ):
         for client in (first, second):
             await client.host()
         yield first, second

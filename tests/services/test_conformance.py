@@ -31,8 +31,8 @@ NOWHERE = "127.0.0.1:1"
 REPORT = "report.txt"
 UNARY = [offer for offer in offers() if offer.handler.operation.is_unary]
 Route: TypeAlias = tuple[bool, bool, bool]
-ROUTES: list[Route] = list(product((False, True), repeat=3))
-"""By the generic door or the native one; by way of another host or not; in a stream of calls or by an rpc of its own."""
+ROUTES: list[Route] = [*product((False, True), (False, True), (False, True))]
+"""By the generic door or the native one; by way of another host or not; in a stream of calls or by its own rpc."""
 
 
 def packed(message: Message) -> AnyMessage:
