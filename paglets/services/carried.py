@@ -9,8 +9,10 @@ from typing import Any, NoReturn
 import grpc
 
 from paglet.v1 import call_pb2 as pb
+from paglets.errors import InvalidArgumentError
 from paglets.services.call_meta import RawMetadata
-from paglets.wire.carried import metadata_from_messages, metadata_to_messages
+from paglets.wire.carried import carried_bytes, is_legal, metadata_from_messages, metadata_to_messages
+from paglets.wire.channel_options import MAX_METADATA_BYTES
 
 __all__ = ["CarriedContext"]
 
@@ -34,7 +36,16 @@ class CarriedContext(grpc.aio.ServicerContext[Any, Any]):
         self._details = ""
 
     def answer(self, reply: bytes) -> pb.CarriedAnswer:
-        """The call's answer: with the status if it has one, else with the reply."""
+        """The call's answer: with the status if it has one, else with the reply.
+
+        Metadata that gRPC would not have sent fail the call as they do there, and no other call of the stream.
+        """
+        if not is_legal((*self._initial, *self._trailing)):
+            return self._failure(grpc.StatusCode.INTERNAL, "Invalid metadata")
+        if max(carried_bytes(self._initial), carried_bytes(self._trailing)) > MAX_METADATA_BYTES:
+            return self._failure(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, f"metadata of more than {MAX_METADATA_BYTES} bytes"
+            )
         return pb.CarriedAnswer(
             number=self._call.number,
             code=self._code.value[0] if self._code is not None else 0,
@@ -44,10 +55,16 @@ class CarriedContext(grpc.aio.ServicerContext[Any, Any]):
             trailing_metadata=metadata_to_messages(self._trailing),
         )
 
+    def _failure(self, code: grpc.StatusCode, message: str) -> pb.CarriedAnswer:
+        return pb.CarriedAnswer(number=self._call.number, code=code.value[0], message=message)
+
     def invocation_metadata(self) -> Any:  # noqa: ANN401 - a type that the stubs do not name
         """The call's metadata. Raises MALFORMED_REQUEST for what gRPC would not have sent."""
         if self._metadata is None:
-            self._metadata = metadata_from_messages(self._call.metadata)
+            found = metadata_from_messages(self._call.metadata)
+            if not is_legal(found):
+                raise InvalidArgumentError("MALFORMED_REQUEST", f"{found} are no metadata of a call", field="metadata")
+            self._metadata = found
         return self._metadata
 
     def time_remaining(self) -> Any:  # noqa: ANN401 - None without a deadline, whatever the stubs say

@@ -15,7 +15,7 @@ from paglets.errors import ExhaustedError, InvalidArgumentError
 from paglets.services.carried import CarriedContext
 from paglets.services.guard import guard_single
 from paglets.services.outlet import ServerContext
-from paglets.wire.carried import MAX_CARRIED_BYTES, is_carriable
+from paglets.wire.carried import MAX_CARRIED_BYTES, carried_bytes
 from paglets.wire.times import duration_from_message
 
 __all__ = ["CallServicer", "Find", "Unary"]
@@ -32,6 +32,9 @@ _BATCH_BYTES = 1024 * 1024
 _MAX_UNSENT_BYTES = 8 * 1024 * 1024
 """While so much was not taken by the caller, no more of his calls are begun."""
 
+_BESIDE_BYTES = 256
+"""What an answer that waits takes up beside what it says: there may be a million that say nothing."""
+
 
 class CallServicer(call_pb2_grpc.CallServiceServicer):
     """Answers for one host; put it behind the guard. So many calls may be under way, and so many of one stream."""
@@ -47,7 +50,7 @@ class CallServicer(call_pb2_grpc.CallServiceServicer):
         self, request_iterator: AsyncIterator[pb.CarryCallsRequest], context: ServerContext
     ) -> AsyncGenerator[pb.CarryCallsResponse]:
         """Makes the calls that come; ends with them, and with their caller."""
-        carriage = _Carriage(self._serve, context.peer())
+        carriage = _Carriage(self._serve, context.peer(), self._max_calls_of_stream)
         self._carriages.add(carriage)
         try:
             async for response in carriage.answers(request_iterator):
@@ -66,7 +69,7 @@ class CallServicer(call_pb2_grpc.CallServiceServicer):
             raise _too_many(f"this stream has {context.beside} calls")
         if (under_way := sum(carriage.under_way for carriage in self._carriages)) > self._max_calls:
             raise _too_many(f"this host has {under_way} calls of streams")
-        if not is_carriable(context.invocation_metadata(), call.request):
+        if carried_bytes(context.invocation_metadata(), call.request) > MAX_CARRIED_BYTES:
             raise InvalidArgumentError(
                 "MALFORMED_REQUEST",
                 f"a call of more than {MAX_CARRIED_BYTES} bytes is not carried: make it by its own rpc",
@@ -80,11 +83,17 @@ def _too_many(what: str) -> ExhaustedError:
 
 
 class _Carriage:
-    """The calls of one stream, from one connection, each answered by `serve`, which raises AbortError alone."""
+    """The calls of one stream, from one connection, each answered by `serve`, which raises AbortError alone.
 
-    def __init__(self, serve: Callable[[pb.CarriedCall, CarriedContext], Awaitable[bytes]], peer: str) -> None:
+    It refuses at once what is more than `max_calls` at a time.
+    """
+
+    def __init__(
+        self, serve: Callable[[pb.CarriedCall, CarriedContext], Awaitable[bytes]], peer: str, max_calls: int
+    ) -> None:
         self._serve = serve
         self._peer = peer
+        self._max_calls = max_calls
         self._calls: dict[int, asyncio.Task[None]] = {}
         self._unsent: deque[pb.CarriedAnswer] = deque()
         self._unsent_bytes = 0
@@ -131,7 +140,9 @@ class _Carriage:
                     task.cancel()
             for call in request.calls:
                 self._begin(call)
-            await self._has_room.wait()
+                await self._has_room.wait()
+                if len(self._calls) > self._max_calls:  # it is refused by now, or soon: one message may bring a million
+                    await asyncio.sleep(0)
 
     def _begin(self, call: pb.CarriedCall) -> None:
         if call.number in self._calls:
@@ -155,7 +166,7 @@ class _Carriage:
             pass
         answer = context.answer(reply)
         self._unsent.append(answer)
-        self._unsent_bytes += len(reply)
+        self._unsent_bytes += _size_bytes(answer)
         if self._unsent_bytes > _MAX_UNSENT_BYTES:
             self._has_room.clear()
 
@@ -166,11 +177,15 @@ class _Carriage:
     def _batch(self) -> pb.CarryCallsResponse:
         """As many answers as go well in one message."""
         response, size_bytes = pb.CarryCallsResponse(), 0
-        while self._unsent and (not size_bytes or size_bytes + len(self._unsent[0].reply) < _BATCH_BYTES):
+        while self._unsent and (not size_bytes or size_bytes + _size_bytes(self._unsent[0]) < _BATCH_BYTES):
             answer = self._unsent.popleft()
-            size_bytes += len(answer.reply) + 1
-            self._unsent_bytes -= len(answer.reply)
+            size_bytes += _size_bytes(answer)
             response.answers.append(answer)
+        self._unsent_bytes -= size_bytes
         if self._unsent_bytes <= _MAX_UNSENT_BYTES:
             self._has_room.set()
         return response
+
+
+def _size_bytes(answer: pb.CarriedAnswer) -> int:
+    return answer.ByteSize() + _BESIDE_BYTES

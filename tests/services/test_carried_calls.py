@@ -21,6 +21,7 @@ from paglets.config import HostSettings
 from paglets.errors import NotFoundError
 from paglets.testing import HostProcess, local_host
 from tests.host.conftest import Mesh, Site, site
+from tests.host.probe import Probe
 from tests.host.probe_service import SERVICE
 from tests.host.stage import STAGE
 from tests.host.support import PROBE_TYPE, ask, eventually, refused
@@ -372,3 +373,69 @@ async def test_sdk_makes_all_its_calls_so(tmp_path: Path) -> None:
         with pytest.raises(NotFoundError) as caught:
             await client.proxy("probe").stub(_append)(StringValue(value="x"))
         assert caught.value.reason == "PAGLET_NOT_FOUND"
+
+
+_UNSENDABLE = {"no ASCII": "é", "two lines": "a\nb", "too long": "x" * 70_000, "far too long": "x" * 5 * _MIB}
+
+
+@pytest.mark.parametrize("carried", [False, True], ids=["plain", "carried"])
+@pytest.mark.parametrize("text", _UNSENDABLE.values(), ids=_UNSENDABLE)
+@pytest.mark.parametrize("fails", [False, True], ids=["reply", "error"])
+async def test_metadata_that_cannot_be_sent(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch, *, carried: bool, text: str, fails: bool
+) -> None:
+    """A call whose author would tell what gRPC does not send fails, as by its own rpc; others of the stream go on."""
+
+    async def look(self: Probe, request: StringValue) -> StringValue:
+        self.context.call.set_trailing_metadata([("x-told", text)])
+        if fails:
+            raise NotFoundError("HANDLER_FAILED", "not here")
+        return request
+
+    monkeypatch.setattr(Probe, "look", look)
+    await mesh.probe()
+    STAGE.hold("a")
+    async with Client(mesh.alpha.running.address, multiplexed=carried) as client:
+        other = asyncio.create_task(ask(client.channel, "probe", "HoldRead", "a"))
+        await STAGE.reached("a")
+        failure = await refused(ask(client.channel, "probe", "Look"))
+        is_long = len(text) > 10
+        assert failure.code is (grpc.StatusCode.RESOURCE_EXHAUSTED if is_long else grpc.StatusCode.INTERNAL)
+        STAGE.release("a")
+        await other
+
+
+async def test_answers_that_tell_much_fit_together(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metadata count for what goes in one message, and for what waits for a caller who takes nothing."""
+
+    async def look(self: Probe, request: StringValue) -> StringValue:
+        STAGE.note("told")
+        self.context.call.set_trailing_metadata([("x-told", "x" * 60_000)])
+        return request
+
+    monkeypatch.setattr(Probe, "look", look)
+    await mesh.probe()
+    carrying = Carrying(mesh.alpha.channel)
+    await carrying.send(*(carried(number, "Look") for number in range(200)))
+
+    async def have_begun() -> bool:
+        return STAGE.notes.count("told") == 200
+
+    await eventually(have_begun, what="the first calls")
+    for number in range(200, 220):
+        await carrying.send(carried(number, "Look"))
+    for _ in range(20):  # ways there and back, on which the others would come, too
+        await ask(mesh.alpha.channel, "probe", "Read")
+    assert STAGE.notes.count("told") <= 201
+    assert {(await carrying.answer()).number for _ in range(220)} == set(range(220))
+
+
+async def test_message_with_many_calls(tmp_path: Path) -> None:
+    """What is too much is refused as it is read: a message of a million calls holds nobody up, and takes no room."""
+    settings = HostSettings(name="alpha", data=tmp_path, drain_s=1.0, max_rpcs_of_connection=4)
+    async with AsyncExitStack() as stack:
+        alpha = await site(stack, tmp_path, "alpha", settings=settings)
+        carrying = Carrying(alpha.channel)
+        answers = await carrying.ask(*(pb.CarriedCall(number=number) for number in range(2_000)))
+        most = max(int(answer.message.split()[3]) for answer in answers if reason_of(answer) == "TOO_MANY_CALLS")
+        assert 4 <= most < 10
