@@ -105,7 +105,8 @@ class CarriedCall(grpc.aio.UnaryUnaryCall[RequestT, ReplyT]):
 
     async def details(self) -> str:
         """What the host said to that."""
-        return (await self._ended()).message
+        message = (await self._ended()).message
+        return "Locally cancelled by application!" if self.cancelled() else message  # as gRPC says it
 
     async def wait_for_connection(self) -> None:
         """Waits until it has ended: nobody knows earlier whether the host has it."""

@@ -13,6 +13,7 @@ import grpc
 from paglet.v1 import call_pb2 as pb
 from paglets.client.carriage import Carriage
 from paglets.client.carried_call import CarriedCall
+from paglets.client.retry import bounded_timeout
 from paglets.client.wrapped_channel import WrappedChannel
 from paglets.wire.carried import is_carriable, metadata_to_messages
 from paglets.wire.times import duration_to_message
@@ -106,6 +107,7 @@ class _Carried(grpc.aio.UnaryUnaryMultiCallable[RequestT, ReplyT], Generic[Reque
         pairs: _Pairs = tuple(metadata or ())
         data, carriage = self._encode(request), self._channel.carriage()
         is_special = credentials is not None or wait_for_ready is not None or compression is not None
+        is_special = is_special or not _is_usual(timeout)
         if is_special or carriage.under_way >= _MOST_UNDER_WAY or not is_carriable(pairs, data):
             return self._plain(
                 request,
@@ -121,3 +123,8 @@ class _Carried(grpc.aio.UnaryUnaryMultiCallable[RequestT, ReplyT], Generic[Reque
         call: CarriedCall[RequestT, ReplyT] = CarriedCall(self._parse, timeout)
         carriage.begin(message, call)
         return call
+
+
+def _is_usual(timeout: float | None) -> bool:
+    """Whether there is time at all, and no more than a century: of any other timeout gRPC has its own ideas."""
+    return timeout is None or (timeout > 0 and bounded_timeout(timeout) is not None)

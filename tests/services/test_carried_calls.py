@@ -30,6 +30,7 @@ MESH, CALLS = "/paglet.v1.MeshService", "/paglet.v1.CallService"
 INVALID, UNKNOWN = grpc.StatusCode.INVALID_ARGUMENT.value[0], grpc.StatusCode.UNIMPLEMENTED.value[0]
 _PATIENCE_S = 20.0
 _MIB = 1024 * 1024
+_TO_PROBE = (("paglet-id", "probe"),)
 
 
 def carried(
@@ -439,3 +440,13 @@ async def test_message_with_many_calls(tmp_path: Path) -> None:
         answers = await carrying.ask(*(pb.CarriedCall(number=number) for number in range(2_000)))
         most = max(int(answer.message.split()[3]) for answer in answers if reason_of(answer) == "TOO_MANY_CALLS")
         assert 4 <= most < 10
+
+
+@pytest.mark.parametrize("timeout_s", [-1.0, 1e15, float("inf")])
+async def test_timeout_that_is_over_at_once(mesh: Mesh, timeout_s: float) -> None:
+    """A timeout that gRPC takes for over is so here, too, and the call is not made."""
+    await mesh.probe()
+    async with Client(mesh.alpha.running.address, multiplexed=True) as client:
+        failure = await refused(_append(client.channel)(StringValue(value="x"), timeout=timeout_s, metadata=_TO_PROBE))
+        assert failure.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert (await ask(client.channel, "probe", "Read")).text == ""
