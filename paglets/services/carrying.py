@@ -24,7 +24,6 @@ Unary: TypeAlias = Callable[[bytes, ServerContext], Awaitable[bytes]]
 Find: TypeAlias = Callable[[str, ServerContext], Unary]
 """What answers an rpc, given its path and the call. Raises PagletErrors for one that nothing answers so."""
 
-_METHOD = "/paglet.v1.CallService/CarryCalls"
 _RETRY_S = 0.1
 _BATCH_BYTES = 1024 * 1024
 """Answers go together in a message as long as they are less than this."""
@@ -44,7 +43,6 @@ class CallServicer(call_pb2_grpc.CallServiceServicer):
         self._max_calls = max_calls
         self._max_calls_of_stream = max_calls_of_stream
         self._carriages: set[_Carriage] = set()
-        self._serve = guard_single(self._answer, _METHOD)
 
     async def CarryCalls(
         self, request_iterator: AsyncIterator[pb.CarryCallsRequest], context: ServerContext
@@ -63,6 +61,9 @@ class CallServicer(call_pb2_grpc.CallServiceServicer):
         """Has every stream end when the calls that it has brought are answered; no more are begun."""
         for carriage in self._carriages:
             carriage.end()
+
+    async def _serve(self, call: pb.CarriedCall, context: CarriedContext) -> bytes:
+        return await guard_single(self._answer, call.method)(call, context)
 
     async def _answer(self, call: pb.CarriedCall, context: CarriedContext) -> bytes:
         if context.beside >= self._max_calls_of_stream:

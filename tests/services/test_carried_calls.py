@@ -442,6 +442,20 @@ async def test_message_with_many_calls(tmp_path: Path) -> None:
         assert 4 <= most < 10
 
 
+async def test_incident_names_what_was_called(
+    mesh: Mesh, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever looks an unexpected error up in the log finds the rpc, and not that it came in a stream."""
+
+    async def fail(*_: object) -> None:
+        raise ValueError("unexpected")
+
+    monkeypatch.setattr(mesh.alpha.running.host, "called", fail)
+    (answer,) = await Carrying(mesh.alpha.channel).ask(carried(1, "Append", "x"))
+    assert reason_of(answer) == "INTERNAL"
+    assert [f"/{SERVICE}/Append" in record.getMessage() for record in caplog.records] == [True]
+
+
 @pytest.mark.parametrize("timeout_s", [-1.0, 1e15, float("inf")])
 async def test_timeout_that_is_over_at_once(mesh: Mesh, timeout_s: float) -> None:
     """A timeout that gRPC takes for over is so here, too, and the call is not made."""
