@@ -20,6 +20,7 @@ from paglets.client.carried_call import CarriedCall
 __all__ = ["Carriage"]
 
 _log = logging.getLogger(__name__)
+_NOT_CARRIED = "this host is older than CallService, and carries no calls: it needs a Client that is not multiplexed"
 _BATCH_BYTES = 1024 * 1024
 """Calls that wait to be sent go together in a message as long as they are less than this."""
 
@@ -109,6 +110,8 @@ class Carriage:
         except grpc.aio.AioRpcError as error:
             if not is_mask(error):
                 code, details = error.code(), error.details() or ""
+            if code is grpc.StatusCode.UNIMPLEMENTED:  # not what was called, but the stream
+                details = _NOT_CARRIED
         finally:
             self._stream.cancel()
             self._tasks[0].cancel()

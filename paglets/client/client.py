@@ -72,7 +72,8 @@ class Client:
     reached, with the same request id: it runs once. Errors are PagletErrors. Nothing is sent before the first call.
 
     With `multiplexed` unary calls share one stream, which costs client and host much less: for a process that makes
-    thousands of small calls a second. They mean the same.
+    thousands of small calls a second. They mean the same. A host that allows one connection fewer than 500 rpcs answers
+    those that are more with TOO_MANY_CALLS, where plain ones would wait; one without CallService answers none.
     """
 
     def __init__(self, address: str, *, timeout_s: float = 30.0, multiplexed: bool = False) -> None:

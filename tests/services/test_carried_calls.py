@@ -18,7 +18,7 @@ from paglet.v1 import call_pb2 as pb
 from paglet.v1 import call_pb2_grpc, mesh_pb2
 from paglets.client.client import Client
 from paglets.config import HostSettings
-from paglets.errors import NotFoundError
+from paglets.errors import NotFoundError, OperationNotFoundError
 from paglets.testing import HostProcess, local_host
 from tests.host.conftest import Mesh, Site, site
 from tests.host.probe import Probe
@@ -440,6 +440,17 @@ async def test_message_with_many_calls(tmp_path: Path) -> None:
         answers = await carrying.ask(*(pb.CarriedCall(number=number) for number in range(2_000)))
         most = max(int(answer.message.split()[3]) for answer in answers if reason_of(answer) == "TOO_MANY_CALLS")
         assert 4 <= most < 10
+
+
+async def test_host_that_carries_no_calls() -> None:
+    """A host without CallService is told from one that does not know what was called."""
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with Client(f"127.0.0.1:{port}", multiplexed=True) as client:
+        with pytest.raises(OperationNotFoundError, match="needs a Client that is not multiplexed"):
+            await client.get("probe")
+    await server.stop(None)
 
 
 async def test_incident_names_what_was_called(
