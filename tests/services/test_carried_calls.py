@@ -243,6 +243,7 @@ async def test_caller_who_takes_no_answers(mesh: Mesh) -> None:
         return STAGE.notes.count("repeat") == 12
 
     await eventually(have_begun, what="the first calls")
+    await ask(mesh.alpha.channel, "probe", "Look")  # a turn behind theirs: they are answered
     for number in range(12, 40):
         await carrying.send(carried(number, "Repeat", str(_MIB)))
     for _ in range(20):  # ways there and back, on which the others would come, too
@@ -423,6 +424,7 @@ async def test_answers_that_tell_much_fit_together(mesh: Mesh, monkeypatch: pyte
         return STAGE.notes.count("told") == 200
 
     await eventually(have_begun, what="the first calls")
+    await ask(mesh.alpha.channel, "probe", "Append", "x")  # a turn behind theirs: they are answered
     for number in range(200, 220):
         await carrying.send(carried(number, "Look"))
     for _ in range(20):  # ways there and back, on which the others would come, too
