@@ -33,8 +33,8 @@ class CarryCallsRequest(_message.Message):
 
     @_builtins.property
     def given_up(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """The numbers of calls that nobody waits for any more. They are cancelled, and not answered; one that has ended is left
-        alone.
+        """The numbers of calls that nobody waits for any more. They are cancelled, and not answered unless their answer was on its
+        way; one that has ended is left alone.
         """
 
     def __init__(
@@ -63,7 +63,7 @@ class CarriedCall(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     number: _builtins.int
-    """Names the call in this stream. It may be used again after the answer."""
+    """Names the call in this stream. It may be used again after the answer, not after the call was given up."""
     method: _builtins.str
     """The rpc as `/pkg.Service/Method`; required."""
     request: _builtins.bytes
