@@ -72,7 +72,7 @@ class Deliveries:
         self._timeout_s = timeout_s
         self._now = asyncio.get_running_loop().time
         self._pauses: dict[str, _Pause] = {}
-        self._came = asyncio.Event()
+        self._came: asyncio.Event | None = None  # while posts are being run
         self._run_once: RunOnce | None = None
         self._work: asyncio.Task[None] | None = None
 
@@ -83,7 +83,8 @@ class Deliveries:
 
     def look(self) -> None:
         """There may be something to run."""
-        self._came.set()
+        if self._came is not None:
+            self._came.set()
         if (
             self._run_once is not None
             and (self._work is None or self._work.done())
@@ -104,15 +105,17 @@ class Deliveries:
             self._work.cancel()
 
     async def _deliver(self, run_once: RunOnce) -> None:
+        came = self._came = asyncio.Event()
         while not self._gate.is_shut:
-            self._came.clear()
+            came.clear()
             post = self._due()
             if post is not None:
                 await self._run(post, run_once)
             elif self._pauses:
-                await self._rest()
+                await self._rest(came)
             else:
-                return
+                break
+        self._came = None
 
     def _due(self) -> StoredPost | None:
         """The first post that may be run now: the first of its caller, who does not pause."""
@@ -128,11 +131,11 @@ class Deliveries:
             del self._pauses[principal]
         return None
 
-    async def _rest(self) -> None:
+    async def _rest(self, came: asyncio.Event) -> None:
         """Waits for the end of a pause, or another post."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(min(pause.until for pause in self._pauses.values())):
-                await self._came.wait()
+                await came.wait()
 
     async def _run(self, post: StoredPost, run_once: RunOnce) -> None:
         point("post.run.before")

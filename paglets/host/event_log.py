@@ -6,9 +6,7 @@ The events themselves are in the journal, and in memory only those that have jus
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
@@ -35,7 +33,7 @@ class EventLog:
         self._rows = rows
         self._taken = last
         self._waits = Waits()
-        self._latest = deque[CursorEvent](maxlen=_MOST_LATEST)
+        self._latest: tuple[CursorEvent, ...] = ()
         self.last = last
 
     def append(self, made: list[CursorEvent], messages: Sequence[Message]) -> int:
@@ -69,9 +67,10 @@ class EventLog:
             return
         self.take(made)
         if not self._waits or made[0].cursor != self.last + 1:
-            self._latest.clear()
+            self._latest = ()
         if self._waits:  # each of them would read the same from the journal
-            self._latest.extend(event for event in made if event.cursor > self.last)
+            new = (event for event in made if event.cursor > self.last)
+            self._latest = (*self._latest, *new)[-_MOST_LATEST:]
         self.last = max(self.last, made[-1].cursor)
         self._waits.wake()
 
@@ -91,7 +90,7 @@ class EventLog:
         if after == self.last:
             return ()
         if self._latest and after >= self._latest[0].cursor - 1:
-            return list(islice(self._latest, after - self._latest[0].cursor + 1, None))[: max(1, limit)]
+            return self._latest[after - self._latest[0].cursor + 1 :][: max(1, limit)]
         # Never more than is told to be durable: a cursor that runs ahead of that would be taken for a stranger's.
         found = await self._rows.page(self._paglet_id, after, min(max(1, limit), _MOST_OF_PAGE, self.last - after))
         if found and found[0].cursor != after + 1:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from paglets.core.mailbox import Mailbox, Ticket
+from paglets.core.waits import Waits
 from paglets.errors import DeadlineError, NotFoundError, PagletError, PreconditionError, Resource, UnavailableError
 
 __all__ = ["Gate", "call_cycle", "cut_off", "is_elsewhere", "moved", "not_found", "shutting_down"]
@@ -18,9 +19,8 @@ class Gate:
         self._paglet_id = paglet_id
         self._mailbox = mailbox
         self._waiting: dict[Ticket, asyncio.Future[None]] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._opened = asyncio.Event()
+        self._is_idle, self._is_open = True, False
+        self._waits = Waits()  # an asyncio.Event weighs a twelfth of an idle paglet
         self._gone: PagletError | None = None
 
     @property
@@ -65,18 +65,17 @@ class Gate:
         """Ends a turn and lets the next one in."""
         self._mailbox.served(ticket)
         if not self._mailbox.busy:
-            self._idle.set()
+            self._is_idle = True
+            self._waits.wake()
         self._admit()
 
     async def passage(self, deadline: float | None = None) -> None:
         """Waits until the gate is open, for those who need no turn. Raises as `enter` does."""
         self._require_present()
-        try:
-            async with asyncio.timeout_at(deadline):
-                while not self._opened.is_set():  # it may be closed again before this is awake
-                    await self._opened.wait()
-        except TimeoutError as error:
-            raise self.too_late() from error
+        if not self._is_open:
+            timeout_s = None if deadline is None else deadline - asyncio.get_running_loop().time()
+            if not await self._waits.until(lambda: self._is_open, timeout_s):
+                raise self.too_late()
         self._require_present()
 
     async def close(self, timeout_s: float) -> None:
@@ -85,7 +84,7 @@ class Gate:
         Raises QUIESCE_TIMEOUT when it does not end in time; the gate is then open again.
         """
         self._require_present()
-        self._opened.clear()
+        self._is_open = False
         try:
             ended = await self.drained(timeout_s)
         except BaseException:
@@ -101,34 +100,31 @@ class Gate:
 
     async def drained(self, timeout_s: float) -> bool:
         """Waits for the end of the running turn; False when it does not end within `timeout_s` seconds."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
+        return await self._waits.until(lambda: self._is_idle, timeout_s)
 
     def reopen(self) -> None:
         """Lets the waiting in again."""
-        self._opened.set()
+        self._is_open = True
+        self._waits.wake()
         self._admit()
 
     def shut(self, error: PagletError) -> None:
         """Sends away all who wait, and all who come, with an error."""
         self._gone = error
-        self._opened.set()
+        self._is_open = True
+        self._waits.wake()
         for granted in list(self._waiting.values()):
             if not granted.done():
                 granted.set_exception(error)
 
     def _admit(self) -> None:
-        while self._opened.is_set() and self._gone is None:
+        while self._is_open and self._gone is None:
             ticket = self._mailbox.serve()
             if ticket is None:
                 return
             granted = self._waiting.pop(ticket)
             if not granted.done():
-                self._idle.clear()
+                self._is_idle = False
                 granted.set_result(None)
                 return
             self._mailbox.served(ticket)  # withdrawn in this very step of the loop

@@ -10,13 +10,14 @@ __all__ = [
     "CALL_OPTIONS",
     "CLIENT_OPTIONS",
     "HOST_AHEAD_BYTES",
+    "MAX_ANSWER_BYTES",
     "MAX_MESSAGE_BYTES",
     "MAX_METADATA_BYTES",
     "SERVER_OPTIONS",
 ]
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-"""What either end takes as one message: 2 MiB of data with room for what is around them."""
+"""What a host takes as one message, and gives as one reply: 2 MiB of data with room for what is around them."""
 
 AHEAD_BYTES = 2 * 1024 * 1024
 """How much of one stream a client takes in before somebody wants it: the largest message. Times round trips a second it
@@ -31,6 +32,9 @@ CALL_AHEAD_BYTES = 256 * 1024
 MAX_METADATA_BYTES = 64 * 1024
 """What either end takes as headers or trailers of a call; the details of an error travel there."""
 
+MAX_ANSWER_BYTES = MAX_MESSAGE_BYTES + 2 * MAX_METADATA_BYTES
+"""What a client takes as one message: the largest reply, with its metadata if it comes in a stream of calls."""
+
 _MAX_RECEIVED = "grpc.max_receive_message_length"
 _LIMITS = (
     # Below the first, metadata always passes; between the two it is refused at random, so they are the same.
@@ -42,8 +46,7 @@ _LIMITS = (
 _AHEAD: Final = "grpc.http2.lookahead_bytes"
 _CLIENT = (
     *_LIMITS,
-    # The largest reply may come in a stream of calls, with its metadata.
-    (_MAX_RECEIVED, MAX_MESSAGE_BYTES + 2 * MAX_METADATA_BYTES),
+    (_MAX_RECEIVED, MAX_ANSWER_BYTES),
     # An http_proxy in the environment is for the web; gRPC would use it even for 127.0.0.1.
     ("grpc.enable_http_proxy", 0),
     # Each channel has a connection of its own: large bytes do not hold up small calls.

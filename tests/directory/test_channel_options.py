@@ -11,7 +11,7 @@ import pytest
 
 from paglets.client.channel import open_channel
 from paglets.errors import InvalidArgumentError
-from paglets.wire.channel_options import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, SERVER_OPTIONS
+from paglets.wire.channel_options import MAX_ANSWER_BYTES, MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, SERVER_OPTIONS
 from tests.directory.support import PATIENCE_S, eventually
 
 METHOD = "/test.Echo/Echo"
@@ -80,7 +80,7 @@ async def test_large_messages_are_refused_by_the_client() -> None:
     async with echo() as port, open_channel(f"127.0.0.1:{port}") as channel:
         call = rpc(channel)
         for size, code in ((0, grpc.StatusCode.OK), (1, grpc.StatusCode.RESOURCE_EXHAUSTED)):
-            metadata = (("reply-bytes", str(MAX_MESSAGE_BYTES + size)),)
+            metadata = (("reply-bytes", str(MAX_ANSWER_BYTES + size)),)
             assert await code_of(call(b"", metadata=metadata)) is code
 
 
