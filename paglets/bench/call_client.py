@@ -87,6 +87,8 @@ async def _until(end: float, call: Callable[[], Awaitable[object]]) -> int:
 
 def _caller(client: Client, command: CallCommand) -> Callable[[], Awaitable[object]]:
     """One call, as the command wants it."""
+    if command.method == "create":
+        return lambda: client.create(Counter)
     stub: _Stub = counter_pb2_grpc.CounterServiceStub(client.channel)
     by_proxy = command.by in {"proxy", "multiplexed"}
     if by_proxy:
@@ -97,8 +99,6 @@ def _caller(client: Client, command: CallCommand) -> Callable[[], Awaitable[obje
     def metadata() -> tuple[tuple[str, str], ...]:
         return (*own, (REQUEST_ID_KEY, new_id())) if command.by == "stub with request ids" else own
 
-    if command.method == "create":
-        return lambda: client.create(Counter)
     if command.method == "add":
         return lambda: stub.Add(add, metadata=metadata())
     return lambda: stub.Get(get, metadata=metadata())

@@ -43,11 +43,15 @@ class CallServicer(call_pb2_grpc.CallServiceServicer):
         self._max_calls = max_calls
         self._max_calls_of_stream = max_calls_of_stream
         self._carriages: set[_Carriage] = set()
+        self._under_way = 0
+        self._is_ending = False
 
     async def CarryCalls(
         self, request_iterator: AsyncIterator[pb.CarryCallsRequest], context: ServerContext
     ) -> AsyncGenerator[pb.CarryCallsResponse]:
         """Makes the calls that come; ends with them, and with their caller."""
+        if self._is_ending:
+            return
         carriage = _Carriage(self._serve, context.peer(), self._max_calls_of_stream)
         self._carriages.add(carriage)
         try:
@@ -59,17 +63,22 @@ class CallServicer(call_pb2_grpc.CallServiceServicer):
 
     def end(self) -> None:
         """Has every stream end when the calls that it has brought are answered; no more are begun."""
+        self._is_ending = True
         for carriage in self._carriages:
             carriage.end()
 
     async def _serve(self, call: pb.CarriedCall, context: CarriedContext) -> bytes:
-        return await guard_single(self._answer, call.method)(call, context)
+        self._under_way += 1
+        try:
+            return await guard_single(self._answer, call.method)(call, context)
+        finally:
+            self._under_way -= 1
 
     async def _answer(self, call: pb.CarriedCall, context: CarriedContext) -> bytes:
         if context.beside >= self._max_calls_of_stream:
             raise _too_many(f"this stream has {context.beside} calls")
-        if (under_way := sum(carriage.under_way for carriage in self._carriages)) > self._max_calls:
-            raise _too_many(f"this host has {under_way} calls of streams")
+        if self._under_way > self._max_calls:
+            raise _too_many(f"this host has {self._max_calls} calls of streams")
         if carried_bytes(context.invocation_metadata(), call.request) > MAX_CARRIED_BYTES:
             raise InvalidArgumentError(
                 "MALFORMED_REQUEST",
@@ -102,11 +111,6 @@ class _Carriage:
         self._changed = asyncio.Event()
         self._has_room = asyncio.Event()
         self._has_room.set()
-
-    @property
-    def under_way(self) -> int:
-        """How many calls have no answer yet."""
-        return len(self._calls)
 
     async def answers(self, requests: AsyncIterator[pb.CarryCallsRequest]) -> AsyncGenerator[pb.CarryCallsResponse]:
         """Takes the calls, and gives their answers until no more can come. Raises MALFORMED_REQUEST."""
