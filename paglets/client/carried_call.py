@@ -10,13 +10,12 @@ import grpc
 
 from paglet.v1 import call_pb2 as pb
 from paglets.wire.carried import metadata_from_messages
+from paglets.wire.status import RPC_CODES
 
 __all__ = ["CarriedCall"]
 
 RequestT = TypeVar("RequestT")
 ReplyT = TypeVar("ReplyT")
-
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class CarriedCall(grpc.aio.UnaryUnaryCall[RequestT, ReplyT]):
@@ -59,7 +58,7 @@ class CarriedCall(grpc.aio.UnaryUnaryCall[RequestT, ReplyT]):
         answer = self._answer
         self._outcome.set_exception(
             grpc.aio.AioRpcError(
-                _CODES.get(answer.code, grpc.StatusCode.UNKNOWN),
+                RPC_CODES.get(answer.code, grpc.StatusCode.UNKNOWN),
                 grpc.aio.Metadata(*metadata_from_messages(answer.initial_metadata)),
                 grpc.aio.Metadata(*metadata_from_messages(answer.trailing_metadata)),
                 answer.message,
@@ -101,7 +100,7 @@ class CarriedCall(grpc.aio.UnaryUnaryCall[RequestT, ReplyT]):
     async def code(self) -> grpc.StatusCode:
         """How it ended."""
         code = (await self._ended()).code
-        return grpc.StatusCode.CANCELLED if self.cancelled() else _CODES.get(code, grpc.StatusCode.UNKNOWN)
+        return grpc.StatusCode.CANCELLED if self.cancelled() else RPC_CODES.get(code, grpc.StatusCode.UNKNOWN)
 
     async def details(self) -> str:
         """What the host said to that."""

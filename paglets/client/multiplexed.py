@@ -106,9 +106,8 @@ class _Carried(grpc.aio.UnaryUnaryMultiCallable[RequestT, ReplyT], Generic[Reque
         """Starts the call."""
         pairs: _Pairs = tuple(metadata or ())
         data, carriage = self._encode(request), self._channel.carriage()
-        is_special = credentials is not None or wait_for_ready is not None or compression is not None
-        is_special = is_special or not _is_usual(timeout)
-        if is_special or carriage.under_way >= _MOST_UNDER_WAY or not is_carriable(pairs, data):
+        is_usual = credentials is None and wait_for_ready is None and compression is None and _is_usual(timeout)
+        if not is_usual or carriage.under_way >= _MOST_UNDER_WAY or not is_carriable(pairs, data):
             return self._plain(
                 request,
                 timeout=timeout,

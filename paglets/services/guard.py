@@ -20,12 +20,11 @@ from paglets.errors import InvalidArgumentError, PagletError, as_paglet_error
 from paglets.host.threads import is_cancelled
 from paglets.operations import streams
 from paglets.services.outlet import STALL_TIMEOUT_S, Outlet, ServerContext
-from paglets.wire.status import DETAILS_KEY, to_status
+from paglets.wire.status import DETAILS_KEY, RPC_CODES, to_status
 
 __all__ = ["GuardedServices", "ServerContext", "abort_with", "guard_single", "guard_stream"]
 
 _log = logging.getLogger(__name__)
-_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 ServicerT = TypeVar("ServicerT")
 RequestT = TypeVar("RequestT")
@@ -45,7 +44,7 @@ async def abort_with(context: ServerContext, error: PagletError) -> NoReturn:
     status = to_status(error)
     trailing = (*(context.trailing_metadata() or ()), (DETAILS_KEY, status.SerializeToString()))
     try:
-        await context.abort(_CODES[status.code], status.message, trailing)
+        await context.abort(RPC_CODES[status.code], status.message, trailing)
     except grpc.aio.InternalError as failed:
         raise _gone(failed) from failed
 
@@ -229,11 +228,14 @@ class _Parsed(AsyncIterator[RequestT]):
     """The messages of a request stream."""
 
     def __init__(self, requests: AsyncIterator[bytes], parse: Callable[[bytes], RequestT]) -> None:
-        self._requests = aiter(requests)
+        self._requests = requests
+        self._messages: AsyncIterator[bytes] | None = None  # gRPC complains of one that was made and never read
         self._parse = parse
 
     async def __anext__(self) -> RequestT:
-        return _parsed(await anext(self._requests), self._parse)
+        if self._messages is None:
+            self._messages = aiter(self._requests)
+        return _parsed(await anext(self._messages), self._parse)
 
 
 def _parsed(data: bytes, parse: Callable[[bytes], RequestT]) -> RequestT:

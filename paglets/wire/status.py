@@ -38,6 +38,7 @@ __all__ = [
     "DETAILS_KEY",
     "DOMAIN",
     "MAX_TRAILER_BYTES",
+    "RPC_CODES",
     "from_rpc_error",
     "from_status",
     "from_status_bytes",
@@ -48,6 +49,9 @@ __all__ = [
 
 DOMAIN = "paglet"
 DETAILS_KEY = "grpc-status-details-bin"
+
+RPC_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+"""gRPC's own names of the codes of a status, by their numbers."""
 
 MAX_TRAILER_BYTES: Final = 6 * 1024
 """What message and details of an error take up in trailers. A client that was told nothing takes 8 KiB in all."""

@@ -19,6 +19,8 @@ from paglet.v1 import call_pb2_grpc, mesh_pb2
 from paglets.client.client import Client
 from paglets.config import HostSettings
 from paglets.errors import NotFoundError, OperationNotFoundError
+from paglets.services.carrying import CallServicer
+from paglets.services.guard import GuardedServices
 from paglets.testing import HostProcess, local_host
 from tests.host.conftest import Mesh, Site, site
 from tests.host.probe import Probe
@@ -284,6 +286,24 @@ async def test_host_that_ends_answers_what_it_has(tmp_path: Path) -> None:
             assert await carrying.stream.read() is grpc.aio.EOF
             assert await carrying.stream.code() is grpc.StatusCode.OK
         await ending
+
+
+async def test_stream_that_comes_while_the_host_ends() -> None:
+    """It ends at once, and well, or the host would wait for it for all of its drain time."""
+    servicer = CallServicer(lambda _path, _context: pytest.fail("called"), max_calls=9, max_calls_of_stream=9)
+    services = GuardedServices()
+    services.add(call_pb2_grpc.add_CallServiceServicer_to_server, servicer)
+    servicer.end()
+    server = grpc.aio.server(handlers=(services,))
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        async with Client(address) as client, asyncio.timeout(_PATIENCE_S):
+            stream = Carrying(client.channel).stream
+            assert await stream.read() is grpc.aio.EOF
+            assert await stream.code() is grpc.StatusCode.OK
+    finally:
+        await server.stop(None)
 
 
 async def test_call_without_end_holds_no_host_up(tmp_path: Path) -> None:
