@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class FileReader:
 
     async def pieces(
         self, hasher: Hasher | None = None, byte_range: ByteRange | None = None, piece_bytes: int = PIECE_BYTES
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """The bytes of a range as far as there are so many, or of the whole file.
 
         A `hasher` is fed in the threads that read, ahead of what was yielded.

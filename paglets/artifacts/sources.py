@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from paglets.artifacts import refusals
+from paglets.artifacts.behind import Behind
 from paglets.artifacts.disk import Disk
 from paglets.artifacts.limits import MAX_TEXT_BYTES
 from paglets.artifacts.reader import FileReader
@@ -59,6 +60,10 @@ class Source(Protocol):
         """The bytes from there on. What `prefix` had no answer for cannot be asked for."""
         ...
 
+    def hashed_pieces(self, hasher: Hasher) -> AsyncGenerator[bytes]:
+        """The bytes after those that `hasher` was given; it has been given these, too, once this has ended."""
+        ...
+
     def settle(self, hasher: Hasher) -> None:
         """The bytes that `hasher` was given will not be asked for again."""
         ...
@@ -87,6 +92,10 @@ class FileSource:
     def pieces(self, offset: int) -> AsyncIterator[bytes]:
         """The bytes from there on."""
         return self._file.pieces(byte_range=ByteRange(offset, _NO_END), piece_bytes=_SOURCE_BYTES)
+
+    def hashed_pieces(self, hasher: Hasher) -> AsyncGenerator[bytes]:
+        """The bytes after those, hashed by the thread that reads them, ahead of whoever sends them."""
+        return self._file.pieces(hasher, ByteRange(hasher.size_bytes, _NO_END), _SOURCE_BYTES)
 
     def settle(self, hasher: Hasher) -> None:
         """Does nothing."""
@@ -143,6 +152,13 @@ class StreamSource:
             if not self._keep:
                 self._kept.clear()
                 self._kept_bytes = 0
+
+    async def hashed_pieces(self, hasher: Hasher) -> AsyncGenerator[bytes]:
+        """The bytes after those, each hashed while whoever asked for it sends it."""
+        async with Behind.working(Disk(), hasher.update) as hashing:
+            async for piece in self.pieces(hasher.size_bytes):
+                await hashing.put(piece)
+                yield piece
 
     def settle(self, hasher: Hasher) -> None:
         """Forgets what was kept before."""

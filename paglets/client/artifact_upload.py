@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TypeAlias
 
 from paglet.v1 import artifact_pb2, artifact_pb2_grpc
 from paglets.artifacts import refusals
-from paglets.artifacts.disk import Disk, unbroken
+from paglets.artifacts.disk import unbroken
 from paglets.artifacts.sources import HELD_BYTES, Source
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult, UploadInfo, UploadState
 from paglets.client.artifact_streams import ArtifactStreams
@@ -55,7 +56,6 @@ class SentArtifact:
         streams: ArtifactStreams,
         write: ArtifactWrite,
         source: Source,
-        disk: Disk,
         *,
         stall_timeout_s: float,
         patience: RetryPolicy,
@@ -66,7 +66,6 @@ class SentArtifact:
         self._is_named = bool(write.upload_id)
         self._write = write if self._is_named else replace(write, upload_id=new_id())
         self._source = source
-        self._disk = disk
         self._stall_timeout_s = stall_timeout_s
         self._backoff = Backoff(patience)
         self._furthest = 0
@@ -138,18 +137,21 @@ class SentArtifact:
         """Sends until the end, or until as much is on its way as can be held to be sent again: then None."""
         hasher = self._here.copy()
         async with UploadStream.accepted(
-            self._streams, self._write, self._writer_epoch, hasher.digest(), self._disk, self._stall_timeout_s
+            self._streams, self._write, self._writer_epoch, hasher.digest(), self._stall_timeout_s
         ) as stream:
             if stream.wants_nothing and self._write.expected_digest is not None:
                 return await stream.finish(self._write.expected_digest)
-            async for piece in self._source.pieces(hasher.size_bytes):
-                await stream.send(hasher, piece)
-                if self._progress is not None:
-                    self._progress(hasher.size_bytes)
-                if self._source.kept_bytes >= HELD_BYTES:
-                    await self._settle(stream, hasher)
-                    return None
-            return await stream.finish(hasher.digest())
+            async with aclosing(self._source.hashed_pieces(hasher)) as pieces:
+                async for piece in pieces:
+                    await stream.send(piece)
+                    if self._progress is not None:
+                        self._progress(stream.size_bytes)
+                    if self._source.kept_bytes >= HELD_BYTES:
+                        break
+                else:
+                    return await stream.finish(hasher.digest())
+            await self._settle(stream, hasher)
+            return None
 
     async def _settle(self, stream: UploadStream, hasher: Hasher) -> None:
         size = await stream.pause()

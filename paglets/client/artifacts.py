@@ -285,7 +285,6 @@ class RemoteArtifactStore:
             self._streams,
             write,
             source,
-            self._disk,
             stall_timeout_s=self._stall_timeout_s,
             patience=self._patience,
             progress=progress,

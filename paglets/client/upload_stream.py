@@ -9,18 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Iterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import NoReturn, TypeAlias, TypeVar
 
 import grpc
 
 from paglet.v1 import artifact_pb2
-from paglets.artifacts.disk import Disk, unbroken
 from paglets.artifacts.store import ArtifactWrite, ArtifactWriteResult
 from paglets.client.artifact_streams import ArtifactStreams
 from paglets.client.call_end import CallEnd
 from paglets.client.calls import errors_of_calls
-from paglets.digest import Digest, Hasher
+from paglets.digest import Digest
 from paglets.errors import CallerError, DeadlineError
 from paglets.wire.artifact import finish_to_message, result_from_message, write_to_header
 from paglets.wire.chunk_codec import Chunk, WriteFrame
@@ -36,12 +34,12 @@ _SLOW_DISK_BYTES_PER_S = 10_000_000
 class UploadStream:
     """One stream of an upload. `stall_timeout_s` bounds each wait for the host."""
 
-    def __init__(self, call: _Call, write: ArtifactWrite, disk: Disk, stall_timeout_s: float) -> None:
+    def __init__(self, call: _Call, write: ArtifactWrite, stall_timeout_s: float) -> None:
         self._call = call
         self._write = write
         self._end = CallEnd(call)
-        self._disk = disk
         self._stall_timeout_s = stall_timeout_s
+        self._size = 0
         self._committed_size = 0
 
     @classmethod
@@ -52,14 +50,13 @@ class UploadStream:
         write: ArtifactWrite,
         writer_epoch: int,
         prefix: Digest,
-        disk: Disk,
         stall_timeout_s: float,
     ) -> AsyncGenerator[UploadStream, None]:
         """Opens a stream. Once the context is entered the host has accepted it; until then it was sent no bytes."""
         with errors_of_calls():
             call = streams.WriteArtifact()
         try:
-            stream = cls(call, write, disk, stall_timeout_s)
+            stream = cls(call, write, stall_timeout_s)
             await stream._open(writer_epoch, prefix)
             yield stream
         finally:
@@ -71,11 +68,18 @@ class UploadStream:
         digest = self._write.expected_digest
         return digest is not None and digest.size_bytes == self._committed_size > 0
 
-    async def send(self, hasher: Hasher, chunk: bytes) -> None:
-        """Sends the next bytes, less those that the host has; `hasher` was given all before, and is given these."""
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes of the artifact are behind it, sent by it or by others before."""
+        return self._size
+
+    async def send(self, chunk: bytes) -> None:
+        """Sends the next bytes, less those that the host has."""
         for piece in _cut(chunk):
-            if not await self._send_piece(hasher, piece):
+            known = max(0, self._committed_size - self._size)
+            if known < len(piece) and not await self._send_frame(Chunk(self._size + known, piece[known:])):
                 await self._answered_before("it had all bytes")
+            self._size += len(piece)
 
     async def finish(self, digest: Digest) -> ArtifactWriteResult:
         """Says what the bytes are, and waits until they are an artifact.
@@ -107,6 +111,7 @@ class UploadStream:
         return reply.committed_size
 
     async def _open(self, writer_epoch: int, prefix: Digest) -> None:
+        self._size = prefix.size_bytes
         header = write_to_header(self._write, writer_epoch, prefix)
         await self._send_frame(artifact_pb2.WriteArtifactRequest(header=header))
         known = prefix if self._write.expected_digest is None else self._write.expected_digest
@@ -121,18 +126,6 @@ class UploadStream:
             await self._step(self._call.done_writing(), self._stall_timeout_s)
         except asyncio.InvalidStateError:  # it has ended already
             return
-
-    async def _send_piece(self, hasher: Hasher, piece: bytes) -> bool:
-        """Sends a piece while it is hashed; False when the host has answered already."""
-        offset = hasher.size_bytes
-        hashing = self._disk.begin(partial(hasher.update, piece))
-        try:
-            known = max(0, self._committed_size - offset)
-            if known >= len(piece):
-                return True
-            return await self._send_frame(Chunk(offset + known, piece[known:]))
-        finally:
-            await unbroken(hashing)
 
     async def _send_frame(self, frame: WriteFrame) -> bool:
         try:
