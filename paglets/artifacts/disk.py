@@ -24,18 +24,32 @@ T = TypeVar("T")
 async def unbroken(work: Awaitable[T]) -> T:
     """Awaits work to its end even if the caller is cancelled meanwhile; the cancellation is raised then."""
     future = asyncio.ensure_future(work)
-    if future.done():  # a piece that was read or written ahead; a shield costs more than it
+    if future.done():  # a piece that was read or written ahead
         return future.result()
-    cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
-        while not future.done():
-            try:
-                await asyncio.wait((future,))
-            except asyncio.CancelledError as error:
-                cancelled = error
-    if cancelled is not None:
+    try:
+        await _done(future)
+    except asyncio.CancelledError as error:
+        cancelled = error
+        with anyio.CancelScope(shield=True):  # costs more than the wait itself: only for whoever needs it
+            while not future.done():
+                try:
+                    await _done(future)
+                except asyncio.CancelledError as again:
+                    cancelled = again
         raise cancelled from (None if future.cancelled() else future.exception())
     return future.result()
+
+
+async def _done(future: asyncio.Future[T]) -> None:
+    """Waits until it is done, whatever came of it; a cancellation of the caller does not reach it."""
+    waiter = future.get_loop().create_future()
+
+    def wake(_future: asyncio.Future[T]) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    future.add_done_callback(wake)
+    await waiter
 
 
 class Disk:
