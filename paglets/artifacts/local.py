@@ -111,9 +111,9 @@ class LocalArtifactStore:
         """Stores what `source.read(n)` gives until it gives nothing."""
         return await self.create_from_chunks(write, stream_pieces(source))
 
-    async def create_from_path(self, write: ArtifactWrite, source: Path) -> ArtifactWriteResult:
+    async def create_from_path(self, write: ArtifactWrite, source: str | Path) -> ArtifactWriteResult:
         """Stores a regular file, named after it unless `write.name` is set."""
-        async with file_source(self._rooms.disk, write, source) as (described, file):
+        async with file_source(self._rooms.disk, write, Path(source)) as (described, file):
             return await self._create(described, file)
 
     async def create_batch(self, items: Sequence[SmallWrite]) -> Sequence[ArtifactWriteResult | PagletError]:
@@ -181,7 +181,7 @@ class LocalArtifactStore:
             await file.close()
 
     async def export_to_path(
-        self, artifact_id: str, target: Path, *, overwrite: bool = True, expected_digest: Digest | None = None
+        self, artifact_id: str, target: str | Path, *, overwrite: bool = True, expected_digest: Digest | None = None
     ) -> ArtifactRef:
         """Writes a verified, private copy under its final name in one step."""
         blob = FileReader(self._rooms.disk)
@@ -189,7 +189,7 @@ class LocalArtifactStore:
             found = await self._open_blob(blob, artifact_id)
             check_proof(found.ref.digest, expected_digest)
             reader = BlobReader(found.ref, blob, partial(self._distrust, found.blob))
-            async with landing(self._rooms.disk, target, overwrite=overwrite) as file:
+            async with landing(self._rooms.disk, Path(target), overwrite=overwrite) as file:
                 await copy_blob(self._rooms.disk, reader, blob, file)
         finally:
             await blob.close()

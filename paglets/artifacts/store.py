@@ -121,7 +121,7 @@ class ArtifactStore(Protocol):
         """Stores what `source.read(n)` gives until it gives nothing; `read` is called in a thread. Errors as above."""
         ...
 
-    async def create_from_path(self, write: ArtifactWrite, source: Path) -> ArtifactWriteResult:
+    async def create_from_path(self, write: ArtifactWrite, source: str | Path) -> ArtifactWriteResult:
         """Stores a regular file, named after it unless `write.name` is set. Errors as above, SOURCE_NOT_A_FILE."""
         ...
 
@@ -201,7 +201,7 @@ class ArtifactStore(Protocol):
         ...
 
     async def export_to_path(
-        self, artifact_id: str, target: Path, *, overwrite: bool = True, expected_digest: Digest | None = None
+        self, artifact_id: str, target: str | Path, *, overwrite: bool = True, expected_digest: Digest | None = None
     ) -> ArtifactRef:
         """Writes a verified, private copy under its final name in one step, durable; parents are made.
 

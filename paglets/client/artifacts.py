@@ -116,10 +116,10 @@ class RemoteArtifactStore:
         return await self.create_from_chunks(write, stream_pieces(source), progress=progress)
 
     async def create_from_path(
-        self, write: ArtifactWrite, source: Path, *, progress: Progress | None = None
+        self, write: ArtifactWrite, source: str | Path, *, progress: Progress | None = None
     ) -> ArtifactWriteResult:
         """Stores a regular file, named after it unless `write.name` is set."""
-        async with file_source(self._disk, write, source) as (described, file):
+        async with file_source(self._disk, write, Path(source)) as (described, file):
             return await self._send(described, file, progress)
 
     async def create_batch(self, items: Sequence[SmallWrite]) -> Sequence[ArtifactWriteResult | PagletError]:
@@ -224,7 +224,7 @@ class RemoteArtifactStore:
     async def export_to_path(
         self,
         artifact_id: str,
-        target: Path,
+        target: str | Path,
         *,
         overwrite: bool = True,
         expected_digest: Digest | None = None,
@@ -237,7 +237,7 @@ class RemoteArtifactStore:
         async with self.open_reader(artifact_id) as reader:
             check_proof(reader.ref.digest, expected_digest)
             async with (
-                landing(self._disk, target, overwrite=overwrite) as file,
+                landing(self._disk, Path(target), overwrite=overwrite) as file,
                 Behind.working(self._disk, file.append) as writing,
             ):
                 done = 0

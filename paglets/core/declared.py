@@ -20,6 +20,13 @@ def require_answered(cls: type, advertised: Iterable[Advertisement], paths: Iter
             raise TypeError(f"{cls.__qualname__}.Advertises names {one.service.full_name}, but it answers: {told}")
 
 
+def require_tuples(cls: type, names: Iterable[str]) -> None:
+    """Raises TypeError for a class attribute that is no tuple, as one in parentheses without a comma is not."""
+    for name in names:
+        if not isinstance(vars(cls).get(name, ()), tuple):
+            raise TypeError(f"{cls.__qualname__}.{name} has to be a tuple; one alone is written `{name} = (it,)`")
+
+
 def reserved_names(cls: type) -> set[str]:
     """What the framework's own classes among the bases of a class call their own."""
     own = [base for base in cls.__mro__[1:] if base.__module__.startswith(("paglets.core.", "paglets.patterns."))]

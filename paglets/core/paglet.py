@@ -11,7 +11,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
 from paglets.core.context import Context
-from paglets.core.declared import require_answered, reserved_names, state_argument
+from paglets.core.declared import require_answered, require_tuples, reserved_names, state_argument
 from paglets.core.handlers import Handler, bind_handlers
 from paglets.core.hooks import Hooks
 from paglets.core.own_files import OwnFiles
@@ -95,6 +95,7 @@ class Paglet(Hooks[StateT], OwnFiles):
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
+        require_tuples(cls, ("Services", "Patterns", "Advertises"))
         state_class = state_argument(cls, Paglet)
         if state_class is not None:
             cls.State = state_class

@@ -7,9 +7,9 @@ import importlib
 import inspect
 import logging
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import ModuleType
-from typing import Any, TypeGuard
+from typing import Any
 
 from paglets.core.paglet import Paglet
 from paglets.errors import InvalidArgumentError, PreconditionError, Resource
@@ -26,9 +26,11 @@ BUILT_IN = ("paglets.patterns.file_mobility",)
 class TypeRegistry:
     """The types of one host, by their name `module.Class`."""
 
-    def __init__(self, host: str, types: Mapping[str, type[Paglet[Any]]]) -> None:
+    def __init__(self, host: str, types: Mapping[str, type[Paglet[Any]]], stateless: Collection[str] = ()) -> None:
+        """`stateless` are classes that would be types, were there not their state missing."""
         self._host = host
         self._types = dict(types)
+        self._stateless = frozenset(stateless)
 
     @classmethod
     def load(cls, host: str, modules: Iterable[str]) -> TypeRegistry:
@@ -37,12 +39,17 @@ class TypeRegistry:
         Raises MALFORMED_REQUEST for a module that cannot be imported or defines none.
         """
         types: dict[str, type[Paglet[Any]]] = {}
+        stateless: list[str] = []
         for name in (*BUILT_IN, *modules):
-            found = _types_of(name)
+            classes = _paglets_of(name)
+            found = {one.type_name(): one for one in classes if _has_state(one)}
+            without = [one.type_name() for one in classes if not _has_state(one)]
             if not found:
-                raise _refused(name, "defines no paglet type; allow the module that has the class itself")
+                why = _stateless(without[0]) if without else "allow the module that has the class itself"
+                raise _refused(name, f"defines no paglet type; {why}")
             types.update(found)
-        return cls(host, types)
+            stateless += without
+        return cls(host, types, stateless)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,7 +64,11 @@ class TypeRegistry:
         """The type of this name. Raises TYPE_NOT_ALLOWED."""
         found = self._types.get(name)
         if found is None:
-            instead = near_name(name, self._types) or f": start it with --allow {name.rpartition('.')[0] or 'MODULE'}"
+            if name in self._stateless:
+                instead = f": {_stateless(name)}"
+            else:
+                allow = name.rpartition(".")[0] or "MODULE"
+                instead = near_name(name, self._types) or f": start it with --allow {allow}"
             raise PreconditionError(
                 "TYPE_NOT_ALLOWED",
                 f"host {self._host} has no paglet type {name!r}{instead}",
@@ -88,13 +99,10 @@ def operations_of(paglet_type: type[Paglet[Any]], service: str) -> tuple[str, ..
     return tuple(path.rpartition("/")[2] for path in paglet_type.handlers if path.startswith(f"/{service}/"))
 
 
-def _types_of(module_name: str) -> dict[str, type[Paglet[Any]]]:
-    module = _imported(module_name)
-    return {
-        found.type_name(): found
-        for _, found in inspect.getmembers(module, inspect.isclass)
-        if found.__module__ == module_name and _is_type(found)
-    }
+def _paglets_of(module_name: str) -> list[type[Paglet[Any]]]:
+    """The classes of paglets that a module defines, also those that only others are made of."""
+    classes = inspect.getmembers(_imported(module_name), inspect.isclass)
+    return [found for _, found in classes if found.__module__ == module_name and issubclass(found, Paglet)]
 
 
 def _imported(name: str) -> ModuleType:
@@ -126,6 +134,11 @@ def _refused(module_name: str, why: str) -> InvalidArgumentError:
     )
 
 
-def _is_type(found: type) -> TypeGuard[type[Paglet[Any]]]:
-    """Whether a class is a paglet type that can be created, i.e. has a state."""
-    return hasattr(found, "codec") and issubclass(found, Paglet)
+def _has_state(found: type[Paglet[Any]]) -> bool:
+    """Whether a class is a paglet type that can be created."""
+    return hasattr(found, "codec")
+
+
+def _stateless(type_name: str) -> str:
+    name = type_name.rpartition(".")[2]
+    return f"class {name} says no state: write class {name}(Paglet[{name}State]), with a dataclass"

@@ -266,7 +266,7 @@ async def test_create_from_path(store: ArtifactStore, tmp_path: Path) -> None:
     source.write_bytes(data)
     ref = (await store.create_from_path(ArtifactWrite(), source)).ref
     assert (ref.name, ref.size_bytes) == ("données.bin", len(data))
-    assert (await store.create_from_path(ArtifactWrite(name="mine"), source)).ref.name == "mine"
+    assert (await store.create_from_path(ArtifactWrite(name="mine"), str(source))).ref.name == "mine"
     assert await read_all(store, ref.artifact_id) == data
 
 

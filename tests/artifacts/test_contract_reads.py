@@ -72,7 +72,7 @@ async def test_export_over_a_file(store: ArtifactStore, tmp_path: Path) -> None:
     assert isinstance(error, AlreadyExistsError)
     assert (error.reason, error.resource) == ("DESTINATION_EXISTS", Resource("file", str(target)))
     assert target.read_bytes() == b"old"
-    await store.export_to_path(ref.artifact_id, target)
+    await store.export_to_path(ref.artifact_id, str(target))
     assert target.read_bytes() == b"new"
     target.unlink()
     await store.export_to_path(ref.artifact_id, target, overwrite=False)

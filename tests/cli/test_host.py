@@ -121,6 +121,7 @@ def test_refusal_to_start_says_what_to_change(cli: Cli, options: list[str], code
 
 _BROKEN = ("host", "serve", "--name", "solo", "--data", "data", "--listen", "127.0.0.1:0", "--allow", "broken_shop")
 _COUNTER = "from paglets.examples.counter import Counter\n\n"
+_PAGLET = "from paglets.core.paglet import Paglet\n\n"
 _TILL = "def open_till():\n    return {}['money']\n\nopen_till()\n"
 _ADD = "Shop must answer paglet.examples.counter.v1.CounterService/Add by"
 
@@ -137,6 +138,7 @@ _ADD = "Shop must answer paglet.examples.counter.v1.CounterService/Add by"
         ("import sys\nsys.exit('closed')\n", "SystemExit: closed, at {path}:2;"),
         ("raise ValueError('two\\nlines')\n", r"ValueError: two\nlines, at {path}:1;"),
         (_COUNTER, "defines no paglet type; allow the module"),
+        (f"{_PAGLET}class Shop(Paglet):\n    pass\n", "class Shop says no state: write class Shop(Paglet[ShopState])"),
     ],
 )
 def test_module_that_cannot_be_allowed_is_told(

@@ -94,6 +94,13 @@ def test_check_that_nobody_would_await_is_refused() -> None:
         type("Odd", (Plain,), {"check_arrival": classmethod(check)})
 
 
+@pytest.mark.parametrize("name", ["Services", "Patterns", "Advertises"])
+def test_one_without_a_comma_is_refused(name: str) -> None:
+    """What is to be a tuple is told to be one: parentheses alone make none."""
+    with pytest.raises(TypeError, match=rf"Odd\.{name} has to be a tuple; one alone is written `{name} = \(it,\)`"):
+        type("Odd", (Plain,), {name: object()})
+
+
 def test_type_name() -> None:
     """The type's name in the mesh is its module and class."""
     assert Plain.type_name() == "tests.core.test_paglet.Plain"
