@@ -47,8 +47,9 @@ def _shared(*, root: bool) -> list[click.Parameter]:
         click.Option(
             ["--timeout"],
             type=timeout,
-            metavar="SECONDS",
-            help="How long to wait for an answer; 30 unless given, for moves and transfers as long as it takes.",
+            metavar="SPAN",
+            help="How long to wait for an answer, e.g. 5s or 2m; 30s unless given, for moves and transfers as long as"
+            " it takes.",
             allow_from_autoenv=root,
             expose_value=False,
             callback=_keep_timeout,

@@ -5,7 +5,6 @@ Each is a function that click calls; a text that is none of its kind is a usage 
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from datetime import datetime
@@ -107,13 +106,14 @@ def moment(text: str) -> float:
 
 
 def timeout(value: object) -> float:
-    """How long to wait, in seconds."""
+    """How long to wait, in seconds: a number, or a span."""
+    text = str(value)
     try:
-        seconds = float(str(value))
+        seconds = float(text)
     except ValueError:
-        seconds = math.nan
+        seconds = span(text)
     if not 0 < seconds <= _MAX_TIMEOUT_S:
-        raise click.BadParameter(f"{value!r} is no number of seconds above 0, at most {_MAX_TIMEOUT_S}")
+        raise click.BadParameter(f"{value!r} is not above 0 and at most {_MAX_TIMEOUT_S} seconds")
     return seconds
 
 

@@ -96,7 +96,7 @@ def test_ctrl_c_leaves_the_task_alone(task: Cli) -> None:
     _, err = waiting.communicate(timeout=30)
     assert (waiting.returncode, "the task goes on" in err, "Traceback" in err) == (130, True, False)
     assert task("task", "status", name, "--json").record["phase"] == "running"
-    late = task("task", "wait", name, "--timeout", "0.2")
+    late = task("task", "wait", name, "--timeout", "200ms")
     assert (late.code, late.out, "has not ended in 0.2 s" in late.err) == (68, "", True)
 
 
