@@ -23,8 +23,9 @@ AHEAD_BYTES = 2 * 1024 * 1024
 """How much of one stream a client takes in before somebody wants it: the largest message. Times round trips a second it
 is also the most that one stream can move over a long way."""
 
-HOST_AHEAD_BYTES = 1024 * 1024
-"""As much at a host: with what gRPC adds, a host that is killed has at most one message that it had not written."""
+HOST_AHEAD_BYTES = 768 * 1024
+"""As much at a host. gRPC lets twice as much come when its own announcements are late; that has to be less than the
+largest message, so that no client hands over a second one before a host has written the first."""
 
 CALL_AHEAD_BYTES = 256 * 1024
 """As much of a stream that brings no artifact: there may be hundreds, passed on for readers who stand still."""

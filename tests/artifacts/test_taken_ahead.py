@@ -10,7 +10,8 @@ import grpc
 import pytest
 
 from paglets.client.channel import open_channel
-from paglets.wire.channel_options import AHEAD_BYTES, CALL_AHEAD_BYTES, HOST_AHEAD_BYTES, SERVER_OPTIONS
+from paglets.wire.channel_options import AHEAD_BYTES, CALL_AHEAD_BYTES, SERVER_OPTIONS
+from paglets.wire.frames import MESSAGE_BYTES
 from tests.artifacts.proxy import Way, proxied
 from tests.artifacts.support import PATIENCE_S
 
@@ -91,16 +92,27 @@ async def moved(*, calls_only: bool = False) -> AsyncGenerator[tuple[Mover, Coun
     await server.stop(None)
 
 
-async def test_a_host_takes_little_ahead() -> None:
-    """After much went fast, a host that does not go on with an upload takes some messages of it, and no more."""
+async def test_a_host_takes_less_than_a_message_ahead() -> None:
+    """After much went fast, a host that does not go on with an upload has its client wait with the second message."""
     async with moved() as (mover, counted, channel):
         put = channel.stream_unary("/test.Mover/Put", bytes, bytes)
         await put(stream(FAST_BYTES))
         before = counted.passed["up"]
-        held = asyncio.ensure_future(put(stream(HELD_BYTES)))
-        assert 0 < await counted.settled("up") - before <= 8 * HOST_AHEAD_BYTES
+        call, handed_over = put(), 0
+
+        async def send() -> None:
+            nonlocal handed_over
+            async for message in stream(HELD_BYTES):
+                await call.write(message)
+                handed_over += 1
+            await call.done_writing()
+
+        sending = asyncio.ensure_future(send())
+        assert 0 < await counted.settled("up") - before <= 3 * MESSAGE_BYTES
+        assert handed_over == 1
         mover.go_on.set()
-        await held
+        await sending
+        await call
         assert counted.passed["up"] - before > HELD_BYTES
 
 
