@@ -23,7 +23,7 @@ AHEAD_BYTES = 2 * 1024 * 1024
 """How much of one stream a client takes in before somebody wants it: the largest message. Times round trips a second it
 is also the most that one stream can move over a long way."""
 
-HOST_AHEAD_BYTES = 768 * 1024
+HOST_AHEAD_BYTES = 896 * 1024
 """As much at a host. gRPC lets twice as much come when its own announcements are late; that has to be less than the
 largest message, so that no client hands over a second one before a host has written the first."""
 
